@@ -1,0 +1,276 @@
+//! What an engine is: the typed trait that an author implements ([`Engine`]), the description that
+//! the server's table lists ([`EngineKind`]), and the running copy that an actor holds
+//! ([`Running`]).
+//!
+//! Most engines implement [`Engine`] and are registered with [`kind`]. A kind whose element holds
+//! several engines of their own (methods, `<id>.<method>`) implements [`EngineKind`] itself.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::config::{BuildContext, Element, Finding, OptionDoc, Options};
+use crate::exchange::{Exchange, NamedValue};
+use crate::request::Stages;
+
+/// A status that an engine can give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusDoc {
+    /// The word, lower case: `black`.
+    pub name: &'static str,
+    /// What it says about the request.
+    pub meaning: &'static str,
+    /// What `on_STATUS` is unless configured, in its own words: `continue`, `permit`,
+    /// `REJECT listed`.
+    pub default_action: &'static str,
+}
+
+/// A method of an engine: something with a full ID of its own inside the engine's element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MethodDoc {
+    /// Its name or, where the configuration names it, the element that declares it.
+    pub name: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+/// What an engine computed: a status, a text for people, and values for later engines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// One of the statuses that the engine's kind declares.
+    pub status: &'static str,
+    /// Why, for people; may be empty.
+    pub text: Cow<'static, str>,
+    /// Named values.
+    pub values: Vec<NamedValue>,
+}
+
+impl Outcome {
+    /// An outcome without text and values.
+    #[must_use]
+    pub const fn new(status: &'static str) -> Self {
+        Outcome { status, text: Cow::Borrowed(""), values: Vec::new() }
+    }
+
+    /// With a text.
+    #[must_use]
+    pub fn with_text(mut self, text: impl Into<Cow<'static, str>>) -> Self {
+        self.text = text.into();
+        self
+    }
+
+    /// With one more named value.
+    #[must_use]
+    pub fn with_value(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Vec<u8>>,
+    ) -> Self {
+        self.values.push(NamedValue { name: name.into(), value: value.into() });
+        self
+    }
+}
+
+/// An engine could not compute a status: an exception of this one request.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    message: String,
+    #[source]
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Failure {
+    /// A failure in words.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Failure { message: message.into(), source: None }
+    }
+
+    /// With the error behind it.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+/// A check, or anything else that stands in a chain.
+///
+/// One value is built from the configuration; each worker runs a clone of it on its own thread, so
+/// what the clones share goes behind an [`Arc`], and what they don't needs no lock. After a panic
+/// the clone is thrown away and made anew.
+pub trait Engine: Clone + Send + 'static {
+    /// Name of the configuration element, lower case: the file name of the engine as well.
+    const NAME: &'static str;
+    /// What it decides, in one line.
+    const SUMMARY: &'static str;
+    /// The statuses it can give.
+    const STATUSES: &'static [StatusDoc];
+    /// The stages at which it makes sense; elsewhere it is skipped.
+    const STAGES: Stages = Stages::ALL;
+    /// Its options, declared with [`options!`](crate::options).
+    type Options: Options;
+
+    /// Makes an engine of its options: compiles, loads, checks. Nothing is connected to yet.
+    ///
+    /// # Errors
+    /// Every fault of the options, each with its place.
+    fn build(options: Self::Options, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>>;
+
+    /// Looks at one request.
+    ///
+    /// The future may wait for anything; it is dropped when the engine's `timeout` or the
+    /// request's deadline passes. An engine that never waits costs no task. A function that
+    /// computes for long blocks its worker: give such work to a thread.
+    ///
+    /// # Errors
+    /// What kept the engine from a status. `on_exception` says what follows.
+    fn run(&self, exchange: &Exchange) -> impl Future<Output = Result<Outcome, Failure>>;
+}
+
+/// The future of one run.
+pub type Run = Pin<Box<dyn Future<Output = Result<Outcome, Failure>>>>;
+
+/// An engine's copy on one worker.
+pub trait Running {
+    /// Starts one run.
+    fn run(self: Rc<Self>, exchange: Arc<Exchange>) -> Run;
+}
+
+/// What the configuration made of one engine element: gives each worker its copy.
+pub trait Prototype: Send + Sync {
+    /// A fresh copy, on the thread that will run it.
+    fn copy(&self) -> Rc<dyn Running>;
+}
+
+/// One engine made from an element, or one of its methods.
+pub struct Built {
+    /// `None` for the engine itself, else the part of the full ID behind the dot.
+    pub method: Option<String>,
+    /// Gives each worker its copy.
+    pub prototype: Arc<dyn Prototype>,
+}
+
+impl Built {
+    /// The only engine of an element.
+    #[must_use]
+    pub fn engine<E: Engine>(engine: E) -> Self {
+        Built { method: None, prototype: Arc::new(Cloned::new(engine)) }
+    }
+
+    /// One method of an element.
+    #[must_use]
+    pub fn method<E: Engine>(name: impl Into<String>, engine: E) -> Self {
+        Built { method: Some(name.into()), prototype: Arc::new(Cloned::new(engine)) }
+    }
+}
+
+impl std::fmt::Debug for Built {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Built").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// A kind of engine, as the server's table lists it and the manual prints it.
+pub trait EngineKind: Sync {
+    /// Name of the configuration element.
+    fn name(&self) -> &'static str;
+    /// What it decides, in one line.
+    fn summary(&self) -> &'static str;
+    /// Its own options, without those that every engine has.
+    fn options(&self) -> Vec<OptionDoc>;
+    /// The statuses it can give.
+    fn statuses(&self) -> &'static [StatusDoc];
+    /// The stages at which it makes sense.
+    fn stages(&self) -> Stages {
+        Stages::ALL
+    }
+    /// Its methods, for a kind that has them.
+    fn methods(&self) -> &'static [MethodDoc] {
+        &[]
+    }
+    /// Makes the engines of one element.
+    ///
+    /// # Errors
+    /// Every fault of the element, each with its place.
+    fn build(
+        &self,
+        element: &Element,
+        cx: &mut BuildContext<'_>,
+    ) -> Result<Vec<Built>, Vec<Finding>>;
+}
+
+impl std::fmt::Debug for dyn EngineKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "EngineKind({})", self.name())
+    }
+}
+
+/// The table entry of an engine without methods: registration in one line.
+#[must_use]
+pub const fn kind<E: Engine>() -> &'static dyn EngineKind {
+    &const { Typed::<E>(PhantomData) }
+}
+
+struct Typed<E>(PhantomData<fn() -> E>);
+
+impl<E: Engine> EngineKind for Typed<E> {
+    fn name(&self) -> &'static str {
+        E::NAME
+    }
+
+    fn summary(&self) -> &'static str {
+        E::SUMMARY
+    }
+
+    fn options(&self) -> Vec<OptionDoc> {
+        E::Options::docs()
+    }
+
+    fn statuses(&self) -> &'static [StatusDoc] {
+        E::STATUSES
+    }
+
+    fn stages(&self) -> Stages {
+        E::STAGES
+    }
+
+    fn build(
+        &self,
+        element: &Element,
+        cx: &mut BuildContext<'_>,
+    ) -> Result<Vec<Built>, Vec<Finding>> {
+        let engine = E::build(cx.options(element)?, cx)?;
+        Ok(vec![Built::engine(engine)])
+    }
+}
+
+// The mutex only lends `Sync` to prototypes whose engines need not have it; it is locked when a
+// worker starts and after a panic, never by a request.
+struct Cloned<E>(std::sync::Mutex<E>);
+
+impl<E> Cloned<E> {
+    fn new(engine: E) -> Self {
+        Cloned(std::sync::Mutex::new(engine))
+    }
+}
+
+impl<E: Engine> Prototype for Cloned<E> {
+    fn copy(&self) -> Rc<dyn Running> {
+        let engine = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Rc::new(Copied(engine.clone()))
+    }
+}
+
+struct Copied<E>(E);
+
+impl<E: Engine> Running for Copied<E> {
+    fn run(self: Rc<Self>, exchange: Arc<Exchange>) -> Run {
+        Box::pin(async move { self.0.run(&exchange).await })
+    }
+}

@@ -1,0 +1,198 @@
+//! One request on its way through the chains: what every engine can see, and what the server adds
+//! as it goes.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::action::Decision;
+use crate::engine::Outcome;
+use crate::request::{Request, Stage};
+use crate::tracking::{RequestKey, Tracker};
+
+/// What an engine came to, for later engines and for the records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineResult {
+    /// The engine's full ID.
+    pub engine: Arc<str>,
+    /// What it computed; for an engine that failed, status `exception` and what went wrong.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Why the end-exception chain runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exception {
+    /// The engine that failed; `None` for the request as a whole (its deadline passed).
+    pub engine: Option<Arc<str>>,
+    /// One word: `timeout`, `panic`, `failed`, `overloaded`, `deadline`.
+    pub kind: &'static str,
+    /// What happened, for people.
+    pub message: String,
+}
+
+impl std::fmt::Display for Exception {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.engine {
+            Some(engine) => write!(f, "{engine}: {}: {}", self.kind, self.message),
+            None => write!(f, "{}: {}", self.kind, self.message),
+        }
+    }
+}
+
+/// What is known of a request when it comes.
+pub struct Receipt {
+    /// The request.
+    pub request: Arc<Request>,
+    /// Its key in the records.
+    pub key: RequestKey,
+    /// When it came.
+    pub received: SystemTime,
+    /// When an answer must be given at the latest.
+    pub deadline: Instant,
+    /// ID of the policy group that was selected for it.
+    pub group: Arc<str>,
+    /// Where it is put on record.
+    pub tracker: Arc<dyn Tracker>,
+    /// The request that this one repeats octet for octet, if it does.
+    pub repeat_of: Option<RequestKey>,
+}
+
+/// One request, what the engines made of it so far, and the decision once there is one.
+pub struct Exchange {
+    receipt: Receipt,
+    stage: Stage,
+    results: Mutex<Vec<Arc<EngineResult>>>,
+    decision: OnceLock<Decision>,
+    exception: OnceLock<Exception>,
+}
+
+impl Exchange {
+    /// Begins the exchange for a request that has just come.
+    #[must_use]
+    pub fn new(receipt: Receipt) -> Self {
+        Exchange {
+            stage: receipt.request.stage(),
+            receipt,
+            results: Mutex::new(Vec::new()),
+            decision: OnceLock::new(),
+            exception: OnceLock::new(),
+        }
+    }
+
+    /// The request.
+    #[must_use]
+    pub fn request(&self) -> &Arc<Request> {
+        &self.receipt.request
+    }
+
+    /// Its key in the records.
+    #[must_use]
+    pub fn key(&self) -> RequestKey {
+        self.receipt.key
+    }
+
+    /// When it came.
+    #[must_use]
+    pub fn received(&self) -> SystemTime {
+        self.receipt.received
+    }
+
+    /// When an answer must be given at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.receipt.deadline
+    }
+
+    /// ID of the policy group.
+    #[must_use]
+    pub fn group(&self) -> &Arc<str> {
+        &self.receipt.group
+    }
+
+    /// The group's records.
+    #[must_use]
+    pub fn tracker(&self) -> &Arc<dyn Tracker> {
+        &self.receipt.tracker
+    }
+
+    /// The stage of the request.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// The request that this one repeats, octet for octet. Its checks do not run; its answer is
+    /// that of the first.
+    #[must_use]
+    pub fn repeat_of(&self) -> Option<RequestKey> {
+        self.receipt.repeat_of
+    }
+
+    /// What the engines that ran so far came to, in the order in which they ran.
+    #[must_use]
+    pub fn results(&self) -> Vec<Arc<EngineResult>> {
+        self.lock_results().clone()
+    }
+
+    /// What the engine of this full ID came to; `None` where it has not run.
+    #[must_use]
+    pub fn result(&self, engine: &str) -> Option<Arc<EngineResult>> {
+        self.lock_results().iter().rev().find(|result| &*result.engine == engine).cloned()
+    }
+
+    /// The decision, once the check chain has ended.
+    #[must_use]
+    pub fn decision(&self) -> Option<&Decision> {
+        self.decision.get()
+    }
+
+    /// The exception, in the end-exception chain.
+    #[must_use]
+    pub fn exception(&self) -> Option<&Exception> {
+        self.exception.get()
+    }
+
+    /// Adds what an engine came to. For the server.
+    pub fn add_result(&self, result: EngineResult) {
+        self.lock_results().push(Arc::new(result));
+    }
+
+    /// Sets the decision; the first one stands. For the server.
+    pub fn decide(&self, decision: Decision) {
+        // A second decision would be a defect of the chain; the first is what was recorded.
+        let _first_stands = self.decision.set(decision);
+    }
+
+    /// Sets the exception; the first one stands. For the server.
+    pub fn fail(&self, exception: Exception) {
+        let _first_stands = self.exception.set(exception);
+    }
+
+    fn lock_results(&self) -> MutexGuard<'_, Vec<Arc<EngineResult>>> {
+        // A push cannot leave the vector half-way, so a poisoned lock is as good as any.
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exchange")
+            .field("key", &self.receipt.key)
+            .field("stage", &self.stage)
+            .field("results", &self.lock_results())
+            .field("decision", &self.decision)
+            .field("exception", &self.exception)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A named value of an outcome: octets, since peers choose some of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedValue {
+    /// The name, as in `$engines.ID.NAME`.
+    pub name: Cow<'static, str>,
+    /// The value.
+    pub value: Vec<u8>,
+}

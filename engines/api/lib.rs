@@ -1,0 +1,39 @@
+//! The contract between mppd and its engines.
+//!
+//! An *engine* looks at one policy [`Request`] and computes a *status*: one word out of those that
+//! its kind declares, with a text and named values. What a status does to the mail is
+//! configuration (`on_STATUS`), applied by the server in one place; an engine never names a
+//! Postfix action.
+//!
+//! To write a check, declare its options with [`options!`], implement [`Engine`], and add
+//! [`kind::<YourEngine>()`](kind) to the table that the server is built with. The server gives it
+//! an actor, a timeout, protection from its own panics, counters and a place in the records.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`request`] | a policy request, its attributes and stage |
+//! | [`action`] | what Postfix can be told, and the decision |
+//! | [`engine`] | the traits an engine implements, and what it declares about itself |
+//! | [`exchange`] | one request on its way through the chains: what engines see |
+//! | [`tracking`] | how an engine puts a request on record |
+//! | [`config`] | elements of the configuration, with positions; typed options; findings |
+
+pub mod action;
+pub mod config;
+pub mod engine;
+pub mod exchange;
+pub mod request;
+pub mod tracking;
+
+pub use action::{Action, Decision};
+pub use config::{BuildContext, Element, Finding, OptionDoc, OptionValue, Options, Span, Spanned};
+pub use engine::{
+    Built, Engine, EngineKind, Failure, MethodDoc, Outcome, Prototype, Running, StatusDoc, kind,
+};
+pub use exchange::{EngineResult, Exception, Exchange};
+pub use request::{Attribute, Mailbox, Request, Stage, Stages};
+pub use tracking::{RequestKey, Tracker, TrackingError, Transition};
+
+#[doc(hidden)]
+pub use serde;
+pub use slog;

@@ -1,0 +1,562 @@
+//! A policy request: the attributes that Postfix sent, octet for octet, and the views that engines
+//! need of them. Nothing is trimmed, decoded or normalised here except where a method says so.
+//!
+//! The names, forms and meanings are those of Postfix's `SMTPD_POLICY_README`.
+
+use std::fmt;
+use std::net::IpAddr;
+
+macro_rules! attributes {
+    ($($(#[doc = $doc:expr])+ $variant:ident = $name:literal,)+) => {
+        /// An attribute that Postfix is known to send.
+        ///
+        /// The order is that in which Postfix sends them; a request whose known attributes come in
+        /// another order is valid all the same.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Attribute {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Attribute {
+            /// Every known attribute, in Postfix's order.
+            pub const ALL: &'static [Attribute] = &[$(Attribute::$variant,)+];
+
+            /// The name on the wire.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Attribute::$variant => $name,)+ }
+            }
+
+            /// What it holds.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Attribute::$variant => concat!($($doc),+),)+ }
+            }
+
+            /// The known attribute of this name, if there is one.
+            #[must_use]
+            pub fn from_name(name: &[u8]) -> Option<Attribute> {
+                $(const $variant: &[u8] = $name.as_bytes();)+
+                #[allow(non_upper_case_globals, reason = "the constants are named like the variants")]
+                match name { $($variant => Some(Attribute::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+#[allow(non_upper_case_globals, reason = "the table names its constants like the variants")]
+mod attribute {
+    attributes! {
+        /// Always `smtpd_access_policy`.
+        Request = "request",
+        /// The SMTP command that is being decided: `CONNECT`, `EHLO`, `HELO`, `MAIL`, `RCPT`, `DATA`, `END-OF-MESSAGE`, `VRFY`, `ETRN`, or one that is not documented.
+        ProtocolState = "protocol_state",
+        /// `SMTP` or `ESMTP`.
+        ProtocolName = "protocol_name",
+        /// Address of the client, or `unknown`.
+        ClientAddress = "client_address",
+        /// Verified name of the client, or `unknown`.
+        ClientName = "client_name",
+        /// Port of the client, or `unknown`.
+        ClientPort = "client_port",
+        /// Name that the client's address points to, not verified, or `unknown`.
+        ReverseClientName = "reverse_client_name",
+        /// Local address of the SMTP connection.
+        ServerAddress = "server_address",
+        /// Local port of the SMTP connection.
+        ServerPort = "server_port",
+        /// What the client said after HELO or EHLO.
+        HeloName = "helo_name",
+        /// Envelope sender, unquoted; empty for the null sender.
+        Sender = "sender",
+        /// Envelope recipient, unquoted.
+        Recipient = "recipient",
+        /// Number of accepted recipients, at DATA and END-OF-MESSAGE.
+        RecipientCount = "recipient_count",
+        /// Queue ID; empty until a recipient was accepted.
+        QueueId = "queue_id",
+        /// Key of one mail transaction.
+        Instance = "instance",
+        /// Size in octets, as announced or (at END-OF-MESSAGE) as received.
+        Size = "size",
+        /// Argument of ETRN.
+        EtrnDomain = "etrn_domain",
+        /// `yes` when Postfix is under stress.
+        Stress = "stress",
+        /// SASL mechanism of an authenticated client.
+        SaslMethod = "sasl_method",
+        /// Login name of an authenticated client.
+        SaslUsername = "sasl_username",
+        /// What the client claimed in `MAIL FROM … AUTH=`.
+        SaslSender = "sasl_sender",
+        /// Common name of the verified client certificate, xtext.
+        CcertSubject = "ccert_subject",
+        /// Common name of the issuer of that certificate, xtext.
+        CcertIssuer = "ccert_issuer",
+        /// Fingerprint of the client certificate.
+        CcertFingerprint = "ccert_fingerprint",
+        /// Fingerprint of the client certificate's public key.
+        CcertPubkeyFingerprint = "ccert_pubkey_fingerprint",
+        /// TLS protocol.
+        EncryptionProtocol = "encryption_protocol",
+        /// TLS cipher.
+        EncryptionCipher = "encryption_cipher",
+        /// TLS key size in bits.
+        EncryptionKeysize = "encryption_keysize",
+        /// Server name that the client asked for.
+        TlsSni = "tls_sni",
+        /// The text configured for this endpoint in Postfix.
+        PolicyContext = "policy_context",
+        /// Postfix's `compatibility_level`.
+        CompatibilityLevel = "compatibility_level",
+        /// Postfix's version.
+        MailVersion = "mail_version",
+    }
+}
+pub use attribute::Attribute;
+
+const KNOWN: usize = Attribute::ALL.len();
+const ABSENT: u16 = u16::MAX;
+
+/// Why some octets are no policy request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// The first line is empty.
+    #[error("an empty request")]
+    Empty,
+    /// A line has no `=`.
+    #[error("line {line} has no \"=\"")]
+    NoEquals {
+        /// Number of the line, from 1.
+        line: usize,
+    },
+    /// A line holds a NUL octet.
+    #[error("line {line} holds a NUL octet")]
+    Nul {
+        /// Number of the line, from 1.
+        line: usize,
+    },
+    /// There is no final empty line.
+    #[error("the request does not end with an empty line")]
+    Unfinished,
+    /// More lines than can be told apart.
+    #[error("more than {max} lines", max = MAX_LINES)]
+    TooManyLines,
+    /// `request` is absent or names another protocol.
+    #[error("the request is not \"request=smtpd_access_policy\"")]
+    NotAPolicyRequest,
+}
+
+/// Most lines in one request; far above what fits into the default size limit in practice.
+pub const MAX_LINES: usize = 32_768;
+
+#[derive(Clone, Copy)]
+struct Line {
+    start: u32,
+    equals: u32,
+    end: u32,
+}
+
+/// One policy request.
+///
+/// Values are octets: they may hold anything except NUL and line feed.
+#[derive(Clone)]
+pub struct Request {
+    octets: Box<[u8]>,
+    lines: Box<[Line]>,
+    known: [u16; KNOWN],
+}
+
+impl Request {
+    /// Reads one whole request, with the empty line that ends it.
+    ///
+    /// Of a name that stands twice the first counts.
+    ///
+    /// # Errors
+    /// What makes the octets something else than one policy request.
+    pub fn parse(octets: impl Into<Box<[u8]>>) -> Result<Self, Malformed> {
+        let octets = octets.into();
+        let mut lines = Vec::with_capacity(32);
+        let mut known = [ABSENT; KNOWN];
+        let mut start = 0;
+        loop {
+            let rest = &octets[start..];
+            let length = memchr::memchr(b'\n', rest).ok_or(Malformed::Unfinished)?;
+            if length == 0 {
+                break;
+            }
+            if lines.len() == MAX_LINES {
+                return Err(Malformed::TooManyLines);
+            }
+            let line = read_line(&rest[..length], start, lines.len() + 1)?;
+            let name = &octets[start..line.equals as usize];
+            if let Some(attribute) = Attribute::from_name(name) {
+                let slot = &mut known[attribute as usize];
+                if *slot == ABSENT {
+                    // `lines.len()` is below MAX_LINES, so it fits and is never ABSENT.
+                    *slot = u16::try_from(lines.len()).map_err(|_| Malformed::TooManyLines)?;
+                }
+            }
+            lines.push(line);
+            start += length + 1;
+        }
+        if lines.is_empty() {
+            return Err(Malformed::Empty);
+        }
+        if start + 1 != octets.len() {
+            return Err(Malformed::Unfinished);
+        }
+        let request = Request { octets, lines: lines.into(), known };
+        if request.get(Attribute::Request) != b"smtpd_access_policy" {
+            return Err(Malformed::NotAPolicyRequest);
+        }
+        Ok(request)
+    }
+
+    /// Builds a request from names and values; `request=smtpd_access_policy` is put in front where
+    /// it is missing.
+    ///
+    /// # Errors
+    /// A name or value that cannot stand in a request.
+    pub fn from_attributes<N, V>(
+        attributes: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, Malformed>
+    where
+        N: AsRef<[u8]>,
+        V: AsRef<[u8]>,
+    {
+        let mut octets = Vec::new();
+        let mut has_request = false;
+        for (index, (name, value)) in attributes.into_iter().enumerate() {
+            let (name, value) = (name.as_ref(), value.as_ref());
+            if name.contains(&b'=') || name.contains(&b'\n') || value.contains(&b'\n') {
+                return Err(Malformed::NoEquals { line: index + 1 });
+            }
+            has_request |= name == b"request";
+            octets.extend_from_slice(name);
+            octets.push(b'=');
+            octets.extend_from_slice(value);
+            octets.push(b'\n');
+        }
+        if !has_request {
+            octets.splice(0..0, b"request=smtpd_access_policy\n".iter().copied());
+        }
+        octets.push(b'\n');
+        Request::parse(octets)
+    }
+
+    /// The request as it came, with the empty line that ends it.
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// Every attribute, unknown ones too, in the order sent.
+    pub fn attributes(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.lines.iter().map(|line| self.pair(*line))
+    }
+
+    /// The value of a known attribute; empty if it is absent.
+    #[must_use]
+    pub fn get(&self, attribute: Attribute) -> &[u8] {
+        self.find(attribute).unwrap_or_default()
+    }
+
+    /// The value of a known attribute, if it was sent.
+    #[must_use]
+    pub fn find(&self, attribute: Attribute) -> Option<&[u8]> {
+        let line = self.lines.get(usize::from(self.known[attribute as usize]))?;
+        Some(self.pair(*line).1)
+    }
+
+    /// The value of any attribute, known or not, if it was sent.
+    #[must_use]
+    pub fn find_by_name(&self, name: &[u8]) -> Option<&[u8]> {
+        if let Some(attribute) = Attribute::from_name(name) {
+            return self.find(attribute);
+        }
+        self.attributes().find(|(sent, _)| *sent == name).map(|(_, value)| value)
+    }
+
+    /// The value of a known attribute as text, with U+FFFD for what is not UTF-8.
+    #[must_use]
+    pub fn text(&self, attribute: Attribute) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(self.get(attribute))
+    }
+
+    /// The stage that this request belongs to.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        Stage::from_protocol_state(self.get(Attribute::ProtocolState))
+    }
+
+    /// The client's address; `None` where Postfix does not know it. An IPv4-mapped IPv6 address
+    /// comes as IPv4.
+    #[must_use]
+    pub fn client_address(&self) -> Option<IpAddr> {
+        parse_address(self.get(Attribute::ClientAddress))
+    }
+
+    /// The envelope sender.
+    #[must_use]
+    pub fn sender(&self) -> Mailbox<'_> {
+        Mailbox::new(self.get(Attribute::Sender))
+    }
+
+    /// The envelope recipient.
+    #[must_use]
+    pub fn recipient(&self) -> Mailbox<'_> {
+        Mailbox::new(self.get(Attribute::Recipient))
+    }
+
+    /// The mail transaction; empty outside of one.
+    #[must_use]
+    pub fn instance(&self) -> &[u8] {
+        self.get(Attribute::Instance)
+    }
+
+    fn pair(&self, line: Line) -> (&[u8], &[u8]) {
+        let (start, equals, end) = (line.start as usize, line.equals as usize, line.end as usize);
+        (&self.octets[start..equals], &self.octets[equals + 1..end])
+    }
+}
+
+fn read_line(line: &[u8], start: usize, number: usize) -> Result<Line, Malformed> {
+    if memchr::memchr(0, line).is_some() {
+        return Err(Malformed::Nul { line: number });
+    }
+    let equals = memchr::memchr(b'=', line).ok_or(Malformed::NoEquals { line: number })?;
+    let offset = |at: usize| u32::try_from(start + at).map_err(|_| Malformed::TooManyLines);
+    Ok(Line { start: offset(0)?, equals: offset(equals)?, end: offset(line.len())? })
+}
+
+fn parse_address(octets: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(octets).ok()?;
+    let address: IpAddr = text.parse().ok()?;
+    Some(address.to_canonical())
+}
+
+impl PartialEq for Request {
+    fn eq(&self, other: &Self) -> bool {
+        self.octets == other.octets
+    }
+}
+
+impl Eq for Request {}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        f.debug_map().entries(self.attributes().map(|(n, v)| (text(n), text(v)))).finish()
+    }
+}
+
+/// An envelope address as Postfix hands it over: unquoted, possibly empty, possibly without a
+/// domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mailbox<'a> {
+    whole: &'a [u8],
+    at: Option<usize>,
+}
+
+impl<'a> Mailbox<'a> {
+    /// Splits an address at its last `@`.
+    #[must_use]
+    pub fn new(whole: &'a [u8]) -> Self {
+        Mailbox { whole, at: memchr::memrchr(b'@', whole) }
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn whole(&self) -> &'a [u8] {
+        self.whole
+    }
+
+    /// Whether this is the null sender, `<>`.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        self.whole.is_empty()
+    }
+
+    /// What stands before the last `@`, or everything where there is none.
+    #[must_use]
+    pub fn local(&self) -> &'a [u8] {
+        self.at.map_or(self.whole, |at| &self.whole[..at])
+    }
+
+    /// What stands behind the last `@`, if there is one.
+    #[must_use]
+    pub fn domain(&self) -> Option<&'a [u8]> {
+        self.at.map(|at| &self.whole[at + 1..])
+    }
+}
+
+/// The point of an SMTP session at which Postfix asks, after the protocol state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum Stage {
+    /// `CONNECT`
+    Connect = 1,
+    /// `EHLO` and `HELO`
+    Helo = 1 << 1,
+    /// `MAIL`
+    Mail = 1 << 2,
+    /// `RCPT`
+    Rcpt = 1 << 3,
+    /// `DATA`, also for BDAT
+    Data = 1 << 4,
+    /// `END-OF-MESSAGE`
+    EndOfMessage = 1 << 5,
+    /// `VRFY`
+    Vrfy = 1 << 6,
+    /// `ETRN`
+    Etrn = 1 << 7,
+    /// Any other, such as `XCLIENT`
+    Other = 1 << 8,
+}
+
+impl Stage {
+    /// Every stage, in the order of an SMTP session.
+    pub const ALL: &'static [Stage] = &[
+        Stage::Connect,
+        Stage::Helo,
+        Stage::Mail,
+        Stage::Rcpt,
+        Stage::Data,
+        Stage::EndOfMessage,
+        Stage::Vrfy,
+        Stage::Etrn,
+        Stage::Other,
+    ];
+
+    /// The stage of a protocol state.
+    #[must_use]
+    pub fn from_protocol_state(state: &[u8]) -> Stage {
+        match state {
+            b"CONNECT" => Stage::Connect,
+            b"EHLO" | b"HELO" => Stage::Helo,
+            b"MAIL" => Stage::Mail,
+            b"RCPT" => Stage::Rcpt,
+            b"DATA" => Stage::Data,
+            b"END-OF-MESSAGE" => Stage::EndOfMessage,
+            b"VRFY" => Stage::Vrfy,
+            b"ETRN" => Stage::Etrn,
+            _ => Stage::Other,
+        }
+    }
+
+    /// Its name in the configuration and in the records: `policy-rcpt`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stage::Connect => "policy-connect",
+            Stage::Helo => "policy-helo",
+            Stage::Mail => "policy-mail",
+            Stage::Rcpt => "policy-rcpt",
+            Stage::Data => "policy-data",
+            Stage::EndOfMessage => "policy-end-of-message",
+            Stage::Vrfy => "policy-vrfy",
+            Stage::Etrn => "policy-etrn",
+            Stage::Other => "policy-other",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A set of stages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stages(u16);
+
+impl Stages {
+    /// Every stage.
+    pub const ALL: Stages = Stages(0x1ff);
+
+    /// These stages.
+    #[must_use]
+    pub const fn of(stages: &[Stage]) -> Stages {
+        let mut bits = 0;
+        let mut index = 0;
+        while index < stages.len() {
+            bits |= stages[index] as u16;
+            index += 1;
+        }
+        Stages(bits)
+    }
+
+    /// Whether a stage is in the set.
+    #[must_use]
+    pub const fn contains(self, stage: Stage) -> bool {
+        self.0 & stage as u16 != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(text: &str) -> Result<Request, Malformed> {
+        Request::parse(text.as_bytes())
+    }
+
+    const HEAD: &str = "request=smtpd_access_policy\n";
+
+    #[test]
+    fn the_first_equals_splits_and_nothing_is_trimmed() {
+        let request = request(&format!("{HEAD}sender= a=b \nx=\n\n")).unwrap();
+        assert_eq!(request.get(Attribute::Sender), b" a=b ");
+        assert_eq!(request.find_by_name(b"x"), Some(&b""[..]));
+        assert_eq!(request.find_by_name(b"y"), None);
+    }
+
+    #[test]
+    fn a_carriage_return_is_data() {
+        let request = request(&format!("{HEAD}helo_name=x\r\n\n")).unwrap();
+        assert_eq!(request.get(Attribute::HeloName), b"x\r");
+    }
+
+    #[test]
+    fn of_a_name_sent_twice_the_first_counts() {
+        let request = request(&format!("{HEAD}size=1\nsize=2\n\n")).unwrap();
+        assert_eq!(request.get(Attribute::Size), b"1");
+        assert_eq!(request.attributes().len(), 3);
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused_with_its_reason() {
+        assert_eq!(request("\n").unwrap_err(), Malformed::Empty);
+        assert_eq!(request("a\n\n").unwrap_err(), Malformed::NoEquals { line: 1 });
+        assert_eq!(request("a=\0\n\n").unwrap_err(), Malformed::Nul { line: 1 });
+        assert_eq!(request("a=b\n").unwrap_err(), Malformed::Unfinished);
+        assert_eq!(request("a=b\n\n").unwrap_err(), Malformed::NotAPolicyRequest);
+        assert_eq!(request("request=junk\n\n").unwrap_err(), Malformed::NotAPolicyRequest);
+    }
+
+    #[test]
+    fn the_domain_stands_behind_the_last_at_sign() {
+        let mailbox = Mailbox::new(b"x@y@example.com");
+        assert_eq!(mailbox.local(), b"x@y");
+        assert_eq!(mailbox.domain(), Some(&b"example.com"[..]));
+        assert_eq!(Mailbox::new(b"postmaster").domain(), None);
+        assert!(Mailbox::new(b"").is_null());
+    }
+
+    #[test]
+    fn a_mapped_client_address_comes_as_ipv4() {
+        let request = request(&format!("{HEAD}client_address=::ffff:192.0.2.1\n\n")).unwrap();
+        assert_eq!(request.client_address(), Some("192.0.2.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn every_attribute_is_found_by_its_name() {
+        for attribute in Attribute::ALL {
+            assert_eq!(Attribute::from_name(attribute.name().as_bytes()), Some(*attribute));
+        }
+        assert_eq!(Attribute::from_name(b"Sender"), None);
+    }
+}

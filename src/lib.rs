@@ -1,0 +1,3 @@
+//! mppd, a policy server for Postfix.
+
+pub mod config;

@@ -1,0 +1,3 @@
+//! The mppd program.
+
+fn main() {}
