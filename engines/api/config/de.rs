@@ -371,7 +371,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
             return Err(self.wrong("expected an element, not plain text".to_owned()));
         };
         let found = self.fields(element, fields)?;
-        let entries = Fields { value: self, fields: found.into_iter(), current: None };
+        let entries = Fields { value: self, rest: found.into_iter(), current: None };
         visitor.visit_map(entries).map_err(|mut error| {
             if error.place.is_none()
                 && let Some(missing) = error.missing
@@ -392,7 +392,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
 /// The fields of one element.
 struct Fields<'a> {
     value: Value<'a>,
-    fields: std::vec::IntoIter<Field<'a>>,
+    rest: std::vec::IntoIter<Field<'a>>,
     current: Option<Field<'a>>,
 }
 
@@ -403,7 +403,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Error> {
-        self.current = self.fields.next();
+        self.current = self.rest.next();
         let Some(field) = &self.current else { return Ok(None) };
         let name: StrDeserializer<'_, Error> = field.name.into_deserializer();
         seed.deserialize(name).map(Some)
