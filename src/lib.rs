@@ -1,3 +1,5 @@
 //! mppd, a policy server for Postfix.
 
+pub mod cli;
 pub mod config;
+pub mod tracking;
