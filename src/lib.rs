@@ -1,3 +1,4 @@
 //! mppd, a policy server for Postfix.
 
 pub mod config;
+pub mod policy;
