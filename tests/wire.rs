@@ -138,7 +138,7 @@ fn the_least_request_is_answered() {
 fn a_request_up_to_the_limits_is_answered() {
     let daemon = Daemon::start(Settings::default());
     let mut client = daemon.connect();
-    let longest_line = "v".repeat(16 * 1024 - "policy_context=\n".len());
+    let longest_line = "v".repeat(16 * 1024 - "policy_context=".len());
     let request = PolicyRequest::new().set("policy_context", longest_line);
     assert_eq!(client.ask(&request.octets()).unwrap(), "DUNNO");
     assert_eq!(client.ask(&of_size(64 * 1024)).unwrap(), "DUNNO");
@@ -147,15 +147,16 @@ fn a_request_up_to_the_limits_is_answered() {
 #[test]
 fn a_request_over_the_limits_is_closed_without_a_reply() {
     let daemon = Daemon::start(Settings::default());
-    let too_long = PolicyRequest::new().set("policy_context", "v".repeat(17 * 1024));
-    assert_no_reply(&daemon, "a long line", &too_long.octets(), "line");
-    assert_no_reply(&daemon, "a long request", &of_size(64 * 1024 + 1), "request");
+    let over_long_line = "v".repeat(16 * 1024 + 1 - "policy_context=".len());
+    let over_long = PolicyRequest::new().set("policy_context", over_long_line);
+    assert_no_reply(&daemon, "a long line", &over_long.octets(), "max_line");
+    assert_no_reply(&daemon, "a long request", &of_size(64 * 1024 + 1), "max_request");
 }
 
 #[test]
 fn a_line_without_end_is_closed_before_it_ends() {
     let daemon = Daemon::start(Settings::default());
-    assert_no_reply(&daemon, "a line without end", &vec![b'x'; 20 * 1024], "line");
+    assert_no_reply(&daemon, "a line without end", &vec![b'x'; 20 * 1024], "max_line");
 }
 
 #[test]
@@ -166,8 +167,8 @@ fn the_limits_can_be_set() {
     });
     assert_eq!(daemon.connect().ask(&of_size(4 * 1024)).unwrap(), "DUNNO");
     let long_line = PolicyRequest::new().set("policy_context", "v".repeat(1_024));
-    assert_no_reply(&daemon, "a long line", &long_line.octets(), "line");
-    assert_no_reply(&daemon, "a long request", &of_size(4 * 1024 + 1), "request");
+    assert_no_reply(&daemon, "a long line", &long_line.octets(), "max_line");
+    assert_no_reply(&daemon, "a long request", &of_size(4 * 1024 + 1), "max_request");
 }
 
 /// A request of exactly this many octets, none of whose lines is long.
@@ -210,7 +211,7 @@ fn a_stream_that_ends_inside_a_request_is_logged() {
     client.send(b"request=smtpd_access_policy\nprotocol_state=RC").unwrap();
     client.finish().unwrap();
     assert_eq!(client.until_closed().unwrap(), b"");
-    assert_logged(&daemon, &client, "end");
+    assert_logged(&daemon, &client, "inside a request");
 }
 
 #[test]
