@@ -268,13 +268,10 @@ fn a_hundred_sessions_at_once_are_answered_and_on_record() {
     let (daemon, postfix) = behind_postfix(tracking(Settings::wbl(
         "<black><sender>spam.example</sender></black><on_black>REJECT no</on_black>",
     )));
-    let barrier = std::sync::Barrier::new(SESSIONS);
+    let clients: Vec<_> = (0..SESSIONS).map(|_| SmtpClient::greeted(postfix.port())).collect();
     std::thread::scope(|scope| {
-        for index in 0..SESSIONS {
-            let (barrier, port) = (&barrier, postfix.port());
+        for (index, mut client) in clients.into_iter().enumerate() {
             scope.spawn(move || {
-                let mut client = SmtpClient::greeted(port);
-                barrier.wait();
                 assert_eq!(client.mail(&format!("s{index}@spam.example")).code, 250);
                 assert_eq!(client.rcpt("bob@example.com").code, 554);
                 assert_eq!(client.command("RSET").code, 250);
