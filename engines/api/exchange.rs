@@ -59,6 +59,19 @@ pub struct Receipt {
     pub repeat_of: Option<RequestKey>,
 }
 
+impl std::fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Receipt")
+            .field("request", &self.request)
+            .field("key", &self.key)
+            .field("received", &self.received)
+            .field("deadline", &self.deadline)
+            .field("group", &self.group)
+            .field("repeat_of", &self.repeat_of)
+            .finish_non_exhaustive()
+    }
+}
+
 /// One request, what the engines made of it so far, and the decision once there is one.
 pub struct Exchange {
     receipt: Receipt,
