@@ -12,4 +12,6 @@ mod postfix;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod seeds;
+#[cfg(test)]
 mod wire;

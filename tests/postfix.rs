@@ -48,7 +48,7 @@ fn mail_is_accepted_and_on_record() {
         ("client_name", "mail.example.net"),
         ("helo_name", "client.example.net"),
         ("sender_local", "Alice"),
-        ("sender_reverse_domain", "org.Example"),
+        ("sender_reverse_domain", "org.example"),
         ("recipient_local", "bob"),
         ("recipient_reverse_domain", "com.example.mail"),
         ("recipient_count", "0"),
@@ -65,6 +65,8 @@ fn mail_is_accepted_and_on_record() {
     assert!(!row.text("instance").is_empty());
     assert!(row.has("received_timestamp") && row.has("processed_timestamp"));
     assert!(!row.has("repeat_of"));
+    let raw_request = row.text("raw_request");
+    assert!(raw_request.contains("\nsender=Alice@Example.org\n"), "{raw_request:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The text of a configuration file, through the reader of XML.
+//! The text of a configuration file, through the loader.
 #![no_main]
 
 #[path = "../checks/xml.rs"]

@@ -29,8 +29,8 @@ impl Row {
         String::from_utf8_lossy(self.octets(column)).into_owned()
     }
 
-    /// Asserts that the row holds every attribute as it was sent: in its column, or else, where
-    /// the column can't, the whole request in `raw_request`.
+    /// Asserts that the row gives back every attribute as it was sent: from its column or, where
+    /// one can't, from `raw_request`.
     pub(crate) fn assert_is(&self, capture: &Capture) {
         let name = &capture.name;
         if self.has("raw_request") {
