@@ -1,4 +1,6 @@
 //! mppd, a policy server for Postfix.
 
+pub mod cli;
 pub mod config;
 pub mod policy;
+pub mod tracking;
