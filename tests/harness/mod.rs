@@ -1,0 +1,3 @@
+//! What the tests start besides mppd itself.
+
+pub mod mariadb;
