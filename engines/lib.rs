@@ -1,1 +1,106 @@
-//! The engines that come with mppd.
+//! The engines that come with mppd, one file each.
+//!
+//! A new engine costs its file, its `mod` line and its line in [`ENGINES`].
+
+mod log;
+mod track;
+mod wbl;
+
+use mppd_engine::{EngineKind, kind};
+
+/// Every engine that comes with mppd, by name.
+pub const ENGINES: &[&dyn EngineKind] = &[kind::<log::Log>(), &track::Track, kind::<wbl::Wbl>()];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use mppd_engine::config::is_common_option;
+    use mppd_engine::testkit::Configured;
+    use mppd_engine::{Action, OptionDoc};
+
+    use super::*;
+
+    fn is_word(name: &str) -> bool {
+        let is_letter = |octet: u8| octet.is_ascii_lowercase() || octet == b'_';
+        !name.is_empty() && name.bytes().all(is_letter)
+    }
+
+    fn each_option(options: &[OptionDoc], check: &mut impl FnMut(&OptionDoc)) {
+        for option in options {
+            check(option);
+            each_option(&option.nested, check);
+        }
+    }
+
+    #[test]
+    fn the_names_are_words_in_order_and_each_once() {
+        let names: Vec<&str> = ENGINES.iter().map(|kind| kind.name()).collect();
+        assert!(names.iter().all(|name| is_word(name)), "{names:?}");
+        assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
+    }
+
+    #[test]
+    fn every_engine_has_the_file_of_its_name_and_every_file_its_engine() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let files: BTreeSet<String> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+            .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+            .filter(|name| name != "lib")
+            .collect();
+        assert_eq!(files, ENGINES.iter().map(|kind| kind.name().to_owned()).collect());
+    }
+
+    #[test]
+    fn the_manual_of_every_engine_is_complete() {
+        for kind in ENGINES {
+            let name = kind.name();
+            assert!(!kind.summary().is_empty(), "{name}");
+            assert!(!kind.statuses().is_empty(), "{name}");
+            each_option(&kind.options(), &mut |option| {
+                assert!(!option.meaning.trim().is_empty(), "{name}: {}", option.name);
+            });
+            for method in kind.methods() {
+                assert!(!method.name.is_empty() && !method.meaning.is_empty(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_option_has_the_name_of_a_common_one() {
+        for kind in ENGINES {
+            for option in kind.options() {
+                assert!(!is_common_option(option.name), "{}: {}", kind.name(), option.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_status_is_a_word_of_its_own_with_an_action_that_exists() {
+        for kind in ENGINES {
+            let mut seen = BTreeSet::new();
+            for status in kind.statuses() {
+                let whole = format!("{}: {}", kind.name(), status.name);
+                assert!(is_word(status.name) && seen.insert(status.name), "{whole}");
+                assert!(!status.meaning.is_empty(), "{whole}");
+                let is_known = matches!(status.default_action, "continue" | "permit")
+                    || Action::parse(status.default_action).is_ok();
+                assert!(is_known, "{whole}: {}", status.default_action);
+            }
+        }
+    }
+
+    #[test]
+    fn every_engine_is_built_from_its_bare_element() {
+        for kind in ENGINES {
+            let name = kind.name();
+            let configured = Configured::xml(&format!(r#"<{name} id="x" dry_run="true"/>"#));
+            let engine = configured.build(*kind).unwrap();
+            let documented = kind.methods().iter().map(|method| method.name);
+            assert!(engine.methods().eq(documented), "{name}");
+        }
+    }
+}

@@ -1,12 +1,13 @@
 //! The records: stores and tracker, against SQLite and a private MariaDB.
 
-mod harness;
+#[path = "harness/mariadb.rs"]
+mod mariadb;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use harness::mariadb::MariaDb;
+use mariadb::MariaDb;
 use mppd::config::connection::ResolvedConnection;
 use mppd::config::settings::Durability;
 use mppd::tracking::batch::{State, Write};

@@ -108,6 +108,17 @@ impl Action {
     /// Reads an action as an administrator writes it: a word in upper or lower case or a code,
     /// then the text.
     ///
+    /// ```
+    /// # use mppd_engine::Action;
+    /// let action = Action::parse("reject not today")?;
+    /// assert_eq!(action, Action::Reject(Some("not today".to_owned())));
+    /// assert_eq!(action.to_string(), "REJECT not today");
+    ///
+    /// let misread = Action::parse("550").unwrap_err();
+    /// assert_eq!(misread.to_string(), "550 needs a text; Postfix would take digits alone for OK");
+    /// # Ok::<(), mppd_engine::action::ActionError>(())
+    /// ```
+    ///
     /// # Errors
     /// Anything that Postfix would not understand, or would understand as something else.
     pub fn parse(text: &str) -> Result<Self, ActionError> {

@@ -13,7 +13,9 @@ mod options;
 mod source;
 mod value;
 
-pub use build::{BuildContext, COMMON_OPTIONS, is_common_option};
+pub use build::{
+    BuildContext, COMMON_OPTIONS, DEFAULT_TIMEOUT, common_option_docs, is_common_option,
+};
 pub use de::from_element;
 pub use element::{AttributeNode, Element};
 pub use finding::{Finding, Severity};

@@ -39,6 +39,14 @@ pub struct MethodDoc {
 }
 
 /// What an engine computed: a status, a text for people, and values for later engines.
+///
+/// ```
+/// # use mppd_engine::Outcome;
+/// let outcome = Outcome::new("listed")
+///     .with_text("192.0.2.1 is listed by bl.example.org")
+///     .with_value("site", "bl.example.org");
+/// assert_eq!(outcome.values[0].value, b"bl.example.org");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// One of the statuses that the engine's kind declares.
@@ -97,6 +105,26 @@ impl Failure {
         self.source = Some(source.into());
         self
     }
+
+    /// The message with that of every error behind it, for the log and the records.
+    ///
+    /// ```
+    /// # use mppd_engine::Failure;
+    /// let cause = std::io::Error::other("connection refused");
+    /// let failure = Failure::new("can't ask the list").with_source(cause);
+    /// assert_eq!(failure.whole(), "can't ask the list: connection refused");
+    /// ```
+    #[must_use]
+    pub fn whole(&self) -> String {
+        let mut text = self.message.clone();
+        let mut next = StdError::source(self);
+        while let Some(error) = next {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            next = error.source();
+        }
+        text
+    }
 }
 
 /// A check, or anything else that stands in a chain.
@@ -119,7 +147,8 @@ pub trait Engine: Clone + Send + 'static {
     /// Makes an engine of its options: compiles, loads, checks. Nothing is connected to yet.
     ///
     /// # Errors
-    /// Every fault of the options, each with its place.
+    /// Every fault of the options, each with its place; one without a place, made by
+    /// [`Finding::nowhere`], gets that of the element.
     fn build(options: Self::Options, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>>;
 
     /// Looks at one request.
@@ -245,8 +274,14 @@ impl<E: Engine> EngineKind for Typed<E> {
         element: &Element,
         cx: &mut BuildContext<'_>,
     ) -> Result<Vec<Built>, Vec<Finding>> {
-        let engine = E::build(cx.options(element)?, cx)?;
-        Ok(vec![Built::engine(engine)])
+        let built = E::build(cx.options(element)?, cx);
+        cx.place_warnings(element.name_span);
+        match built {
+            Ok(engine) => Ok(vec![Built::engine(engine)]),
+            Err(findings) => {
+                Err(findings.into_iter().map(|finding| finding.or_at(element.name_span)).collect())
+            }
+        }
     }
 }
 

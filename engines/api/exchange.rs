@@ -59,13 +59,26 @@ pub struct Receipt {
     pub repeat_of: Option<RequestKey>,
 }
 
+impl std::fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Receipt")
+            .field("request", &self.request)
+            .field("key", &self.key)
+            .field("received", &self.received)
+            .field("deadline", &self.deadline)
+            .field("group", &self.group)
+            .field("repeat_of", &self.repeat_of)
+            .finish_non_exhaustive()
+    }
+}
+
 /// One request, what the engines made of it so far, and the decision once there is one.
 pub struct Exchange {
     receipt: Receipt,
     stage: Stage,
     results: Mutex<Vec<Arc<EngineResult>>>,
     decision: OnceLock<Decision>,
-    exception: OnceLock<Exception>,
+    failed: OnceLock<(Exception, Decision)>,
 }
 
 impl Exchange {
@@ -77,7 +90,7 @@ impl Exchange {
             receipt,
             results: Mutex::new(Vec::new()),
             decision: OnceLock::new(),
-            exception: OnceLock::new(),
+            failed: OnceLock::new(),
         }
     }
 
@@ -142,16 +155,17 @@ impl Exchange {
         self.lock_results().iter().rev().find(|result| &*result.engine == engine).cloned()
     }
 
-    /// The decision, once the check chain has ended.
+    /// The decision: that of the check chain once it has ended; after an exception, that of
+    /// `on_error`.
     #[must_use]
     pub fn decision(&self) -> Option<&Decision> {
-        self.decision.get()
+        self.failed.get().map(|(_, decision)| decision).or_else(|| self.decision.get())
     }
 
     /// The exception, in the end-exception chain.
     #[must_use]
     pub fn exception(&self) -> Option<&Exception> {
-        self.exception.get()
+        self.failed.get().map(|(exception, _)| exception)
     }
 
     /// Adds what an engine came to. For the server.
@@ -165,9 +179,10 @@ impl Exchange {
         let _first_stands = self.decision.set(decision);
     }
 
-    /// Sets the exception; the first one stands. For the server.
-    pub fn fail(&self, exception: Exception) {
-        let _first_stands = self.exception.set(exception);
+    /// Sets the exception and the decision that follows from it; the first one stands. For the
+    /// server.
+    pub fn fail(&self, exception: Exception, decision: Decision) {
+        let _first_stands = self.failed.set((exception, decision));
     }
 
     fn lock_results(&self) -> MutexGuard<'_, Vec<Arc<EngineResult>>> {
@@ -182,8 +197,8 @@ impl std::fmt::Debug for Exchange {
             .field("key", &self.receipt.key)
             .field("stage", &self.stage)
             .field("results", &self.lock_results())
-            .field("decision", &self.decision)
-            .field("exception", &self.exception)
+            .field("decision", &self.decision())
+            .field("exception", &self.exception())
             .finish_non_exhaustive()
     }
 }

@@ -16,13 +16,18 @@
 //! | [`engine`] | the traits an engine implements, and what it declares about itself |
 //! | [`exchange`] | one request on its way through the chains: what engines see |
 //! | [`tracking`] | how an engine puts a request on record |
+//! | [`escape`] | octets that a peer chose, made fit to be read |
 //! | [`config`] | elements of the configuration, with positions; typed options; findings |
+//! | `testkit` | what tests of engines need (feature `testkit`) |
 
 pub mod action;
 pub mod config;
 pub mod engine;
+pub mod escape;
 pub mod exchange;
 pub mod request;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod tracking;
 
 pub use action::{Action, Decision};
@@ -30,6 +35,7 @@ pub use config::{BuildContext, Element, Finding, OptionDoc, OptionValue, Options
 pub use engine::{
     Built, Engine, EngineKind, Failure, MethodDoc, Outcome, Prototype, Running, StatusDoc, kind,
 };
+pub use escape::Escaped;
 pub use exchange::{EngineResult, Exception, Exchange};
 pub use request::{Attribute, Mailbox, Request, Stage, Stages};
 pub use tracking::{RequestKey, Tracker, TrackingError, Transition};

@@ -217,6 +217,20 @@ impl Request {
     /// Builds a request from names and values; `request=smtpd_access_policy` is put in front where
     /// it is missing.
     ///
+    /// ```
+    /// # use mppd_engine::{Attribute, Request, Stage};
+    /// let request = Request::from_attributes([
+    ///     ("protocol_state", "RCPT"),
+    ///     ("sender", "alice@example.com"),
+    ///     ("queue_id", ""),
+    /// ])?;
+    /// assert_eq!(request.stage(), Stage::Rcpt);
+    /// assert_eq!(request.sender().domain(), Some(&b"example.com"[..]));
+    /// assert_eq!(request.find(Attribute::QueueId), Some(&b""[..]));
+    /// assert_eq!(request.find(Attribute::Size), None);
+    /// # Ok::<(), mppd_engine::request::Malformed>(())
+    /// ```
+    ///
     /// # Errors
     /// A name or value that cannot stand in a request.
     pub fn from_attributes<N, V>(
@@ -253,6 +267,7 @@ impl Request {
     }
 
     /// Every attribute, unknown ones too, in the order sent.
+    #[must_use]
     pub fn attributes(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
         self.lines.iter().map(|line| self.pair(*line))
     }
@@ -498,6 +513,8 @@ impl Stages {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn request(text: &str) -> Result<Request, Malformed> {
@@ -550,6 +567,62 @@ mod tests {
     fn a_mapped_client_address_comes_as_ipv4() {
         let request = request(&format!("{HEAD}client_address=::ffff:192.0.2.1\n\n")).unwrap();
         assert_eq!(request.client_address(), Some("192.0.2.1".parse().unwrap()));
+    }
+
+    fn octets_without(forbidden: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
+        let octet =
+            any::<u8>().prop_filter("an octet that separates", |octet| !forbidden.contains(octet));
+        prop::collection::vec(octet, 0..20)
+    }
+
+    fn any_name() -> impl Strategy<Value = Vec<u8>> {
+        let known = prop::sample::select(Attribute::ALL);
+        prop_oneof![
+            known
+                .prop_filter("the one that says what this is", |known| *known != Attribute::Request)
+                .prop_map(|known| known.name().as_bytes().to_vec()),
+            octets_without(b"=\n\0").prop_filter("another one", |name| name != b"request"),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn attributes_come_back_as_they_were_put_in(
+            attributes in prop::collection::vec((any_name(), octets_without(b"\n\0")), 0..40)
+        ) {
+            let request = Request::from_attributes(attributes.clone()).unwrap();
+            let read = Request::parse(request.octets()).unwrap();
+            let mut expected = vec![(b"request".to_vec(), b"smtpd_access_policy".to_vec())];
+            expected.extend(attributes);
+            let owned = |(name, value): (&[u8], &[u8])| (name.to_vec(), value.to_vec());
+            prop_assert_eq!(read.attributes().map(owned).collect::<Vec<_>>(), expected.clone());
+            for (name, _) in &expected {
+                let first = expected.iter().find(|(other, _)| other == name);
+                let first = first.map(|(_, value)| value.as_slice());
+                prop_assert_eq!(read.find_by_name(name), first);
+            }
+        }
+
+        #[test]
+        fn any_octets_are_a_request_or_refused(
+            octets in prop::collection::vec(prop_oneof![any::<u8>(), Just(b'\n'), Just(b'=')], 0..200),
+            is_headed in any::<bool>(),
+        ) {
+            let mut whole = if is_headed { HEAD.as_bytes().to_vec() } else { Vec::new() };
+            whole.extend(octets);
+            if let Ok(request) = Request::parse(whole.clone()) {
+                prop_assert_eq!(request.octets(), whole);
+                prop_assert!(Stage::ALL.contains(&request.stage()));
+                for attribute in Attribute::ALL {
+                    let is_empty = request.get(*attribute).is_empty();
+                    prop_assert_eq!(request.text(*attribute).is_empty(), is_empty);
+                }
+                prop_assert_eq!(request.client_address().is_some(), {
+                    let text = request.text(Attribute::ClientAddress);
+                    text.parse::<IpAddr>().is_ok()
+                });
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,31 @@
 //! The configuration: files, includes, layers, and what it all means.
+//!
+//! ```text
+//! files ─► xml ─► include ─► merge ─► layers ─► settings ─► connection
+//! read     a tree  file=,     one      the        typed       option
+//! once     with    xpath=     <common> environment options    files,
+//!          places             …        and --set               secrets
+//! ```
+//!
+//! [`load`](load::load) goes all the way; [`report`] shows people what it found wrong.
 
 pub mod connection;
+mod files;
+mod include;
+mod layers;
+pub mod limits;
+pub mod load;
+mod merge;
+mod option_file;
+mod redact;
+pub mod report;
 pub mod settings;
+pub mod xml;
+mod xpath;
+
+pub use files::{ConfigurationFile, EmbeddedFile};
+pub use load::{Configuration, LoadRequest, Rejected, load, load_within};
+pub use merge::engine_id;
+
+#[cfg(test)]
+mod tests;

@@ -172,7 +172,7 @@ options! {
         /// User name.
         user: Option<String> = None,
         /// Password.
-        password: Option<SecretOptions> = None,
+        password: Option<Spanned<SecretOptions>> = None,
         /// Encryption of the connection.
         tls: Option<TlsOptions> = None,
         /// How long to wait for a connection.

@@ -7,13 +7,66 @@ use slog::Logger;
 
 use super::de::from_element;
 use super::element::Element;
-use super::finding::Finding;
-use super::source::SourceMap;
-use super::value::Spanned;
+use super::finding::{Finding, Severity};
+use super::options::{OptionDoc, OptionValue};
+use super::source::{SourceMap, Span};
+use super::value::{Period, Spanned};
 
 /// The names that the server reads from every engine's element itself; `on_STATUS` stands for
 /// one name for each status. An engine's own options must not use them.
 pub const COMMON_OPTIONS: &[&str] = &["id", "timeout", "on_exception", "dry_run"];
+
+/// How long one run of an engine may take unless its `timeout` says otherwise.
+pub const DEFAULT_TIMEOUT: Period = Period::seconds(10);
+
+/// The reference of the options that every engine has, the family `on_STATUS` among them.
+#[must_use]
+pub fn common_option_docs() -> Vec<OptionDoc> {
+    let doc = |name, value, default: &str, meaning| OptionDoc {
+        name,
+        value,
+        default: Some(default.to_owned()),
+        meaning,
+        nested: Vec::new(),
+    };
+    vec![
+        doc(
+            "id",
+            "letters, digits and \"_\"",
+            "the name of the element",
+            "The name by which the chains, the log and the records know this engine.",
+        ),
+        doc(
+            "timeout",
+            Period::TYPE,
+            &DEFAULT_TIMEOUT.to_string(),
+            "How long one run may take; the exception `timeout` after that.",
+        ),
+        doc(
+            "on_exception",
+            "`continue`, `fail` or an action",
+            "`continue` among the checks, `fail` elsewhere",
+            "What follows when the engine fails, panics or runs out of time. `continue` goes on \
+             as if it had no opinion. `fail` ends the chains: the end-exception chain runs, and \
+             the reply is the group's `on_error`. An action of access(5) decides.",
+        ),
+        doc(
+            "dry_run",
+            bool::TYPE,
+            "false",
+            "Whether the engine only runs, is logged and put on record, but never decides.",
+        ),
+        doc(
+            "on_STATUS",
+            "`continue`, `permit` or an action",
+            "as told at each status",
+            "What the status STATUS does, one option for each status. `continue` asks the next \
+             engine. `permit` ends the checks without an opinion (DUNNO). An action of access(5) \
+             decides, or, if it is not final (PREPEND, WARN and the like), is kept until the \
+             checks have ended. A dollar sign in a text is written `$$`.",
+        ),
+    ]
+}
 
 /// Whether the server reads this name itself.
 #[must_use]
@@ -44,14 +97,21 @@ impl<'a> BuildContext<'a> {
     }
 
     /// A logger that names the engine.
-    #[must_use]
     pub fn logger(&self) -> &Logger {
         &self.logger
     }
 
-    /// Says that something will work, but probably not as meant.
+    /// Says that something will work, but probably not as meant. The finding becomes a warning,
+    /// however it was made.
     pub fn warn(&mut self, warning: Finding) {
-        self.warnings.push(warning);
+        self.warnings.push(Finding { severity: Severity::Warning, ..warning });
+    }
+
+    /// Gives every warning that has no place this one.
+    pub(crate) fn place_warnings(&mut self, place: Span) {
+        for warning in &mut self.warnings {
+            warning.span.get_or_insert(place);
+        }
     }
 
     /// What was warned of. For the server.
@@ -81,5 +141,34 @@ impl<'a> BuildContext<'a> {
 impl std::fmt::Debug for BuildContext<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BuildContext").field("warnings", &self.warnings).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_common_option_is_documented() {
+        let documented: Vec<&str> = common_option_docs().iter().map(|doc| doc.name).collect();
+        let (family, names) = documented.split_last().unwrap();
+        assert_eq!(names, COMMON_OPTIONS);
+        assert_eq!(*family, "on_STATUS");
+        assert!(documented.iter().all(|name| is_common_option(name)));
+    }
+
+    #[test]
+    fn what_is_warned_of_is_a_warning_and_gets_a_place() {
+        let mut sources = SourceMap::default();
+        let source = crate::config::Source {
+            origin: crate::config::Origin::Embedded("test"),
+            text: "<engine/>".to_owned(),
+        };
+        let place = Span { source: sources.add(source), start: 1, end: 7 };
+        let mut cx = BuildContext::new(&sources, Logger::root(slog::Discard, slog::o!()));
+        cx.warn(Finding::nowhere("nothing to do"));
+        cx.place_warnings(place);
+        let warnings = cx.into_warnings();
+        assert_eq!(warnings, [Finding::warning(place, "nothing to do")]);
     }
 }

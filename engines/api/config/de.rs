@@ -371,7 +371,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
             return Err(self.wrong("expected an element, not plain text".to_owned()));
         };
         let found = self.fields(element, fields)?;
-        let entries = Fields { value: self, fields: found.into_iter(), current: None };
+        let entries = Fields { value: self, rest: found.into_iter(), current: None };
         visitor.visit_map(entries).map_err(|mut error| {
             if error.place.is_none()
                 && let Some(missing) = error.missing
@@ -392,7 +392,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
 /// The fields of one element.
 struct Fields<'a> {
     value: Value<'a>,
-    fields: std::vec::IntoIter<Field<'a>>,
+    rest: std::vec::IntoIter<Field<'a>>,
     current: Option<Field<'a>>,
 }
 
@@ -403,7 +403,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Error> {
-        self.current = self.fields.next();
+        self.current = self.rest.next();
         let Some(field) = &self.current else { return Ok(None) };
         let name: StrDeserializer<'_, Error> = field.name.into_deserializer();
         seed.deserialize(name).map(Some)
@@ -411,7 +411,12 @@ impl<'de> MapAccess<'de> for Fields<'_> {
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Error> {
         let field = self.current.take().ok_or_else(|| Error::custom("a value without a name"))?;
-        seed.deserialize(Group { value: self.value, nodes: field.nodes })
+        let first = field.nodes.first().copied();
+        let value = seed.deserialize(Group { value: self.value, nodes: field.nodes });
+        value.map_err(|error| match first {
+            Some(node) => error.or_at(node.place(), node.identity()),
+            None => error,
+        })
     }
 }
 
@@ -524,7 +529,9 @@ impl<'de> SeqAccess<'de> for List<'_> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Error> {
-        self.values.next().map(|value| seed.deserialize(value)).transpose()
+        let Some(value) = self.values.next() else { return Ok(None) };
+        let element = seed.deserialize(value);
+        element.map(Some).map_err(|error| error.or_at(value.node.place(), value.node.identity()))
     }
 }
 
@@ -661,6 +668,16 @@ mod tests {
         assert!(findings.iter().any(|f| f == "\"x\" is not a number (0 to 65535)"));
         assert!(findings.iter().any(|f| f == "\"must\" is missing in <inner>"));
         assert!(findings.iter().any(|f| f.starts_with("\"soon\" is not a time")));
+    }
+
+    #[test]
+    fn a_value_that_its_type_refuses_is_found_where_it_stands() {
+        let mut b = Builder::new();
+        let wait = b.element("wait", "soon", vec![]);
+        let place = wait.text_span;
+        let outer = b.element("outer", "", vec![wait]);
+        let findings = from_element::<Outer>(&outer, |_| false).unwrap_err();
+        assert_eq!(findings[0].span, Some(place));
     }
 
     #[test]

@@ -81,6 +81,13 @@ impl Finding {
         }
     }
 
+    /// At this place, unless it has one.
+    #[must_use]
+    pub fn or_at(mut self, span: Span) -> Self {
+        self.span.get_or_insert(span);
+        self
+    }
+
     /// With words under the caret.
     #[must_use]
     pub fn with_label(mut self, label: impl Into<String>) -> Self {

@@ -117,6 +117,32 @@ pub struct Spanned<T> {
     pub span: Span,
 }
 
+impl Spanned<String> {
+    /// The words of the text, each with its place. Where the text does not stand in the source as
+    /// it is (references were resolved, a comment was taken out), each gets the place of the whole.
+    ///
+    /// ```
+    /// # use mppd_engine::config::{Origin, Source, SourceMap, Span, Spanned};
+    /// # let mut sources = SourceMap::default();
+    /// # let origin = Origin::CommandLine;
+    /// # let source = sources.add(Source { origin, text: "spf greylist".to_owned() });
+    /// # let span = Span { source, start: 0, end: 12 };
+    /// let chain = Spanned { value: "spf greylist".to_owned(), span };
+    /// let words: Vec<Spanned<&str>> = chain.words().collect();
+    /// assert_eq!(words[1].value, "greylist");
+    /// assert_eq!(words[1].span.start, 4);
+    /// ```
+    pub fn words(&self) -> impl Iterator<Item = Spanned<&str>> {
+        let whole = self.span;
+        let verbatim = whole.end.saturating_sub(whole.start) == self.value.len();
+        self.value.split_whitespace().map(move |word| {
+            let start = whole.start + (word.as_ptr().addr() - self.value.as_ptr().addr());
+            let part = Span { start, end: start + word.len(), ..whole };
+            Spanned { value: word, span: if verbatim { part } else { whole } }
+        })
+    }
+}
+
 // The names by which the deserializer of elements knows that it is asked for a place as well. No
 // XML name can hold a blank, so no option can be mistaken for one of them.
 pub(super) const SPANNED: &str = "a value with its place";

@@ -1,0 +1,163 @@
+//! From the files, the environment and the command line to one configuration.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use mppd_engine::config::{Severity, SourceMap, Spanned, from_element, nearest};
+use mppd_engine::{Element, Finding};
+
+use super::connection::{self, ResolvedConnection};
+use super::files::{ConfigurationFile, Files};
+use super::limits::Limits;
+use super::merge::Parts;
+use super::settings::{CommonOptions, GroupOptions};
+use super::{include, layers, merge};
+
+/// The name of the outermost element.
+const ROOT: &str = "mppd";
+
+/// What is to be loaded.
+#[derive(Debug, Clone)]
+pub struct LoadRequest {
+    /// The main file.
+    pub file: ConfigurationFile,
+    /// The environment, all of it; what mppd does not know is left alone.
+    pub environment: BTreeMap<String, String>,
+    /// What stands behind each `--set`.
+    pub set: Vec<String>,
+}
+
+/// A configuration without faults, as far as they can be found without building the engines.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    /// What holds for the whole server.
+    pub common: CommonOptions,
+    /// The policy groups; `default` is one of them.
+    pub groups: Vec<GroupOptions>,
+    /// The databases for the records, by the ID of the group; a group without one has none.
+    pub connections: BTreeMap<String, ResolvedConnection>,
+    /// The engines, as written; their kinds read them.
+    pub engines: Vec<Element>,
+    /// Where everything stands.
+    pub sources: SourceMap,
+    /// What works, but probably not as meant.
+    pub warnings: Vec<Finding>,
+}
+
+/// A configuration that can't be used, and why.
+#[derive(Debug, Clone, thiserror::Error)]
+pub struct Rejected {
+    /// Where everything stands.
+    pub sources: SourceMap,
+    /// What is wrong, in the order of the places; at least one is an error.
+    pub findings: Vec<Finding>,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration has {}", super::report::count(&self.findings))
+    }
+}
+
+/// Loads a configuration.
+///
+/// # Errors
+/// Everything that is wrong in all of its files, at once.
+pub fn load(request: &LoadRequest) -> Result<Configuration, Rejected> {
+    load_within(request, &Limits::default())
+}
+
+/// Loads a configuration within bounds of one's own.
+///
+/// # Errors
+/// Everything that is wrong in all of its files, at once.
+pub fn load_within(request: &LoadRequest, limits: &Limits) -> Result<Configuration, Rejected> {
+    let mut files = Files::new(limits);
+    let root = read(&mut files, &request.file);
+    let Files { mut sources, mut findings, .. } = files;
+    let read = root.and_then(|root| interpret(root, request, &mut sources, &mut findings));
+    sort(&mut findings);
+    let is_good = findings.iter().all(|finding| finding.severity == Severity::Warning);
+    match read {
+        Some(read) if is_good => Ok(Configuration {
+            common: read.common,
+            groups: read.groups,
+            connections: read.connections,
+            engines: read.engines,
+            sources,
+            warnings: findings,
+        }),
+        _ => Err(Rejected { sources, findings }),
+    }
+}
+
+/// The main file with its includes, if it can be read to its end.
+fn read(files: &mut Files<'_>, file: &ConfigurationFile) -> Option<Element> {
+    let main = files.read_main(file)?;
+    let root = main.document.root.as_ref()?;
+    if root.name != ROOT {
+        files.findings.push(wrong_root(root));
+        return None;
+    }
+    // Includes that stand before a fault are read all the same, for the faults in their files.
+    let resolved = include::resolve(files, root);
+    resolved.filter(|_| main.document.complete)
+}
+
+fn wrong_root(root: &Element) -> Finding {
+    let message = format!("the outermost element is <{}>, not <{ROOT}>", root.name);
+    let finding = Finding::error(root.name_span, message);
+    match nearest(&root.name, [ROOT]) {
+        Some(_) => finding.with_help(format!("did you mean \"{ROOT}\"?")),
+        None => finding,
+    }
+}
+
+/// What the tree says.
+struct Read {
+    common: CommonOptions,
+    groups: Vec<GroupOptions>,
+    connections: BTreeMap<String, ResolvedConnection>,
+    engines: Vec<Element>,
+}
+
+fn interpret(
+    root: Element,
+    request: &LoadRequest,
+    sources: &mut SourceMap,
+    findings: &mut Vec<Finding>,
+) -> Option<Read> {
+    let place = root.name_span;
+    let Parts { mut common, groups, engines } = merge::parts(&root, findings);
+    layers::apply(&mut common, &request.environment, &request.set, sources, findings);
+    let common = keep(from_element::<CommonOptions>(&common, |_| false), findings);
+    let mut groups: Vec<GroupOptions> =
+        groups.iter().filter_map(|group| keep(from_element(group, |_| false), findings)).collect();
+    if groups.is_empty() {
+        let id = Spanned { value: "default".to_owned(), span: place };
+        groups.push(GroupOptions { id, on_error: None, tracking: None });
+    }
+    let mut connections = BTreeMap::new();
+    for group in &groups {
+        let Some(options) = &group.tracking else { continue };
+        let resolved = keep(connection::resolve(options, sources), findings);
+        connections.extend(resolved.map(|connection| (group.id.value.clone(), connection)));
+    }
+    Some(Read { common: common?, groups, connections, engines })
+}
+
+fn keep<T>(read: Result<T, Vec<Finding>>, findings: &mut Vec<Finding>) -> Option<T> {
+    match read {
+        Ok(value) => Some(value),
+        Err(faults) => {
+            findings.extend(faults);
+            None
+        }
+    }
+}
+
+/// In the order of the places; what an element that is included twice has wrong is told once.
+fn sort(findings: &mut Vec<Finding>) {
+    findings.sort_by_key(|finding| finding.span.map(|span| (span.source, span.start)));
+    findings.dedup();
+}

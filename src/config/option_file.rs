@@ -1,0 +1,223 @@
+//! Option files of the MySQL and MariaDB clients (`my.cnf`): what their `[client]` sections say
+//! about a connection.
+
+use std::path::PathBuf;
+
+use mppd_engine::config::{SourceId, Spanned};
+use mppd_engine::{Finding, Span};
+
+use super::settings::Secret;
+
+/// The sections that are read.
+const SECTIONS: [&str; 3] = ["client", "client-server", "client-mariadb"];
+
+/// What an option file says about a connection; the last word on each option counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct OptionFile {
+    pub(super) host: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<Secret>,
+    pub(super) socket: Option<PathBuf>,
+    pub(super) database: Option<String>,
+    pub(super) ssl_ca: Option<Spanned<PathBuf>>,
+}
+
+/// Reads the text of an option file.
+pub(super) fn parse(text: &str, source: SourceId) -> Result<OptionFile, Vec<Finding>> {
+    let mut reader = Reader {
+        source,
+        section: Section::None,
+        options: OptionFile::default(),
+        findings: Vec::new(),
+    };
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        reader.line(line, start);
+        start += line.len();
+    }
+    if reader.findings.is_empty() { Ok(reader.options) } else { Err(reader.findings) }
+}
+
+enum Section {
+    None,
+    Ours,
+    Other,
+}
+
+struct Reader {
+    source: SourceId,
+    section: Section,
+    options: OptionFile,
+    findings: Vec<Finding>,
+}
+
+impl Reader {
+    fn line(&mut self, line: &str, start: usize) {
+        let start = start + (line.len() - line.trim_start().len());
+        let line = line.trim();
+        let place = Span { source: self.source, start, end: start + line.len() };
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            return;
+        }
+        if line.starts_with('!') {
+            let finding =
+                Finding::error(place, "option files that include others are not followed")
+                    .with_help("write the options of [client] into this file");
+            self.findings.push(finding);
+            return;
+        }
+        if let Some(section) = line.strip_prefix('[') {
+            self.section(section, place);
+            return;
+        }
+        match self.section {
+            Section::None => {
+                let message = "an option before the first [section]";
+                self.findings.push(Finding::error(place, message));
+            }
+            Section::Ours => self.option(line, place),
+            Section::Other => {}
+        }
+    }
+
+    fn section(&mut self, text: &str, place: Span) {
+        let Some((name, _)) = text.split_once(']') else {
+            self.findings.push(Finding::error(place, "this section's name is not closed by \"]\""));
+            return;
+        };
+        let is_ours = SECTIONS.contains(&name.trim());
+        self.section = if is_ours { Section::Ours } else { Section::Other };
+    }
+
+    fn option(&mut self, line: &str, place: Span) {
+        let (key, raw) = line.split_once('=').unwrap_or((line, ""));
+        let key_span = Span { end: place.start + key.trim_end().len(), ..place };
+        let value = match value(raw) {
+            Ok(value) => value,
+            Err(message) => {
+                self.findings.push(Finding::error(key_span, message));
+                return;
+            }
+        };
+        // The place is that of the name: the value may be a secret.
+        match key.trim().replace('_', "-").as_str() {
+            "host" => self.options.host = Some(value),
+            "user" => self.options.user = Some(value),
+            "password" => self.options.password = Some(Secret::from(value)),
+            "socket" => self.options.socket = Some(PathBuf::from(value)),
+            "database" => self.options.database = Some(value),
+            "ssl-ca" => {
+                let ssl_ca = Spanned { value: PathBuf::from(value), span: key_span };
+                self.options.ssl_ca = Some(ssl_ca);
+            }
+            "port" => match value.parse() {
+                Ok(port) => self.options.port = Some(port),
+                Err(_) => {
+                    let message = format!("\"{value}\" is not a port (0 to 65535)");
+                    self.findings.push(Finding::error(place, message));
+                }
+            },
+            // The other clients have options that are none of mppd's business.
+            _ => {}
+        }
+    }
+}
+
+/// The value of an option, without its quotes, escapes and comment.
+fn value(raw: &str) -> Result<String, &'static str> {
+    let raw = raw.trim();
+    let Some(quote) = raw.chars().next().filter(|quote| matches!(quote, '"' | '\'')) else {
+        let end = raw.find('#').unwrap_or(raw.len());
+        return Ok(unescaped(raw[..end].trim_end()));
+    };
+    let inside = &raw[1..];
+    let mut escaped = false;
+    for (at, letter) in inside.char_indices() {
+        if letter == quote && !escaped {
+            let behind = inside[at + 1..].trim_start();
+            return match behind.is_empty() || behind.starts_with('#') {
+                true => Ok(unescaped(&inside[..at])),
+                false => Err("text behind the closing quote of this option's value"),
+            };
+        }
+        escaped = letter == '\\' && !escaped;
+    }
+    Err("the quote of this option's value is not closed")
+}
+
+fn unescaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '\\' {
+            plain.push(letter);
+            continue;
+        }
+        match letters.next() {
+            Some('n') => plain.push('\n'),
+            Some('t') => plain.push('\t'),
+            Some('r') => plain.push('\r'),
+            Some('b') => plain.push('\u{8}'),
+            Some('s') => plain.push(' '),
+            Some(quoted @ ('\\' | '"' | '\'')) => plain.push(quoted),
+            Some(other) => plain.extend(['\\', other]),
+            None => plain.push('\\'),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use mppd_engine::config::{Origin, Source, SourceMap};
+
+    use super::*;
+
+    fn read(text: &str) -> Result<OptionFile, Vec<String>> {
+        let mut sources = SourceMap::default();
+        let id = sources.add(Source { origin: Origin::Embedded("my.cnf"), text: text.to_owned() });
+        parse(text, id).map_err(|findings| {
+            let shown = |finding: &Finding| {
+                format!("{}: {}", sources.text(finding.span.unwrap()), finding.message)
+            };
+            findings.iter().map(shown).collect()
+        })
+    }
+
+    #[test]
+    fn the_client_sections_are_read() {
+        let options = read(
+            "# comment\n[mysqld]\nport=1\n[client]\nhost = db.example.com # ours\nport=3307\n\
+             user='a # b'\npassword=\"x\\\"y\\\\\"\nquick\n[client-mariadb]\nssl_ca=/etc/ca.pem\n\
+             ; comment\ndatabase=\nsocket=/run/my\\ssql\n",
+        )
+        .unwrap();
+        assert_eq!(options.host.as_deref(), Some("db.example.com"));
+        assert_eq!(options.port, Some(3307));
+        assert_eq!(options.user.as_deref(), Some("a # b"));
+        assert_eq!(options.password.unwrap().reveal(), "x\"y\\");
+        assert_eq!(options.ssl_ca.unwrap().value, PathBuf::from("/etc/ca.pem"));
+        assert_eq!(options.database.as_deref(), Some(""));
+        assert_eq!(options.socket, Some(PathBuf::from("/run/my sql")));
+    }
+
+    #[test]
+    fn every_fault_is_found_and_none_shows_a_secret() {
+        let faults = read(
+            "user=x\n[client]\nport=many\npassword='never closed\n!includedir /etc/x\n[oops\n\
+             password='a' b\n",
+        );
+        assert_eq!(
+            faults.unwrap_err(),
+            [
+                "user=x: an option before the first [section]",
+                "port=many: \"many\" is not a port (0 to 65535)",
+                "password: the quote of this option's value is not closed",
+                "!includedir /etc/x: option files that include others are not followed",
+                "[oops: this section's name is not closed by \"]\"",
+                "password: text behind the closing quote of this option's value",
+            ]
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! Hides secrets in the texts that are kept for reports.
+//!
+//! A report shows the line at fault, and the line at fault may hold a password. So the text that is
+//! kept beside the tree has stars where secrets stand. This goes by the letters, not by the tree:
+//! a file that can't be parsed is reported, too, and so is a misspelt `<pasword>`.
+
+use std::ops::Range;
+
+use mppd_engine::config::nearest;
+
+/// Whether an element, attribute or option of this name holds a secret.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_lowercase();
+    name.contains("password") || name.contains("secret") || nearest(&name, ["password"]).is_some()
+}
+
+/// The text of an XML file with its secrets hidden; every octet keeps its place.
+pub(super) fn xml(text: &str) -> String {
+    let mut hidden = Vec::new();
+    let mut at = 0;
+    while let Some(offset) = text[at..].find('<') {
+        let tag = Tag::at(text, at + offset + 1);
+        let name = &text[tag.name.clone()];
+        hidden.extend(tag.secret_values(text));
+        at = tag.name.end;
+        if is_secret(name) && !name.is_empty() && !text[..tag.end].ends_with("/>") {
+            let end = content_end(text, tag.end);
+            hidden.push(tag.end..end);
+            at = end;
+        }
+    }
+    with_stars(text, &hidden)
+}
+
+/// The text of an option file of the MySQL clients with its secrets hidden.
+pub(super) fn option_file(text: &str) -> String {
+    let mut hidden = Vec::new();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let key = line.find('=').filter(|end| is_secret(line[..*end].trim()));
+        hidden.extend(key.map(|end| start + end + 1..start + line.len()));
+        start += line.len();
+    }
+    with_stars(text, &hidden)
+}
+
+/// A start tag, as far as it can be told without a parser.
+struct Tag {
+    name: Range<usize>,
+    /// Behind its `>`, or the end of the text.
+    end: usize,
+}
+
+impl Tag {
+    fn at(text: &str, start: usize) -> Self {
+        let rest = &text[start..];
+        let name = rest.find(|letter: char| !is_word(letter)).unwrap_or(rest.len());
+        let mut quote = None;
+        for (offset, letter) in rest.char_indices().skip_while(|(offset, _)| *offset < name) {
+            match (letter, quote) {
+                ('>', None) => return Tag { name: start..start + name, end: start + offset + 1 },
+                ('<', None) => return Tag { name: start..start + name, end: start + offset },
+                ('"' | '\'', None) => quote = Some(letter),
+                (letter, Some(open)) if letter == open => quote = None,
+                _ => {}
+            }
+        }
+        Tag { name: start..start + name, end: text.len() }
+    }
+
+    /// Where the values of attributes stand whose names say that they are secret.
+    fn secret_values(&self, text: &str) -> Vec<Range<usize>> {
+        let mut values = Vec::new();
+        let mut at = self.name.end;
+        while let Some(offset) = text[at..self.end].find('=') {
+            let equals = at + offset;
+            let before = text[at..equals].trim_end();
+            let name = before.rsplit(|letter: char| !is_word(letter)).next().unwrap_or_default();
+            let rest = &text[equals + 1..self.end];
+            let quote = equals + 1 + (rest.len() - rest.trim_start().len());
+            let Some(length) = quoted_length(&text[quote..self.end]) else {
+                at = equals + 1;
+                continue;
+            };
+            if is_secret(name) {
+                values.push(quote..quote + length);
+            }
+            at = quote + length;
+        }
+        values
+    }
+}
+
+fn is_word(letter: char) -> bool {
+    letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | ':')
+}
+
+/// The length of the quoted text that this begins with, quotes included.
+fn quoted_length(text: &str) -> Option<usize> {
+    let quote = text.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    Some(text[1..].find(quote).map_or(text.len(), |length| length + 2))
+}
+
+/// Where the content ends that begins here: at the next end tag that is not inside CDATA.
+fn content_end(text: &str, start: usize) -> usize {
+    let mut at = start;
+    loop {
+        let rest = &text[at..];
+        let end = rest.find("</").unwrap_or(rest.len());
+        match rest[..end].find("<![CDATA[") {
+            Some(cdata) => match rest[cdata..].find("]]>") {
+                Some(length) => at += cdata + length,
+                None => return text.len(),
+            },
+            None => return at + end,
+        }
+        if text[at..].starts_with("]]>") {
+            at += "]]>".len();
+        }
+    }
+}
+
+/// Replaces each character in the ranges by as many stars as it has octets; white space stays.
+fn with_stars(text: &str, hidden: &[Range<usize>]) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut at = 0;
+    for range in hidden.iter().filter(|range| !range.is_empty()) {
+        shown.push_str(text.get(at..range.start).unwrap_or_default());
+        for letter in text[range.start.max(at)..range.end.max(at)].chars() {
+            match letter.is_ascii_whitespace() {
+                true => shown.push(letter),
+                false => shown.extend(std::iter::repeat_n('*', letter.len_utf8())),
+            }
+        }
+        at = at.max(range.end);
+    }
+    shown.push_str(&text[at..]);
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn secrets_in_xml_are_hidden() {
+        for (text, expected) in [
+            ("<password>geheim</password><a/>", "<password>******</password><a/>"),
+            ("<pasword> gé</pasword>", "<pasword> ***</pasword>"),
+            ("<password x='>'>a</b>", "<password x='>'>*</b>"),
+            ("<password><![CDATA[</a]]>b</password>", "<password>****************</password>"),
+            ("<password file='db'/> <b>x</b>", "<password file='db'/> <b>x</b>"),
+            ("<db password = \"x y\" host='h'>z", "<db password = ** ** host='h'>z"),
+            ("<!-- <password>old</password> -->", "<!-- <password>***</password> -->"),
+            ("<bind_password>a", "<bind_password>*"),
+            ("<host>h</host>", "<host>h</host>"),
+        ] {
+            assert_eq!(xml(text), expected);
+        }
+    }
+
+    #[test]
+    fn secrets_in_option_files_are_hidden() {
+        let text = "[client]\nuser=u\npassword = 'a b'\nloose_password=x";
+        let expected = "[client]\nuser=u\npassword = ** **\nloose_password=*";
+        assert_eq!(option_file(text), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn every_octet_keeps_its_place(text in "(<|>|/|password|=|\"|'|</|é| |\n|<!\\[CDATA\\[|]]>|x){0,40}") {
+            let hidden = xml(&text);
+            prop_assert_eq!(hidden.len(), text.len());
+            let line_ends = |text: &str| text.match_indices('\n').map(|(at, _)| at).collect::<Vec<_>>();
+            prop_assert_eq!(line_ends(&hidden), line_ends(&text));
+            prop_assert_eq!(option_file(&text).len(), text.len());
+        }
+    }
+}

@@ -1,3 +1,0 @@
-//! What the tests start besides mppd itself.
-
-pub mod mariadb;
