@@ -1,13 +1,9 @@
 //! The records: stores and tracker, against SQLite and a private MariaDB.
 
-#[path = "harness/mariadb.rs"]
-mod mariadb;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mariadb::MariaDb;
 use mppd::config::connection::ResolvedConnection;
 use mppd::config::settings::Durability;
 use mppd::tracking::batch::{State, Write};
@@ -27,6 +23,8 @@ use mppd_engine::{
 };
 use slog::{Discard, Logger, o};
 use tempfile::TempDir;
+
+use crate::harness::mariadb::MariaDb;
 
 fn logger() -> Logger {
     Logger::root(Discard, o!())
@@ -302,12 +300,12 @@ fn every_captured_request_is_read_back_from_both_stores() {
         let here = TrackerHandle::start(options(directory.path(), None), logger()).await.unwrap();
         let there = options(directory.path(), Some(server.connection()));
         let there = TrackerHandle::start(there, logger()).await.unwrap();
-        let asked_here = record_all(&here).await;
-        let asked_there = record_all(&there).await;
+        let requests_here = record_all(&here).await;
+        let requests_elsewhere = record_all(&there).await;
         here.stop().await;
         there.stop().await;
-        compare(&asked_here, &rows_in_file(&directory.path().join("requests.sqlite")).await);
-        compare(&asked_there, &rows_in_database(&server).await);
+        compare(&requests_here, &rows_in_file(&directory.path().join("requests.sqlite")).await);
+        compare(&requests_elsewhere, &rows_in_database(&server).await);
     });
 }
 
@@ -463,8 +461,9 @@ fn an_exception_ends_as_processed_with_its_text() {
         let exchange = exchange(&tracker, numbered(1));
         tracker.record(Transition::Received, &exchange).await.unwrap();
         let message = "no answer within 2s".to_owned();
-        exchange.fail(Exception { engine: Some("rbl".into()), kind: "timeout", message });
-        decide(&exchange, "DEFER_IF_PERMIT try later");
+        let exception = Exception { engine: Some("rbl".into()), kind: "timeout", message };
+        let action = Action::parse("DEFER_IF_PERMIT try later").unwrap();
+        exchange.fail(exception, Decision { action, engine: None });
         tracker.record(Transition::Exception, &exchange).await.unwrap();
         let rows = rows_in_file(&directory.path().join("requests.sqlite")).await;
         assert!(rows[0].is_processed());
@@ -478,7 +477,7 @@ fn an_exception_ends_as_processed_with_its_text() {
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !holds() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "{what}");
+        assert!(begin.elapsed() < Duration::from_mins(1), "{what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
