@@ -18,7 +18,7 @@ const PASSWORD: &str = "secret";
 const DATABASE: &str = "mppd";
 
 /// A running (or stopped) private server.
-pub struct MariaDb {
+pub(crate) struct MariaDb {
     directory: TempDir,
     port: u16,
     process: Option<Child>,
@@ -26,7 +26,7 @@ pub struct MariaDb {
 
 impl MariaDb {
     /// Starts a server with the database `mppd` and the user `mppd`, who may do anything with it.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let directory = TempDir::new().unwrap();
         run(Command::new("cp").arg("-a").arg(template()).arg(directory.path().join("data")));
         let mut server = MariaDb { directory, port: free_port(), process: None };
@@ -42,7 +42,7 @@ impl MariaDb {
     }
 
     /// How mppd connects to it.
-    pub fn connection(&self) -> ResolvedConnection {
+    pub(crate) fn connection(&self) -> ResolvedConnection {
         ResolvedConnection {
             host: Some("127.0.0.1".to_owned()),
             port: self.port,
@@ -57,13 +57,13 @@ impl MariaDb {
     }
 
     /// The same over its socket file.
-    pub fn connection_by_socket(&self) -> ResolvedConnection {
+    pub(crate) fn connection_by_socket(&self) -> ResolvedConnection {
         let unix_socket = Some(self.socket());
         ResolvedConnection { host: None, unix_socket, ..self.connection() }
     }
 
     /// Process ID of the server.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process.as_ref().expect("the server runs").id()
     }
 
@@ -114,7 +114,7 @@ impl MariaDb {
     }
 
     /// Runs statements as root in the database `mppd`, once it exists.
-    pub async fn execute(&self, sql: &str) {
+    pub(crate) async fn execute(&self, sql: &str) {
         let mut conn = self.root(None).await.unwrap();
         let has_database: Option<String> =
             conn.query_first(format!("SHOW DATABASES LIKE '{DATABASE}'")).await.unwrap();
@@ -126,7 +126,7 @@ impl MariaDb {
     }
 
     /// The first column of what a question of root gives.
-    pub async fn ask<T: mysql_async::prelude::FromValue + Send + 'static>(
+    pub(crate) async fn ask<T: mysql_async::prelude::FromValue + Send + 'static>(
         &self,
         sql: &str,
     ) -> Vec<T> {
@@ -137,7 +137,7 @@ impl MariaDb {
     }
 
     /// Ends the server politely.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         let mut process = self.process.take().expect("the server runs");
         let pid = nix::unistd::Pid::from_raw(i32::try_from(process.id()).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
@@ -147,7 +147,7 @@ impl MariaDb {
     }
 
     /// Kills the server with SIGKILL.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
             process.wait().unwrap();
@@ -155,7 +155,7 @@ impl MariaDb {
     }
 
     /// Starts it again on the same data and the same port.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.spawn();
         self.wait_until_ready().await;
     }
