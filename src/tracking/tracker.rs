@@ -29,7 +29,7 @@ use crate::config::settings::Durability;
 pub const EMBEDDED: &str = "requests.sqlite";
 
 /// What a tracker needs to know.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrackerOptions {
     /// Name of this node in the records.
     pub node: Arc<str>,
