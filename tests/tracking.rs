@@ -1,9 +1,11 @@
 //! The records: stores and tracker, against SQLite and a private MariaDB.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::harness::captures;
+use crate::harness::mariadb::MariaDb;
 use mppd::config::connection::ResolvedConnection;
 use mppd::config::settings::Durability;
 use mppd::tracking::batch::{State, Write};
@@ -24,8 +26,6 @@ use mppd_engine::{
 use slog::{Discard, Logger, o};
 use tempfile::TempDir;
 
-use crate::harness::mariadb::MariaDb;
-
 fn logger() -> Logger {
     Logger::root(Discard, o!())
 }
@@ -36,20 +36,6 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 fn everything() -> Query {
     Query { condition: Condition::All(Vec::new()), limit: 1_000_000, newest_first: false }
-}
-
-fn captures() -> Vec<(PathBuf, Request)> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures");
-    let files = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
-    let mut files: Vec<PathBuf> =
-        files.filter(|path| path.extension().is_some_and(|extension| extension == "req")).collect();
-    files.sort();
-    assert!(files.len() >= 89, "the captured requests are missing");
-    let read = |path: PathBuf| {
-        let request = Request::parse(std::fs::read(&path).unwrap()).unwrap();
-        (path, request)
-    };
-    files.into_iter().map(read).collect()
 }
 
 fn options(directory: &Path, connection: Option<ResolvedConnection>) -> TrackerOptions {
@@ -272,20 +258,21 @@ fn the_store_in_mariadb_does_not_depend_on_how_the_server_is_configured() {
 
 // --- What was asked is what is read back -----------------------------------------------------
 
-async fn record_all(tracker: &TrackerHandle) -> Vec<(RequestKey, PathBuf, Request)> {
+async fn record_all(tracker: &TrackerHandle) -> Vec<(RequestKey, String, Request)> {
     let mut asked = Vec::new();
-    for (path, request) in captures() {
+    for capture in captures::requests() {
+        let request = Request::parse(capture.octets).unwrap();
         let (key, _) = live(tracker, request.clone()).await;
-        asked.push((key, path, request));
+        asked.push((key, capture.name, request));
     }
     asked
 }
 
-fn compare(asked: &[(RequestKey, PathBuf, Request)], rows: &[Row]) {
+fn compare(asked: &[(RequestKey, String, Request)], rows: &[Row]) {
     assert_eq!(rows.len(), asked.len());
-    for ((key, path, request), row) in asked.iter().zip(rows) {
-        assert_eq!(row.key(), Some(*key), "{}", path.display());
-        assert_eq!(&row.to_request().unwrap(), request, "{}", path.display());
+    for ((key, name, request), row) in asked.iter().zip(rows) {
+        assert_eq!(row.key(), Some(*key), "{name}");
+        assert_eq!(&row.to_request().unwrap(), request, "{name}");
         assert_eq!(row.get("decision"), Cell::Text("REJECT"));
         assert_eq!(row.get("ch_wbl"), Cell::Text("none"));
         assert_eq!(row.get("node"), Cell::Text("node-1"));
@@ -300,12 +287,12 @@ fn every_captured_request_is_read_back_from_both_stores() {
         let here = TrackerHandle::start(options(directory.path(), None), logger()).await.unwrap();
         let there = options(directory.path(), Some(server.connection()));
         let there = TrackerHandle::start(there, logger()).await.unwrap();
-        let requests_here = record_all(&here).await;
-        let requests_elsewhere = record_all(&there).await;
+        let asked_here = record_all(&here).await;
+        let asked_there = record_all(&there).await;
         here.stop().await;
         there.stop().await;
-        compare(&requests_here, &rows_in_file(&directory.path().join("requests.sqlite")).await);
-        compare(&requests_elsewhere, &rows_in_database(&server).await);
+        compare(&asked_here, &rows_in_file(&directory.path().join("requests.sqlite")).await);
+        compare(&asked_there, &rows_in_database(&server).await);
     });
 }
 
@@ -331,7 +318,7 @@ fn hostile_octets_are_read_back_from_mariadb() {
         for value in values {
             for name in ["helo_name", "client_name", "sender", "recipient", "size", "unheard_of"] {
                 let request = Request::from_attributes([(name, value)]).unwrap();
-                asked.push((live(&tracker, request.clone()).await.0, name.into(), request));
+                asked.push((live(&tracker, request.clone()).await.0, name.to_owned(), request));
             }
         }
         tracker.stop().await;
@@ -477,7 +464,7 @@ fn an_exception_ends_as_processed_with_its_text() {
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !holds() {
-        assert!(begin.elapsed() < Duration::from_mins(1), "{what}");
+        assert!(begin.elapsed() < Duration::from_secs(60), "{what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
