@@ -1,5 +1,36 @@
 //! mppd, a policy server for Postfix.
+//!
+//! A request comes in at a [`listener`], is read by a [`session`] with the codec of [`policy`], and
+//! goes through the chains of engines that the [`supervisor`] raised from the [`config`]uration; its
+//! records are kept by [`tracking`]. What an engine is says the crate [`mppd_engine`]; those that
+//! come with mppd are in `mppd_engines`.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`policy`] | the wire: octets to requests, actions to octets |
+//! | [`listener`] | sockets, limits, handing connections to workers |
+//! | [`session`] | one connection: read, decide, answer |
+//! | [`repeats`] | the memory of the core: repeated questions, headers given once |
+//! | [`supervisor`] | engines as actors, chains, workers, reload |
+//! | [`tracking`] | the records: rows, stores, spool, the tracking actor |
+//! | [`config`] | files, includes, layers, and reports of what is wrong |
+//! | [`plan`] | the whole configuration as meant, ready to be put in force |
+//! | [`reference`](mod@reference) | the reference of every option and engine |
+//! | [`cli`] | the command line |
+//! | [`log`] | lines for people, JSON, syslog |
+//!
+//! To run mppd with engines of one's own, see [`Program`].
 
+pub mod cli;
 pub mod config;
+pub mod listener;
+pub mod log;
+pub mod plan;
 pub mod policy;
 pub mod reference;
+pub mod repeats;
+pub mod session;
+pub mod supervisor;
+pub mod tracking;
+
+pub use cli::Program;

@@ -1,3 +1,7 @@
-//! The mppd program.
+//! The program: mppd with the engines that come with it.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mppd::Program::new().engines(mppd_engines::ENGINES).main()
+}

@@ -46,6 +46,17 @@ pub fn render(sources: &SourceMap, findings: &[Finding], look: Look) -> String {
     report
 }
 
+/// A finding in one line, for the log: where, what, and what to do.
+#[must_use]
+pub fn one_line(sources: &SourceMap, finding: &Finding) -> String {
+    let place = finding.span.map(|span| {
+        let (line, column) = sources.position(span);
+        format!("{}:{line}:{column}: ", sources.get(span.source).name())
+    });
+    let help = finding.help.as_ref().map(|help| format!(" ({help})"));
+    format!("{}{}{}", place.unwrap_or_default(), finding.message, help.unwrap_or_default())
+}
+
 /// How many findings there are: "2 errors, 1 warning".
 #[must_use]
 pub fn count(findings: &[Finding]) -> String {

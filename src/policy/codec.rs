@@ -125,10 +125,11 @@ impl Decoder {
     }
 
     fn take(&mut self) -> Result<Request, BadInput> {
-        let request = Request::parse(&self.buffer[..self.scanned]);
+        // Bad octets stay in the buffer, where they can be looked at.
+        let request = Request::parse(&self.buffer[..self.scanned])?;
         self.buffer.drain(..self.scanned);
         (self.scanned, self.line_start, self.line) = (0, 0, 1);
-        Ok(request?)
+        Ok(request)
     }
 }
 

@@ -1,0 +1,165 @@
+//! The command line: what `mppd` can be told, and with which engines it runs.
+
+mod ask;
+mod check;
+mod run;
+pub mod track;
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use mppd_engine::config::SourceMap;
+use mppd_engine::{EngineKind, Finding};
+
+use crate::config::report::{self, Look};
+use crate::config::{ConfigurationFile, LoadRequest, Rejected};
+use crate::tracking::table::Dialect;
+
+/// Where the configuration is looked for unless named.
+const INSTALLED: &str = "/etc/mppd/mppd.conf.xml";
+
+/// The configuration where none is installed: the one that is shipped, compiled in.
+const EMBEDDED: ConfigurationFile = ConfigurationFile::Embedded {
+    main: ("mppd.conf.xml", include_str!("../../conf/mppd.conf.xml")),
+    included: &[("esm/PPXX0001.xml", include_str!("../../conf/esm/PPXX0001.xml"))],
+};
+
+/// Exit code for a faulty configuration (`EX_CONFIG` of sysexits.h).
+const EXIT_CONFIGURATION: u8 = 78;
+
+/// mppd with a set of engines: the whole program, for `main` functions.
+///
+/// ```no_run
+/// fn main() -> std::process::ExitCode {
+///     mppd::Program::new().engines(mppd_engines::ENGINES).main()
+/// }
+/// ```
+#[derive(Debug, Default)]
+pub struct Program {
+    kinds: Vec<&'static dyn EngineKind>,
+}
+
+impl Program {
+    /// A program without engines.
+    #[must_use]
+    pub fn new() -> Self {
+        Program::default()
+    }
+
+    /// Adds engines. One of a name that is there already takes its place.
+    #[must_use]
+    pub fn engines(mut self, kinds: &[&'static dyn EngineKind]) -> Self {
+        for kind in kinds {
+            self.kinds.retain(|known| known.name() != kind.name());
+            self.kinds.push(*kind);
+        }
+        self
+    }
+
+    /// Does what the command line says.
+    #[must_use]
+    pub fn main(self) -> ExitCode {
+        let arguments = Arguments::parse();
+        let settings = Settings { source: arguments.source, kinds: self.kinds };
+        match arguments.command.unwrap_or(Command::Run) {
+            Command::Run => run::run(&settings),
+            Command::Check(arguments) => check::run(&settings, &arguments),
+            Command::Schema { dialect } => {
+                print!("{}", Dialect::from(dialect).schema());
+                ExitCode::SUCCESS
+            }
+            Command::Ask(arguments) => ask::run(&settings, &arguments),
+        }
+    }
+}
+
+/// A policy server for Postfix.
+#[derive(Debug, Parser)]
+#[command(name = "mppd", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(flatten)]
+    source: SourceArguments,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Args)]
+struct SourceArguments {
+    /// The configuration file; /etc/mppd/mppd.conf.xml or else a built-in one unless given
+    #[arg(short, long, global = true, env = "MPPD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Overrides a scalar option of <common>, as in common.log.level=debug
+    #[arg(long, global = true, value_name = "OPTION=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answers Postfix (the default)
+    Run,
+    /// Checks the configuration and touches nothing
+    Check(check::CheckArguments),
+    /// Prints the SQL that makes the table of the records
+    Schema {
+        /// For which database
+        dialect: SchemaDialect,
+    },
+    /// Sends a request and prints the reply
+    Ask(ask::AskArguments),
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SchemaDialect {
+    Mysql,
+    Sqlite,
+}
+
+impl From<SchemaDialect> for Dialect {
+    fn from(dialect: SchemaDialect) -> Self {
+        match dialect {
+            SchemaDialect::Mysql => Dialect::MySql,
+            SchemaDialect::Sqlite => Dialect::Sqlite,
+        }
+    }
+}
+
+/// What every command starts from.
+#[derive(Debug)]
+pub struct Settings {
+    source: SourceArguments,
+    kinds: Vec<&'static dyn EngineKind>,
+}
+
+impl Settings {
+    /// Where the configuration is to be read from.
+    fn load_request(&self) -> LoadRequest {
+        let file = match &self.source.config {
+            Some(path) => ConfigurationFile::Path(path.clone()),
+            None if std::path::Path::new(INSTALLED).exists() => {
+                ConfigurationFile::Path(PathBuf::from(INSTALLED))
+            }
+            None => EMBEDDED,
+        };
+        // A variable that is not UTF-8 can't override anything of ours.
+        let environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        LoadRequest { file, environment, set: self.source.set.clone() }
+    }
+}
+
+/// Prints what is wrong with a configuration.
+fn refuse(rejected: &Rejected) -> ExitCode {
+    print_findings(&rejected.sources, &rejected.findings);
+    ExitCode::from(EXIT_CONFIGURATION)
+}
+
+/// Prints findings for people, in colour on a terminal.
+fn print_findings(sources: &SourceMap, findings: &[Finding]) {
+    let color = std::io::stderr().is_terminal();
+    eprint!("{}", report::render(sources, findings, Look { color, ..Look::default() }));
+}

@@ -1,0 +1,135 @@
+//! `mppd run`: the server, from its start to the last signal.
+
+use std::process::ExitCode;
+
+use actix::{Addr, MailboxError};
+use mppd_engine::slog::{Logger, error, info, warn};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Settings, refuse};
+use crate::config::report::one_line;
+use crate::config::settings::LogFormat;
+use crate::listener::Endpoint;
+use crate::log;
+use crate::plan::Plan;
+use crate::supervisor::{Reload, StartError, Stop, Supervisor};
+
+/// Why the server ended badly.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("can't listen to signals: {0}")]
+    Signals(#[from] std::io::Error),
+    #[error("the supervisor has ended: {0}")]
+    Supervisor(#[from] MailboxError),
+}
+
+pub(super) fn run(settings: &Settings) -> ExitCode {
+    let request = settings.load_request();
+    // Engines log through a logger that does not exist before the configuration is read; what is
+    // said while it is read comes out as findings.
+    let plan = match Plan::load(&request, &settings.kinds, &log::silent()) {
+        Ok(plan) => plan,
+        Err(rejected) => return refuse(&rejected),
+    };
+    let (logger, _flush) = log::start(&plan.configuration.common.log);
+    // The engines are built anew with the logger that they keep.
+    let plan = match Plan::load(&request, &settings.kinds, &logger) {
+        Ok(plan) => plan,
+        Err(rejected) => return refuse(&rejected),
+    };
+    for warning in &plan.warnings {
+        warn!(logger, "configuration warning";
+            "what" => one_line(&plan.configuration.sources, warning));
+    }
+    let system = actix_rt::System::new();
+    match system.block_on(serve(plan, settings, logger.clone())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(logger, "mppd can't go on"; "reason" => %error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(plan: Plan, settings: &Settings, logger: Logger) -> Result<(), RunError> {
+    // Before anything is started, so that no signal finds its default action, which is death.
+    let mut signals = Signals::new()?;
+    let request = settings.load_request();
+    let supervisor =
+        Supervisor::start(&plan, request, settings.kinds.clone(), logger.clone()).await?;
+    info!(logger, "mppd is ready"; "version" => env!("CARGO_PKG_VERSION"),
+        "workers" => plan.workers(), "engines" => plan.blueprint.engines.len());
+    if plan.configuration.common.log.format == LogFormat::Terminal {
+        print_next_steps(&plan);
+    }
+    drop(plan);
+    obey(&mut signals, &supervisor, &logger).await
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+/// Reloads and, in the end, stops as the signals say.
+async fn obey(
+    signals: &mut Signals,
+    supervisor: &Addr<Supervisor>,
+    logger: &Logger,
+) -> Result<(), RunError> {
+    loop {
+        tokio::select! {
+            _ = signals.hangup.recv() => {
+                info!(logger, "SIGHUP, reloading");
+                // What became of it is logged by the supervisor.
+                let _reported = supervisor.send(Reload).await?;
+            }
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+        }
+    }
+    Ok(supervisor.send(Stop).await?)
+}
+
+/// What a newcomer can do now.
+fn print_next_steps(plan: &Plan) {
+    let Some(listen) = plan.listen.first() else { return };
+    let endpoint = &listen.endpoint;
+    let records = match plan.connection() {
+        _ if !plan.blueprint.tracks() => {
+            "nowhere (no chain names an engine that tracks)".to_owned()
+        }
+        Some(connection) => format!("in MySQL, database {}", connection.database),
+        None => format!("in SQLite, below {}", plan.configuration.common.state_directory.display()),
+    };
+    let mppd = std::env::args().next().unwrap_or_else(|| "mppd".to_owned());
+    println!(
+        "\nmppd answers at {endpoint}; requests are put on record {records}.\n\n\
+         Ask it something, from another terminal:\n\n    \
+         {mppd} ask --to {endpoint} --attr protocol_state=RCPT --attr client_address=192.0.2.1 \\\n        \
+         --attr sender=alice@example.org --attr recipient=bob@example.com\n    \
+         {mppd} track search\n\n\
+         Have Postfix ask it, by these lines in main.cf:\n\n    \
+         smtpd_recipient_restrictions = reject_unauth_destination,\n        \
+         check_policy_service {}\n",
+        for_postfix(endpoint)
+    );
+}
+
+/// The endpoint as main.cf takes it.
+fn for_postfix(endpoint: &Endpoint) -> String {
+    format!("{{ {endpoint}, {{ default_action = DUNNO }} }}")
+}

@@ -1,0 +1,193 @@
+//! Sockets: opening them with the permissions that were asked for, and handing what they accept
+//! to the workers, in one accept loop for each.
+
+pub mod endpoint;
+mod plan;
+mod socket;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::Addr;
+use mppd_engine::slog::{Logger, info, warn};
+use tokio::net::{TcpListener, UnixListener};
+
+pub use self::endpoint::Endpoint;
+pub use self::socket::Permissions;
+use crate::session::Peer;
+use crate::supervisor::worker::{Connection, Counted, Serve, Worker};
+
+/// Pause after an accept that failed for lack of descriptors or memory, so as not to spin.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// How often a limit that is reached is logged at most.
+const LIMIT_LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A socket to listen on, as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenPlan {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// Whose a socket file is.
+    pub permissions: Permissions,
+}
+
+/// Why a socket can't be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The host name means nothing.
+    #[error("can't listen on {endpoint}: {source}")]
+    Io {
+        /// Where.
+        endpoint: Endpoint,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody answers at the socket file.
+    #[error("can't listen on unix:{}: another server answers there", .0.display())]
+    Live(PathBuf),
+    /// Something else than a socket has that name.
+    #[error("can't listen on unix:{}: it exists and is no socket; remove it or choose another path", .0.display())]
+    NotASocket(PathBuf),
+    /// Owner, group or mode could not be set.
+    #[error("can't set {what} of unix:{}: {source}", path.display())]
+    Permissions {
+        /// The socket file.
+        path: PathBuf,
+        /// What of it.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// One open socket.
+pub enum Listener {
+    /// TCP.
+    Inet(TcpListener),
+    /// A socket file, removed when the listener goes.
+    Unix(UnixListener, socket::SocketFile),
+}
+
+impl Listener {
+    /// Opens every socket of a plan: a host name may stand for several addresses.
+    ///
+    /// # Errors
+    /// The first that could not be opened.
+    pub fn open(plan: &ListenPlan) -> Result<Vec<Listener>, ListenError> {
+        match &plan.endpoint {
+            Endpoint::Unix(path) => Ok(vec![socket::open_unix(path, &plan.permissions)?]),
+            inet @ Endpoint::Inet { .. } => {
+                let failed = |source| ListenError::Io { endpoint: inet.clone(), source };
+                let addresses = inet.addresses().map_err(failed)?;
+                addresses.into_iter().map(|at| socket::open_inet(at).map_err(failed)).collect()
+            }
+        }
+    }
+
+    /// Where it listens, for people: the port that the system chose in place of 0.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Listener::Inet(listener) => listener.local_addr().map_or_else(
+                |error| format!("inet:?({error})"),
+                |address| format!("inet:{address}"),
+            ),
+            Listener::Unix(_, file) => format!("unix:{}", file.path().display()),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Connection> {
+        match self {
+            Listener::Inet(listener) => {
+                let (stream, address) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Connection::Inet(stream.into_std()?, Peer::Inet(address)))
+            }
+            Listener::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                let pid = stream.peer_cred().ok().and_then(|credentials| credentials.pid());
+                Ok(Connection::Unix(stream.into_std()?, Peer::Unix(pid)))
+            }
+        }
+    }
+}
+
+/// A worker as the listeners see it.
+#[derive(Debug, Clone)]
+pub struct WorkerSlot {
+    /// Where it is reached.
+    pub worker: Addr<Worker>,
+    /// How many connections it has.
+    pub connections: Arc<AtomicU32>,
+}
+
+/// Where accepted connections go, and how many there may be.
+#[derive(Debug)]
+pub struct Intake {
+    /// The workers.
+    pub workers: Vec<WorkerSlot>,
+    /// How many connections there are.
+    pub connections: Arc<AtomicU32>,
+    /// How many there may be.
+    pub max_connections: AtomicU32,
+    /// The server's logger.
+    pub logger: Logger,
+}
+
+/// Accepts connections until the task is ended.
+pub async fn accept_all(listener: Listener, intake: Arc<Intake>) {
+    let name = listener.name();
+    info!(intake.logger, "listening"; "endpoint" => &name);
+    let mut limit = LimitLog::default();
+    loop {
+        match listener.accept().await {
+            Ok(connection) => intake.admit(connection, &name, &mut limit),
+            Err(error) => {
+                warn!(intake.logger, "can't accept a connection"; "endpoint" => &name,
+                    "reason" => %error);
+                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+            }
+        }
+    }
+}
+
+impl Intake {
+    /// Hands a connection to the worker with the fewest, or closes it at the limit.
+    fn admit(&self, connection: Connection, name: &str, limit: &mut LimitLog) {
+        let most = self.max_connections.load(Ordering::Relaxed);
+        if self.connections.load(Ordering::Relaxed) >= most {
+            if let Some(refused) = limit.refuse(Instant::now()) {
+                warn!(self.logger, "limit of connections reached, new ones are closed";
+                    "max_connections" => most, "refused" => refused, "endpoint" => name);
+            }
+            return;
+        }
+        let load = |slot: &&WorkerSlot| slot.connections.load(Ordering::Relaxed);
+        let Some(slot) = self.workers.iter().min_by_key(load) else { return };
+        let counted = Counted::enter(vec![self.connections.clone(), slot.connections.clone()]);
+        slot.worker.do_send(Serve { connection, counted });
+    }
+}
+
+/// Counts refused connections, and says when it is time to log them.
+#[derive(Debug, Default)]
+struct LimitLog {
+    refused: u64,
+    logged: Option<Instant>,
+}
+
+impl LimitLog {
+    /// Counts one; how many were refused since the last line, if a line is due.
+    fn refuse(&mut self, now: Instant) -> Option<u64> {
+        self.refused += 1;
+        let due = self.logged.is_none_or(|logged| now - logged >= LIMIT_LOG_INTERVAL);
+        due.then(|| {
+            self.logged = Some(now);
+            std::mem::take(&mut self.refused)
+        })
+    }
+}

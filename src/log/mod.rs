@@ -1,0 +1,107 @@
+//! Logging: slog records as lines for people, as JSON, or to the system's logger.
+//!
+//! A record is formatted where it is made and written by a thread of its own, many lines in one
+//! write, so that a request never waits for the log. What a peer chose (HELO, addresses, names) is
+//! escaped: it can neither end a line nor reach a terminal as a command.
+
+mod format;
+mod syslog;
+mod writer;
+
+use std::fmt;
+use std::sync::Mutex;
+
+use slog::{Discard, Drain, Logger, o};
+
+pub use self::writer::Flush;
+use self::writer::{Destination, Lines};
+use crate::config::settings::{LogFormat, LogLevel, LogOptions};
+
+/// A logger as configured. The log is complete when the second value is dropped, at the very end.
+pub fn start(options: &LogOptions) -> (Logger, Flush) {
+    let level = level(options.level);
+    match options.format {
+        LogFormat::Terminal => {
+            let (lines, flush) = Lines::start(Destination::StandardError);
+            (Logger::root(format::Terminal::new(lines).filter_level(level).fuse(), o!()), flush)
+        }
+        LogFormat::Json => {
+            let (lines, flush) = Lines::start(Destination::StandardError);
+            let json = slog_json::Json::new(lines)
+                .set_newlines(true)
+                .set_flush(true)
+                .add_default_keys()
+                .build();
+            (Logger::root(Mutex::new(json).filter_level(level).fuse(), o!()), flush)
+        }
+        LogFormat::Syslog => {
+            let (lines, flush) = Lines::start(Destination::Syslog(syslog::Socket::default()));
+            (Logger::root(format::Syslog::new(lines).filter_level(level).fuse(), o!()), flush)
+        }
+    }
+}
+
+/// A logger that says nothing, for `mppd check` and tests.
+pub fn silent() -> Logger {
+    Logger::root(Discard, o!())
+}
+
+fn level(level: LogLevel) -> slog::Level {
+    match level {
+        LogLevel::Critical => slog::Level::Critical,
+        LogLevel::Error => slog::Level::Error,
+        LogLevel::Warning => slog::Level::Warning,
+        LogLevel::Info => slog::Level::Info,
+        LogLevel::Debug => slog::Level::Debug,
+        LogLevel::Trace => slog::Level::Trace,
+    }
+}
+
+/// Octets that a peer chose, as text that is safe to show: control characters, characters that
+/// turn the direction of writing, and octets that are not UTF-8 are escaped.
+pub struct Octets<'a>(pub &'a [u8]);
+
+impl fmt::Display for Octets<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            write_safe(chunk.valid(), f)?;
+            for octet in chunk.invalid() {
+                write!(f, "\\x{octet:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a text with its unsafe characters escaped.
+///
+/// # Errors
+/// When the writer fails.
+pub fn write_safe(text: &str, to: &mut impl fmt::Write) -> fmt::Result {
+    let mut rest = text;
+    while let Some((at, unsafe_character)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
+        to.write_str(&rest[..at])?;
+        write!(to, "{}", unsafe_character.escape_default())?;
+        rest = &rest[at + unsafe_character.len_utf8()..];
+    }
+    to.write_str(rest)
+}
+
+/// Whether a character can do something to a terminal or to the reading of a line.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_chose_is_shown_harmless() {
+        let hostile = b"a\x1b[31m\nb\xff\xc3\xa9\xe2\x80\xae";
+        assert_eq!(Octets(hostile).to_string(), "a\\u{1b}[31m\\nb\\xffé\\u{202e}");
+    }
+}

@@ -1,0 +1,135 @@
+//! The thread that writes the log: lines gather while a write is under way, and go out together.
+//!
+//! When the destination is slower than the log for long, lines are dropped rather than kept
+//! without end; how many is said as soon as there is room. Decisions are safe all the same: they
+//! are on record.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use super::syslog;
+
+/// Most octets that wait to be written.
+const CAPACITY: usize = 8 << 20;
+
+/// Where the lines go.
+pub(super) enum Destination {
+    StandardError,
+    Syslog(syslog::Socket),
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<u8>,
+    dropped: u64,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Lines are appended whole or not at all, so a poisoned lock is as good as any.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes lines. As a writer it gathers what is written until it is flushed.
+pub(super) struct Lines {
+    shared: Arc<Shared>,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    /// Starts the thread.
+    pub(super) fn start(destination: Destination) -> (Lines, Flush) {
+        let shared = Arc::new(Shared::default());
+        let for_thread = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write_all(&for_thread, destination))
+            .ok();
+        (Lines { shared: shared.clone(), line: Vec::new() }, Flush { shared, thread })
+    }
+
+    /// Adds whole lines, or drops them when too much waits already.
+    pub(super) fn add(&self, lines: &[u8]) {
+        let mut state = self.shared.lock();
+        if state.waiting.len() + lines.len() > CAPACITY {
+            state.dropped += 1;
+            return;
+        }
+        let was_empty = state.waiting.is_empty();
+        state.waiting.extend_from_slice(lines);
+        drop(state);
+        if was_empty {
+            self.shared.changed.notify_one();
+        }
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.add(&self.line);
+        self.line.clear();
+        Ok(())
+    }
+}
+
+/// Waits, when dropped, until everything is written.
+pub struct Flush {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Flush {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flush").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A log thread that panicked has nothing more to write.
+            let _ended = thread.join();
+        }
+    }
+}
+
+fn write_all(shared: &Shared, mut destination: Destination) {
+    let mut lines = Vec::new();
+    loop {
+        let mut state = shared.lock();
+        while state.waiting.is_empty() && !state.closed {
+            state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.waiting.is_empty() {
+            return;
+        }
+        std::mem::swap(&mut lines, &mut state.waiting);
+        let dropped = std::mem::take(&mut state.dropped);
+        drop(state);
+        if dropped > 0 {
+            lines.extend_from_slice(format!("log lines dropped: {dropped}\n").as_bytes());
+        }
+        // There is nowhere left to report that the log can't be written.
+        let _lost = match &mut destination {
+            Destination::StandardError => io::stderr().write_all(&lines),
+            Destination::Syslog(socket) => socket.send_lines(&lines),
+        };
+        lines.clear();
+    }
+}

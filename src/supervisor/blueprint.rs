@@ -1,0 +1,478 @@
+//! What the configuration means: engines built, chains resolved, actions understood. A blueprint
+//! is made once for a configuration; every worker raises its own copy of the engines from it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mppd_engine::action::ActionError;
+use mppd_engine::config::{DEFAULT_TIMEOUT, Period, nearest};
+use mppd_engine::slog::{Logger, o};
+use mppd_engine::{
+    Action, BuildContext, Built, Element, EngineKind, Finding, Prototype, Span, Spanned, Stages,
+    StatusDoc,
+};
+
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::StrDeserializer;
+
+use crate::config::settings::{CommonOptions, GroupOptions};
+use crate::config::{Configuration, engine_id};
+
+/// What a status, or an exception, does to the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// The next engine is asked.
+    Continue,
+    /// The checks end; what was kept so far is the answer, else DUNNO.
+    Permit,
+    /// A final action is the answer; another one is kept until the checks end.
+    Act(Action),
+    /// The end-exception chain runs.
+    Fail,
+}
+
+/// One engine, or one method of one, as the chains call it.
+pub struct EnginePlan {
+    /// Its full ID.
+    pub id: Arc<str>,
+    /// Name of its kind.
+    pub kind: &'static str,
+    /// Where it makes sense.
+    pub stages: Stages,
+    /// What each of its statuses does.
+    pub effects: HashMap<&'static str, Effect>,
+    /// How long one run may take.
+    pub timeout: Duration,
+    /// What an exception does; by place in the chains unless configured.
+    pub on_exception: Option<Effect>,
+    /// Whether it computes without deciding.
+    pub dry_run: bool,
+    /// Gives each worker its copy.
+    pub prototype: Arc<dyn Prototype>,
+}
+
+impl std::fmt::Debug for EnginePlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EnginePlan")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where in the life of a request an engine stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Before the checks.
+    Begin,
+    /// The checks.
+    Check,
+    /// After the decision.
+    End,
+    /// After an exception.
+    EndException,
+}
+
+impl Place {
+    /// Every place, in the order of a request's life.
+    pub const ALL: [Place; 4] = [Place::Begin, Place::Check, Place::End, Place::EndException];
+
+    /// The element that lists its engines.
+    #[must_use]
+    pub const fn element(self) -> &'static str {
+        match self {
+            Place::Begin => "policy_begin_engines",
+            Place::Check => "policy_check_engines",
+            Place::End => "policy_end_engines",
+            Place::EndException => "policy_end_exception_engines",
+        }
+    }
+
+    /// What an exception does here unless configured: checks fail open.
+    #[must_use]
+    pub const fn default_on_exception(self) -> Effect {
+        match self {
+            Place::Check => Effect::Continue,
+            Place::Begin | Place::End | Place::EndException => Effect::Fail,
+        }
+    }
+}
+
+/// The engines at each place, as indexes into [`Blueprint::engines`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Chains([Vec<usize>; 4]);
+
+impl Chains {
+    /// The engines at one place, in order.
+    #[must_use]
+    pub fn at(&self, place: Place) -> &[usize] {
+        &self.0[place as usize]
+    }
+
+    /// Adds an engine at the end of one place.
+    pub fn add(&mut self, place: Place, engine: usize) {
+        self.0[place as usize].push(engine);
+    }
+}
+
+/// Everything that the workers need to know of one configuration.
+#[derive(Debug)]
+pub struct Blueprint {
+    /// Every engine that a chain names.
+    pub engines: Vec<EnginePlan>,
+    /// The chains of group `default`.
+    pub chains: Chains,
+    /// The reply after an exception.
+    pub on_error: Action,
+}
+
+impl Blueprint {
+    /// Whether any chain puts requests on record.
+    #[must_use]
+    pub fn tracks(&self) -> bool {
+        self.engines.iter().any(|engine| engine.kind == "track")
+    }
+
+    /// Builds the engines that the chains name.
+    ///
+    /// # Errors
+    /// Every fault of engines and chains, each with its place. Warnings come with them, or with
+    /// the blueprint.
+    pub fn build(
+        configuration: &Configuration,
+        kinds: &[&'static dyn EngineKind],
+        logger: &Logger,
+    ) -> Result<(Blueprint, Vec<Finding>), Vec<Finding>> {
+        let mut draft = Draft {
+            configuration,
+            kinds,
+            logger,
+            engines: Vec::new(),
+            index: HashMap::new(),
+            findings: Vec::new(),
+            errors: 0,
+        };
+        draft.check_kinds();
+        let chains = draft.chains(&configuration.common);
+        let on_error = draft.on_error(configuration.groups.first());
+        if draft.errors > 0 {
+            return Err(draft.findings);
+        }
+        let engines = draft.engines;
+        Ok((Blueprint { engines, chains, on_error }, draft.findings))
+    }
+}
+
+struct Draft<'a> {
+    configuration: &'a Configuration,
+    kinds: &'a [&'static dyn EngineKind],
+    logger: &'a Logger,
+    engines: Vec<EnginePlan>,
+    /// Engine IDs that are already built, or could not be, by position in the configuration.
+    index: HashMap<usize, Vec<(Arc<str>, usize)>>,
+    findings: Vec<Finding>,
+    errors: usize,
+}
+
+impl Draft<'_> {
+    fn error(&mut self, finding: Finding) {
+        self.errors += 1;
+        self.findings.push(finding);
+    }
+
+    fn kind(&self, element: &Element) -> Option<&'static dyn EngineKind> {
+        self.kinds.iter().copied().find(|kind| kind.name() == element.name)
+    }
+
+    fn check_kinds(&mut self) {
+        for element in &self.configuration.engines {
+            if self.kind(element).is_none() {
+                let known = self.kinds.iter().map(|kind| kind.name());
+                self.error(Finding::unknown(element.name_span, "engine", &element.name, known));
+            }
+        }
+    }
+
+    fn chains(&mut self, common: &CommonOptions) -> Chains {
+        let mut chains = Chains::default();
+        for place in Place::ALL {
+            let lists = match place {
+                Place::Begin => &common.policy_begin_engines,
+                Place::Check => &common.policy_check_engines,
+                Place::End => &common.policy_end_engines,
+                Place::EndException => &common.policy_end_exception_engines,
+            };
+            let words: Vec<Spanned<&str>> = lists.iter().flat_map(words).collect();
+            let mut seen: HashMap<&str, Span> = HashMap::new();
+            for word in words {
+                if let Some(first) = seen.insert(word.value, word.span) {
+                    let message = format!("engine \"{}\" stands twice in one chain", word.value);
+                    self.error(
+                        Finding::error(word.span, message).with_related(first, "first here"),
+                    );
+                } else if let Some(engine) = self.engine(word) {
+                    chains.add(place, engine);
+                }
+            }
+        }
+        chains
+    }
+
+    /// The engine of a full ID, built when it is first named.
+    fn engine(&mut self, name: Spanned<&str>) -> Option<usize> {
+        let (id, method) = match name.value.split_once('.') {
+            Some((id, method)) => (id, Some(method)),
+            None => (name.value, None),
+        };
+        let engines = &self.configuration.engines;
+        let Some(position) = engines.iter().position(|element| engine_id(element).value == id)
+        else {
+            let known: Vec<String> =
+                engines.iter().map(|element| engine_id(element).value).collect();
+            let finding =
+                Finding::unknown(name.span, "engine", id, known.iter().map(String::as_str));
+            self.error(finding);
+            return None;
+        };
+        if !self.index.contains_key(&position) {
+            let built = self.build_element(&engines[position]);
+            self.index.insert(position, built);
+        }
+        let built = &self.index[&position];
+        if let Some((_, engine)) = built.iter().find(|(full, _)| **full == *name.value) {
+            return Some(*engine);
+        }
+        // An element that could not be built has its own findings.
+        if !built.is_empty() {
+            let finding = unknown_method(name.span, id, method, built);
+            self.error(finding);
+        }
+        None
+    }
+
+    /// Builds the engines of an element, and says under which full IDs.
+    fn build_element(&mut self, element: &Element) -> Vec<(Arc<str>, usize)> {
+        let Some(kind) = self.kind(element) else { return Vec::new() };
+        let id = &engine_id(element).value;
+        let logger = self.logger.new(o!("engine" => id.clone()));
+        let mut context = BuildContext::new(&self.configuration.sources, logger);
+        let built = kind.build(element, &mut context);
+        self.findings.extend(context.into_warnings());
+        let common = self.common_options(element, kind);
+        match (built, common) {
+            (Ok(parts), Some(common)) => {
+                parts.into_iter().map(|part| self.add(id, kind, part, &common)).collect()
+            }
+            (Ok(_), None) => Vec::new(),
+            (Err(findings), _) => {
+                findings.into_iter().for_each(|finding| self.error(finding));
+                Vec::new()
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        id: &str,
+        kind: &'static dyn EngineKind,
+        part: Built,
+        common: &Common,
+    ) -> (Arc<str>, usize) {
+        let full: Arc<str> = match part.method {
+            Some(method) => format!("{id}.{method}").into(),
+            None => id.into(),
+        };
+        self.engines.push(EnginePlan {
+            id: full.clone(),
+            kind: kind.name(),
+            stages: kind.stages(),
+            effects: common.effects.clone(),
+            timeout: common.timeout,
+            on_exception: common.on_exception.clone(),
+            dry_run: common.dry_run,
+            prototype: part.prototype,
+        });
+        (full, self.engines.len() - 1)
+    }
+
+    /// Reads what every engine's element can say. `None` after an error.
+    fn common_options(&mut self, element: &Element, kind: &dyn EngineKind) -> Option<Common> {
+        let before = self.errors;
+        let mut common = Common::of(kind.statuses());
+        let attributes =
+            element.attributes.iter().map(|a| (&*a.name, a.name_span, &*a.value, a.value_span));
+        let children =
+            element.children.iter().map(|c| (&*c.name, c.name_span, c.trimmed_text(), c.text_span));
+        let mut seen: HashMap<&str, Span> = HashMap::new();
+        for (name, name_span, text, text_span) in attributes.chain(children) {
+            if name == "id" || !mppd_engine::config::is_common_option(name) {
+                continue;
+            }
+            if let Some(first) = seen.insert(name, name_span) {
+                let finding = Finding::error(name_span, format!("\"{name}\" is given twice"));
+                self.error(finding.with_related(first, "first here"));
+                continue;
+            }
+            let value = Spanned { value: text, span: text_span };
+            if let Err(finding) = common.set(Spanned { value: name, span: name_span }, value) {
+                self.error(finding);
+            }
+        }
+        (self.errors == before).then_some(common)
+    }
+
+    fn on_error(&mut self, group: Option<&GroupOptions>) -> Action {
+        let Some(text) = group.and_then(|group| group.on_error.as_ref()) else {
+            return Action::Dunno;
+        };
+        match action(&Spanned { value: &text.value, span: text.span }) {
+            Ok(action) => action,
+            Err(finding) => {
+                self.error(finding);
+                Action::Dunno
+            }
+        }
+    }
+}
+
+fn unknown_method(
+    span: Span,
+    id: &str,
+    method: Option<&str>,
+    built: &[(Arc<str>, usize)],
+) -> Finding {
+    let known: Vec<&str> = built.iter().map(|(full, _)| &**full).collect();
+    match method {
+        Some(method) => Finding::unknown(span, "method", &format!("{id}.{method}"), known),
+        None => Finding::error(span, format!("engine \"{id}\" has methods; one must be named"))
+            .with_help(format!("known here: {}", known.join(", "))),
+    }
+}
+
+/// What every engine's element can say, understood.
+struct Common {
+    effects: HashMap<&'static str, Effect>,
+    timeout: Duration,
+    on_exception: Option<Effect>,
+    dry_run: bool,
+}
+
+impl Common {
+    fn of(statuses: &'static [StatusDoc]) -> Self {
+        let default = |status: &StatusDoc| {
+            // The table of engines is tested to have defaults that can be read.
+            effect_of(status.default_action).unwrap_or(Effect::Continue)
+        };
+        Common {
+            effects: statuses.iter().map(|status| (status.name, default(status))).collect(),
+            timeout: DEFAULT_TIMEOUT.0,
+            on_exception: None,
+            dry_run: false,
+        }
+    }
+
+    fn set(&mut self, name: Spanned<&str>, value: Spanned<&str>) -> Result<(), Finding> {
+        match name.value {
+            "timeout" => self.timeout = period(&value)?,
+            "dry_run" => self.dry_run = truth(&value)?,
+            "on_exception" => {
+                self.on_exception = Some(match value.value {
+                    "fail" => Effect::Fail,
+                    _ => effect(&value)?,
+                });
+            }
+            on_status => {
+                let status = on_status.trim_start_matches("on_");
+                let Some(slot) = self.effects.get_mut(status) else {
+                    return Err(self.unknown_status(name));
+                };
+                *slot = effect(&value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unknown_status(&self, name: Spanned<&str>) -> Finding {
+        let mut known: Vec<String> =
+            self.effects.keys().map(|status| format!("on_{status}")).collect();
+        known.push("on_exception".to_owned());
+        known.sort();
+        Finding::unknown(name.span, "option", name.value, known.iter().map(String::as_str))
+    }
+}
+
+fn period(text: &Spanned<&str>) -> Result<Duration, Finding> {
+    let text_value: StrDeserializer<'_, serde::de::value::Error> = text.value.into_deserializer();
+    match Period::deserialize(text_value) {
+        Ok(period) => Ok(period.0),
+        Err(error) => Err(Finding::error(text.span, error.to_string())),
+    }
+}
+
+fn truth(text: &Spanned<&str>) -> Result<bool, Finding> {
+    match text.value {
+        "true" | "yes" => Ok(true),
+        "false" | "no" => Ok(false),
+        other => Err(Finding::error(text.span, format!("\"{other}\" is neither true nor false"))),
+    }
+}
+
+fn effect_of(text: &str) -> Result<Effect, ActionError> {
+    Ok(match text {
+        "continue" => Effect::Continue,
+        "permit" => Effect::Permit,
+        text => Effect::Act(Action::parse(text)?),
+    })
+}
+
+fn effect(text: &Spanned<&str>) -> Result<Effect, Finding> {
+    match text.value {
+        "continue" => Ok(Effect::Continue),
+        "permit" => Ok(Effect::Permit),
+        _ => action(text).map(Effect::Act),
+    }
+}
+
+fn action(text: &Spanned<&str>) -> Result<Action, Finding> {
+    let plain = without_macros(text)?;
+    Action::parse(&plain).map_err(|error| {
+        let finding = Finding::error(text.span, error.to_string());
+        let ActionError::Unknown(word) = error else { return finding };
+        let known = Action::WORDS.iter().copied().chain(["continue", "permit", "fail"]);
+        match nearest(&word, known) {
+            Some(nearest) => finding.with_help(format!("did you mean \"{nearest}\"?")),
+            None => finding
+                .with_help("an action of access(5) in one of its forms, or continue, or permit"),
+        }
+    })
+}
+
+/// A text in which `$$` stands for a dollar. A single one is kept for macros, which this version
+/// does not have: better refused than sent to a client as it stands.
+fn without_macros(text: &Spanned<&str>) -> Result<String, Finding> {
+    let mut plain = String::with_capacity(text.value.len());
+    let mut rest = text.value;
+    while let Some((before, after)) = rest.split_once('$') {
+        plain.push_str(before);
+        plain.push('$');
+        let Some(after) = after.strip_prefix('$') else {
+            let message = "a single \"$\" would begin a macro, which this version does not have";
+            return Err(Finding::error(text.span, message).with_help("write \"$$\" for a dollar"));
+        };
+        rest = after;
+    }
+    plain.push_str(rest);
+    Ok(plain)
+}
+
+/// The words of a list, each with its place.
+fn words(list: &Spanned<String>) -> impl Iterator<Item = Spanned<&str>> {
+    let start = list.value.as_ptr() as usize;
+    list.value.split_whitespace().map(move |word| {
+        let offset = list.span.start + (word.as_ptr() as usize - start);
+        let span = Span { source: list.span.source, start: offset, end: offset + word.len() };
+        Spanned { value: word, span }
+    })
+}

@@ -1,0 +1,208 @@
+//! One request through the chains: begin, checks, decision, end; and the end-exception chain when
+//! something fails on the way.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mppd_engine::{Action, Decision, EngineResult, Exception, Exchange, Outcome};
+
+use super::blueprint::{Blueprint, Effect, EnginePlan, Place};
+use super::host::{Host, HostAddress, RunError};
+
+/// The engines of one blueprint, raised on one worker.
+#[derive(Debug)]
+pub struct EngineSet {
+    blueprint: Arc<Blueprint>,
+    hosts: Vec<HostAddress>,
+}
+
+/// An engine could not be raised.
+#[derive(Debug, thiserror::Error)]
+#[error("engine {engine} can't be started: {source}")]
+pub struct RaiseError {
+    /// Its full ID.
+    pub engine: Arc<str>,
+    /// Why.
+    pub source: RunError,
+}
+
+impl EngineSet {
+    /// Starts the actors of every engine on the current arbiter.
+    ///
+    /// # Errors
+    /// The first engine that could not be started.
+    pub fn raise(blueprint: &Arc<Blueprint>, engine_queue: u32) -> Result<Self, RaiseError> {
+        let start = |plan: &EnginePlan| {
+            Host::start(&plan.prototype, engine_queue)
+                .map_err(|source| RaiseError { engine: plan.id.clone(), source })
+        };
+        let hosts = blueprint.engines.iter().map(start).collect::<Result<_, _>>()?;
+        Ok(EngineSet { blueprint: blueprint.clone(), hosts })
+    }
+
+    /// Takes a request through the chains. Afterwards the exchange has its decision.
+    ///
+    /// `settle` turns the decision of the checks into the one that is answered and recorded;
+    /// `given` is the decision of the request that this one repeats, whose checks are not run
+    /// again.
+    pub async fn process(
+        &self,
+        exchange: &Arc<Exchange>,
+        given: Option<Decision>,
+        settle: impl FnOnce(Decision) -> Decision,
+    ) {
+        if let Err(exception) = self.decide(exchange, given, settle).await {
+            let decision = Decision { action: self.blueprint.on_error.clone(), engine: None };
+            exchange.fail(exception, decision);
+            self.run_all(Place::EndException, exchange).await;
+        }
+    }
+
+    async fn decide(
+        &self,
+        exchange: &Arc<Exchange>,
+        given: Option<Decision>,
+        settle: impl FnOnce(Decision) -> Decision,
+    ) -> Result<(), Exception> {
+        self.pass(Place::Begin, exchange).await?;
+        let decision = match given {
+            Some(decision) => decision,
+            None => self.check(exchange).await?,
+        };
+        exchange.decide(settle(decision));
+        self.pass(Place::End, exchange).await
+    }
+
+    /// Runs the checks until one decides, or to the end.
+    async fn check(&self, exchange: &Arc<Exchange>) -> Result<Decision, Exception> {
+        let mut kept = Kept::default();
+        for index in self.blueprint.chains.at(Place::Check) {
+            let plan = &self.blueprint.engines[*index];
+            let effect = self.step(Place::Check, *index, exchange).await?;
+            match effect {
+                Effect::Continue | Effect::Fail => {}
+                Effect::Permit => return Ok(kept.or_dunno_of(&plan.id)),
+                Effect::Act(action) if action.is_final() => {
+                    return Ok(Decision { action, engine: Some(plan.id.clone()) });
+                }
+                Effect::Act(action) => kept.add(action, &plan.id),
+            }
+        }
+        Ok(kept.or_dunno())
+    }
+
+    /// Runs the engines of a place that does not decide, up to the first that fails.
+    async fn pass(&self, place: Place, exchange: &Arc<Exchange>) -> Result<(), Exception> {
+        for index in self.blueprint.chains.at(place) {
+            self.step(place, *index, exchange).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs every engine of a place, whatever becomes of each.
+    async fn run_all(&self, place: Place, exchange: &Arc<Exchange>) {
+        for index in self.blueprint.chains.at(place) {
+            // Its failure is among the results; nothing comes after the end-exception chain.
+            let _recorded = self.step(place, *index, exchange).await;
+        }
+    }
+
+    /// Runs one engine and says what that does.
+    async fn step(
+        &self,
+        place: Place,
+        index: usize,
+        exchange: &Arc<Exchange>,
+    ) -> Result<Effect, Exception> {
+        let plan = &self.blueprint.engines[index];
+        if !plan.stages.contains(exchange.stage()) {
+            return Ok(Effect::Continue);
+        }
+        let started = Instant::now();
+        let limit = time_left(place, plan, exchange, started)?;
+        let result = self.hosts[index].run(exchange, limit).await;
+        let elapsed = started.elapsed();
+        let (outcome, effect) = match result {
+            Ok(outcome) => known_status(plan, outcome),
+            Err(error) => failed(plan, place, error),
+        };
+        let text = outcome.text.clone();
+        exchange.add_result(EngineResult { engine: plan.id.clone(), outcome, elapsed });
+        match effect {
+            _ if plan.dry_run => Ok(Effect::Continue),
+            StepEffect::Of(effect) => Ok(effect),
+            StepEffect::Exception(kind) => {
+                let engine = Some(plan.id.clone());
+                Err(Exception { engine, kind, message: text.into_owned() })
+            }
+        }
+    }
+}
+
+enum StepEffect {
+    Of(Effect),
+    Exception(&'static str),
+}
+
+fn known_status(plan: &EnginePlan, outcome: Outcome) -> (Outcome, StepEffect) {
+    match plan.effects.get(outcome.status) {
+        Some(effect) => (outcome, StepEffect::Of(effect.clone())),
+        // A defect of the engine; better seen than guessed at.
+        None => {
+            let text =
+                format!("the engine gave the status {}, which it does not declare", outcome.status);
+            let outcome = Outcome::new("exception").with_text(text);
+            (outcome, StepEffect::Exception("failed"))
+        }
+    }
+}
+
+fn failed(plan: &EnginePlan, place: Place, error: RunError) -> (Outcome, StepEffect) {
+    let kind = error.kind();
+    let outcome = Outcome::new("exception").with_text(error.to_string());
+    let effect = plan.on_exception.clone().unwrap_or(place.default_on_exception());
+    match effect {
+        Effect::Fail => (outcome, StepEffect::Exception(kind)),
+        effect => (outcome, StepEffect::Of(effect)),
+    }
+}
+
+/// How long a run may take: the engine's own limit, and not past the request's deadline. The
+/// end-exception chain runs when the deadline may have passed; there the own limit is all.
+fn time_left(
+    place: Place,
+    plan: &EnginePlan,
+    exchange: &Exchange,
+    now: Instant,
+) -> Result<Duration, Exception> {
+    if place == Place::EndException {
+        return Ok(plan.timeout);
+    }
+    let left = exchange.deadline().saturating_duration_since(now);
+    if left.is_zero() {
+        let message = format!("the request's time was up before {} could run", plan.id);
+        return Err(Exception { engine: None, kind: "deadline", message });
+    }
+    Ok(plan.timeout.min(left))
+}
+
+/// The weightiest of the actions that do not end the checks.
+#[derive(Default)]
+struct Kept(Option<Decision>);
+
+impl Kept {
+    fn add(&mut self, action: Action, engine: &Arc<str>) {
+        let heavier = |kept: &Decision| action.weight() > kept.action.weight();
+        if self.0.as_ref().is_none_or(heavier) {
+            self.0 = Some(Decision { action, engine: Some(engine.clone()) });
+        }
+    }
+
+    fn or_dunno(self) -> Decision {
+        self.0.unwrap_or_else(Decision::dunno)
+    }
+
+    fn or_dunno_of(self, engine: &Arc<str>) -> Decision {
+        self.0.unwrap_or_else(|| Decision { action: Action::Dunno, engine: Some(engine.clone()) })
+    }
+}

@@ -1,0 +1,398 @@
+//! The supervisor: raises workers, engines and tracker from a configuration, exchanges the whole
+//! set on reload, and ends everything in order.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`blueprint`] | engines built and chains resolved: what a configuration means |
+//! | [`host`] | the actor around an engine |
+//! | [`chain`] | one request through the chains |
+//! | [`worker`] | an arbiter with a copy of every chain, and its connections |
+
+pub mod blueprint;
+pub mod chain;
+pub mod host;
+#[cfg(test)]
+mod tests;
+pub mod worker;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorFutureExt, Addr, AtomicResponse, Context, Handler, Message, WrapFuture};
+use actix_rt::Arbiter;
+use actix_rt::task::JoinHandle;
+use mppd_engine::slog::{Logger, error, info, warn};
+use mppd_engine::tracking::{Recorded, TrackingError};
+use mppd_engine::{EngineKind, Exchange, Tracker, Transition};
+use tokio::sync::{Mutex, oneshot, watch};
+
+use self::chain::RaiseError;
+use self::worker::{Conclude, Installation, Prepare, Shared, Worker};
+use crate::config::report::one_line;
+use crate::config::{LoadRequest, Rejected};
+use crate::listener::{self, Intake, ListenError, ListenPlan, Listener, WorkerSlot};
+use crate::plan::Plan;
+use crate::repeats::Repeats;
+use crate::tracking::{TrackerHandle, TrackerOptions, TrackingStartError};
+
+/// How often the end of the last connections is looked for.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Why the server can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// An engine.
+    #[error(transparent)]
+    Raise(#[from] RaiseError),
+    /// The records.
+    #[error(transparent)]
+    Tracking(#[from] TrackingStartError),
+    /// A worker's thread.
+    #[error("worker {0} ended before it had begun")]
+    Worker(usize),
+}
+
+/// Why a reload changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The file.
+    #[error("the configuration has errors")]
+    Rejected(Rejected),
+    /// What the file asks for.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Reading it panicked: a defect.
+    #[error("reading the configuration failed: {0}")]
+    Panicked(String),
+}
+
+/// The actor that owns all others.
+pub struct Supervisor {
+    state: Rc<Mutex<State>>,
+}
+
+struct State {
+    request: LoadRequest,
+    kinds: Vec<&'static dyn EngineKind>,
+    logger: Logger,
+    stopping: watch::Sender<bool>,
+    arbiters: Vec<Arbiter>,
+    intake: Arc<Intake>,
+    listeners: Vec<Open>,
+    tracking: Option<Tracking>,
+    drain_timeout: Duration,
+}
+
+/// A socket that is listened on.
+struct Open {
+    plan: ListenPlan,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+struct Tracking {
+    options: TrackerOptions,
+    handle: TrackerHandle,
+}
+
+impl Supervisor {
+    /// Starts the server as planned. Afterwards it answers.
+    ///
+    /// # Errors
+    /// What keeps it from starting; nothing is left running then.
+    pub async fn start(
+        plan: &Plan,
+        request: LoadRequest,
+        kinds: Vec<&'static dyn EngineKind>,
+        logger: Logger,
+    ) -> Result<Addr<Supervisor>, StartError> {
+        // Sockets first: they are what most often can't be had.
+        let sockets = open_all(&plan.listen)?;
+        let tracking = start_tracking(plan, &logger).await?;
+        let installation = Arc::new(installation(plan, tracking.as_ref()));
+        let (stopping, stopping_receiver) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            repeats: Arc::new(Repeats::default()),
+            logger: logger.clone(),
+            stopping: stopping_receiver,
+        });
+        let mut arbiters = Vec::new();
+        let mut workers = Vec::new();
+        for number in 0..plan.workers() {
+            let arbiter = Arbiter::new();
+            let worker = raise_worker(&arbiter, &installation, &shared, number).await?;
+            workers.push(WorkerSlot { worker, connections: Arc::new(AtomicU32::new(0)) });
+            arbiters.push(arbiter);
+        }
+        let server = &plan.configuration.common.policy_server;
+        let intake = Arc::new(Intake {
+            workers,
+            connections: Arc::new(AtomicU32::new(0)),
+            max_connections: AtomicU32::new(server.max_connections),
+            logger: logger.clone(),
+        });
+        let listeners =
+            sockets.into_iter().map(|(plan, listeners)| accept(plan, listeners, &intake));
+        let state = State {
+            listeners: listeners.collect(),
+            request,
+            kinds,
+            logger,
+            stopping,
+            arbiters,
+            intake,
+            tracking,
+            drain_timeout: server.drain_timeout.0,
+        };
+        Ok(Supervisor { state: Rc::new(Mutex::new(state)) }.start())
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+}
+
+/// Read the configuration again and put it in force, all of it or nothing.
+#[derive(Debug)]
+pub struct Reload;
+
+impl Message for Reload {
+    type Result = Result<(), ReloadError>;
+}
+
+impl Handler<Reload> for Supervisor {
+    type Result = AtomicResponse<Self, Result<(), ReloadError>>;
+
+    fn handle(&mut self, _: Reload, _: &mut Context<Self>) -> Self::Result {
+        let state = self.state.clone();
+        let reload = async move {
+            let mut state = state.lock().await;
+            let reloaded = state.reload().await;
+            state.report(&reloaded);
+            reloaded
+        };
+        AtomicResponse::new(Box::pin(reload.into_actor(self).map(|result, _, _| result)))
+    }
+}
+
+/// End in order: no new connections, answers to what is under way, everything on record.
+#[derive(Debug)]
+pub struct Stop;
+
+impl Message for Stop {
+    type Result = ();
+}
+
+impl Handler<Stop> for Supervisor {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, _: Stop, _: &mut Context<Self>) -> Self::Result {
+        let state = self.state.clone();
+        let stop = async move { state.lock().await.stop().await };
+        AtomicResponse::new(Box::pin(stop.into_actor(self).map(|(), _, _| ())))
+    }
+}
+
+impl State {
+    async fn reload(&mut self) -> Result<(), ReloadError> {
+        let plan = self.read().await?;
+        let tracking = self.tracking_for(&plan).await?;
+        let kept = tracking.is_none() && plan.blueprint.tracks();
+        let current = if kept { self.tracking.as_ref() } else { tracking.as_ref() };
+        let installation = Arc::new(installation(&plan, current));
+        let new_sockets = self.open_new(&plan.listen)?;
+        self.install(&installation).await?;
+        self.exchange_listeners(&plan.listen, new_sockets);
+        let server = &plan.configuration.common.policy_server;
+        self.intake.max_connections.store(server.max_connections, Ordering::Relaxed);
+        self.drain_timeout = server.drain_timeout.0;
+        if !kept {
+            self.exchange_tracking(tracking);
+        }
+        self.warn_of_what_stays(&plan);
+        Ok(())
+    }
+
+    /// Reads the files on another thread: a list of a million entries must not hold up accepts.
+    async fn read(&self) -> Result<Plan, ReloadError> {
+        let (request, kinds, logger) =
+            (self.request.clone(), self.kinds.clone(), self.logger.clone());
+        let read = actix_rt::task::spawn_blocking(move || Plan::load(&request, &kinds, &logger));
+        let plan = read.await.map_err(|panic| ReloadError::Panicked(panic.to_string()))?;
+        plan.map_err(ReloadError::Rejected)
+    }
+
+    /// A new tracker, where the plan needs another one than is running.
+    async fn tracking_for(&self, plan: &Plan) -> Result<Option<Tracking>, ReloadError> {
+        let wanted = plan.tracker_options();
+        if wanted.as_ref() == self.tracking.as_ref().map(|tracking| &tracking.options) {
+            return Ok(None);
+        }
+        Ok(start_tracking(plan, &self.logger).await?)
+    }
+
+    fn open_new(
+        &self,
+        plans: &[ListenPlan],
+    ) -> Result<Vec<(ListenPlan, Vec<Listener>)>, StartError> {
+        let is_new = |plan: &&ListenPlan| self.listeners.iter().all(|open| open.plan != **plan);
+        let new: Vec<ListenPlan> = plans.iter().filter(is_new).cloned().collect();
+        Ok(open_all(&new)?)
+    }
+
+    /// Raises the installation on every worker, then puts it in force on all, or on none.
+    async fn install(&self, installation: &Arc<Installation>) -> Result<(), StartError> {
+        let mut outcome = Ok(());
+        for (number, slot) in self.intake.workers.iter().enumerate() {
+            let prepared = slot.worker.send(Prepare(installation.clone())).await;
+            outcome = prepared.map_err(|_| StartError::Worker(number)).and_then(|r| Ok(r?));
+            if outcome.is_err() {
+                break;
+            }
+        }
+        for slot in &self.intake.workers {
+            slot.worker.do_send(Conclude { accept: outcome.is_ok() });
+        }
+        outcome
+    }
+
+    fn exchange_listeners(&mut self, plans: &[ListenPlan], new: Vec<(ListenPlan, Vec<Listener>)>) {
+        let (kept, gone): (Vec<Open>, Vec<Open>) = std::mem::take(&mut self.listeners)
+            .into_iter()
+            .partition(|open| plans.contains(&open.plan));
+        gone.into_iter().for_each(|open| open.close(&self.logger));
+        self.listeners = kept;
+        let opened = new.into_iter().map(|(plan, listeners)| accept(plan, listeners, &self.intake));
+        self.listeners.extend(opened);
+    }
+
+    /// The old tracker goes on until every request that began with it must have been answered.
+    fn exchange_tracking(&mut self, new: Option<Tracking>) {
+        if let Some(old) = std::mem::replace(&mut self.tracking, new) {
+            let grace = self.drain_timeout;
+            actix_rt::spawn(async move {
+                tokio::time::sleep(grace).await;
+                old.handle.stop().await;
+            });
+        }
+    }
+
+    fn warn_of_what_stays(&self, plan: &Plan) {
+        if plan.workers() != self.intake.workers.len() {
+            warn!(self.logger, "another number of workers takes a restart";
+                "running" => self.intake.workers.len(), "configured" => plan.workers());
+        }
+    }
+
+    fn report(&self, reloaded: &Result<(), ReloadError>) {
+        match reloaded {
+            Ok(()) => info!(self.logger, "configuration reloaded"),
+            Err(ReloadError::Rejected(rejected)) => {
+                error!(self.logger, "reload refused, the old configuration stays in force";
+                    "findings" => rejected.findings.len());
+                for finding in &rejected.findings {
+                    error!(self.logger, "configuration error";
+                        "what" => one_line(&rejected.sources, finding));
+                }
+            }
+            Err(error) => {
+                error!(self.logger, "reload failed, the old configuration stays in force";
+                    "reason" => %error);
+            }
+        }
+    }
+
+    async fn stop(&mut self) {
+        info!(self.logger, "stopping");
+        std::mem::take(&mut self.listeners).into_iter().for_each(|open| open.close(&self.logger));
+        self.stopping.send_replace(true);
+        let end = Instant::now() + self.drain_timeout;
+        while self.intake.connections.load(Ordering::Relaxed) > 0 && Instant::now() < end {
+            tokio::time::sleep(DRAIN_INTERVAL).await;
+        }
+        let left = self.intake.connections.load(Ordering::Relaxed);
+        if left > 0 {
+            warn!(self.logger, "connections cut off, their requests took too long"; "count" => left);
+        }
+        if let Some(tracking) = self.tracking.take() {
+            tracking.handle.stop().await;
+        }
+        for arbiter in self.arbiters.drain(..) {
+            arbiter.stop();
+        }
+        info!(self.logger, "stopped");
+    }
+}
+
+impl Open {
+    /// Closing a socket leaves the connections that came in by it.
+    fn close(self, logger: &Logger) {
+        info!(logger, "no longer listening"; "endpoint" => %self.plan.endpoint);
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn open_all(plans: &[ListenPlan]) -> Result<Vec<(ListenPlan, Vec<Listener>)>, ListenError> {
+    plans.iter().map(|plan| Ok((plan.clone(), Listener::open(plan)?))).collect()
+}
+
+fn accept(plan: ListenPlan, listeners: Vec<Listener>, intake: &Arc<Intake>) -> Open {
+    let tasks = listeners
+        .into_iter()
+        .map(|listener| actix_rt::spawn(listener::accept_all(listener, intake.clone())));
+    Open { plan, tasks: tasks.collect() }
+}
+
+async fn start_tracking(plan: &Plan, logger: &Logger) -> Result<Option<Tracking>, StartError> {
+    let Some(options) = plan.tracker_options() else { return Ok(None) };
+    let handle = TrackerHandle::start(options.clone(), logger.clone()).await?;
+    Ok(Some(Tracking { options, handle }))
+}
+
+async fn raise_worker(
+    arbiter: &Arbiter,
+    installation: &Arc<Installation>,
+    shared: &Arc<Shared>,
+    number: usize,
+) -> Result<Addr<Worker>, StartError> {
+    let (sender, raised) = oneshot::channel();
+    let (installation, shared) = (installation.clone(), shared.clone());
+    arbiter.spawn_fn(move || {
+        let worker = Worker::new(&installation, shared).map(Actor::start);
+        // The starter waits; if it is gone, so is the server.
+        let _gone = sender.send(worker);
+    });
+    let worker = raised.await.map_err(|_| StartError::Worker(number))?;
+    Ok(worker?)
+}
+
+fn installation(plan: &Plan, tracking: Option<&Tracking>) -> Installation {
+    let server = &plan.configuration.common.policy_server;
+    let tracker: Arc<dyn Tracker> = match tracking {
+        Some(tracking) => Arc::new(tracking.handle.clone()),
+        None => Arc::new(NotTracked),
+    };
+    Installation {
+        blueprint: plan.blueprint.clone(),
+        tracker,
+        group: "default".into(),
+        limits: plan.limits(),
+        request_deadline: server.request_deadline.0,
+        idle_timeout: server.idle_timeout.map(|period| period.0),
+        engine_queue: server.engine_queue,
+    }
+}
+
+/// Stands where no chain puts requests on record.
+struct NotTracked;
+
+impl Tracker for NotTracked {
+    fn record(&self, _: Transition, _: &Exchange) -> Recorded {
+        let reason = "no chain names an engine that tracks".to_owned();
+        Box::pin(std::future::ready(Err(TrackingError { reason })))
+    }
+}

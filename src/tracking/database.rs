@@ -1,0 +1,297 @@
+//! A database that may be away: rows go to it, or into its spool; the spool moves when it is back.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use mppd_engine::RequestKey;
+use slog::{Logger, error, info, warn};
+use tokio::task::JoinHandle;
+
+use super::mysql::MySqlStore;
+use super::row::Row;
+use super::spool::Spool;
+use super::store::{RowWrite, Store, StoreError, rewrites};
+use crate::config::connection::ResolvedConnection;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const REMINDED_EVERY: Duration = Duration::from_secs(60);
+
+/// Writes rows; of a batch that holds one the store does not accept, the others.
+///
+/// Gives back those that were refused, with the reason.
+pub(super) async fn write_acceptable(
+    store: &mut dyn Store,
+    writes: &[RowWrite],
+) -> Result<Vec<(RowWrite, String)>, StoreError> {
+    let mut refused = Vec::new();
+    let mut parts = vec![writes.to_vec()];
+    while let Some(mut part) = parts.pop() {
+        let reason = match store.write(&part).await {
+            Ok(()) => continue,
+            Err(StoreError::Duplicate) if part.iter().any(|write| write.fresh) => {
+                part.iter_mut().for_each(|write| write.fresh = false);
+                parts.push(part);
+                continue;
+            }
+            Err(error @ (StoreError::Refused(_) | StoreError::Duplicate)) => error.to_string(),
+            Err(error) => return Err(error),
+        };
+        let half = part.split_off(part.len() / 2);
+        match (part.is_empty(), half.len()) {
+            (true, 1) => refused.extend(half.into_iter().map(|write| (write, reason.clone()))),
+            _ => parts.extend([half, part]),
+        }
+    }
+    Ok(refused)
+}
+
+type Attempt = JoinHandle<Result<MySqlStore, StoreError>>;
+
+struct Absence {
+    since: SystemTime,
+    reason: String,
+    began: Instant,
+    reminded: Instant,
+    pause: Duration,
+    next: Instant,
+    attempt: Option<Attempt>,
+    result: Option<Result<MySqlStore, StoreError>>,
+}
+
+impl Absence {
+    fn new(reason: String) -> Self {
+        let now = Instant::now();
+        Absence {
+            since: SystemTime::now(),
+            reason,
+            began: now,
+            reminded: now,
+            pause: FIRST_PAUSE,
+            next: now + FIRST_PAUSE,
+            attempt: None,
+            result: None,
+        }
+    }
+
+    // The result of the attempt under way, when it has one.
+    async fn attempted(&mut self) {
+        let Some(attempt) = &mut self.attempt else { return };
+        let result = attempt.await;
+        self.attempt = None;
+        self.result = Some(result.unwrap_or_else(|ended| Err(StoreError::Away(ended.into()))));
+    }
+}
+
+impl Drop for Absence {
+    fn drop(&mut self) {
+        if let Some(attempt) = &self.attempt {
+            attempt.abort();
+        }
+    }
+}
+
+enum Link {
+    Up(MySqlStore),
+    Away(Absence),
+}
+
+/// A database and its spool.
+pub(super) struct Database {
+    connection: ResolvedConnection,
+    spool: Spool,
+    link: Link,
+    moved: u64,
+    logger: Logger,
+}
+
+impl Database {
+    /// Connects, or begins without the database where it is away.
+    pub(super) async fn open(
+        connection: ResolvedConnection,
+        spool: Spool,
+        logger: Logger,
+    ) -> Result<Self, StoreError> {
+        let link = match prepare(&connection).await {
+            Ok(store) => Link::Up(store),
+            Err(error @ (StoreError::Away(_) | StoreError::Timeout(_))) => {
+                say_away(&logger, &error);
+                Link::Away(Absence::new(error.to_string()))
+            }
+            // The server is there and says no: somebody must mend that.
+            Err(error) => return Err(error),
+        };
+        if spool.rows() > 0 {
+            warn!(logger, "rows of an earlier run wait in the spool"; "rows" => spool.rows());
+        }
+        Ok(Database { connection, spool, link, moved: 0, logger })
+    }
+
+    /// Since when the database is away, and why.
+    pub(super) fn absence(&self) -> Option<(SystemTime, &str)> {
+        match &self.link {
+            Link::Up(_) => None,
+            Link::Away(absence) => Some((absence.since, &absence.reason)),
+        }
+    }
+
+    /// How many rows wait in the spool.
+    pub(super) fn spooled(&self) -> u64 {
+        self.spool.rows()
+    }
+
+    /// Writes rows durably: into the database, else into the spool.
+    pub(super) async fn write(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
+        let Link::Up(store) = &mut self.link else { return self.spool.keep(writes).await };
+        match write_acceptable(store, writes).await {
+            Ok(refused) => self.keep_refused(refused).await,
+            Err(error) => {
+                self.go_away(&error);
+                self.spool.keep(writes).await
+            }
+        }
+    }
+
+    async fn keep_refused(&mut self, refused: Vec<(RowWrite, String)>) -> Result<(), StoreError> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        for (write, reason) in &refused {
+            error!(self.logger, "the tracking database refuses a row; it stays in the spool";
+                "id" => %write.key, "reason" => reason);
+        }
+        let writes: Vec<RowWrite> = refused.into_iter().map(|(write, _)| write).collect();
+        self.spool.keep_refused(&writes).await
+    }
+
+    fn go_away(&mut self, reason: &StoreError) {
+        say_away(&self.logger, reason);
+        self.link = Link::Away(Absence::new(reason.to_string()));
+    }
+
+    /// Whether [`Database::move_some`] has something to do.
+    pub(super) fn can_move(&self) -> bool {
+        matches!(self.link, Link::Up(_)) && self.spool.has_rows_to_move()
+    }
+
+    /// Moves a few rows from the spool into the database.
+    pub(super) async fn move_some(&mut self) -> Result<(), StoreError> {
+        let Link::Up(store) = &mut self.link else { return Ok(()) };
+        let rows = self.spool.next().await?;
+        if rows.is_empty() {
+            self.say_moved();
+            return Ok(());
+        }
+        match write_spooled(store, rows).await {
+            Ok((moved, last, refused)) => {
+                self.say_refused(&refused);
+                self.moved += moved.len() as u64;
+                self.spool.moved(&moved, last).await
+            }
+            Err(error) => {
+                self.go_away(&error);
+                Ok(())
+            }
+        }
+    }
+
+    fn say_moved(&mut self) {
+        if self.moved > 0 {
+            info!(self.logger, "the spool has been moved into the tracking database";
+                "rows" => self.moved, "left" => self.spool.rows());
+        }
+        self.moved = 0;
+    }
+
+    fn say_refused(&self, refused: &[(RowWrite, String)]) {
+        for (write, reason) in refused {
+            error!(self.logger, "the tracking database refuses a row of the spool; it stays there";
+                "id" => %write.key, "reason" => reason);
+        }
+    }
+
+    /// Ready when something is to be done about an absence; never while the database is there.
+    pub(super) async fn changed(&mut self) {
+        let Link::Away(absence) = &mut self.link else { return std::future::pending().await };
+        match absence.attempt {
+            Some(_) => absence.attempted().await,
+            None => tokio::time::sleep_until(absence.next.into()).await,
+        }
+    }
+
+    /// Does what is to be done about an absence: tries to connect, in the background, or takes
+    /// over the connection that was made.
+    pub(super) async fn attend(&mut self) -> Result<(), StoreError> {
+        let Link::Away(absence) = &mut self.link else { return Ok(()) };
+        if absence.attempt.as_ref().is_some_and(JoinHandle::is_finished) {
+            absence.attempted().await;
+        }
+        if let Some(result) = absence.result.take() {
+            self.finish(result);
+        } else if absence.attempt.is_none() && Instant::now() >= absence.next {
+            self.spool.rewind();
+            let rows = self.spool.next().await?;
+            absence.attempt = Some(actix_rt::spawn(prove(self.connection.clone(), rows)));
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, result: Result<MySqlStore, StoreError>) {
+        let Link::Away(absence) = &mut self.link else { return };
+        match result {
+            Ok(store) => {
+                let seconds = absence.began.elapsed().as_secs_f32();
+                warn!(self.logger, "the tracking database is back"; "away_seconds" => seconds,
+                    "spooled" => self.spool.rows());
+                self.link = Link::Up(store);
+                self.spool.rewind();
+            }
+            Err(error) => {
+                absence.reason = error.to_string();
+                absence.pause = (absence.pause * 2).min(LONGEST_PAUSE);
+                absence.next = Instant::now() + absence.pause;
+                if absence.reminded.elapsed() >= REMINDED_EVERY {
+                    absence.reminded = Instant::now();
+                    error!(self.logger, "the tracking database is still away";
+                        "reason" => %error, "spooled" => self.spool.rows());
+                }
+            }
+        }
+    }
+
+    /// Ends the connection.
+    pub(super) async fn close(self) {
+        if let Link::Up(store) = self.link {
+            store.disconnect().await;
+        }
+    }
+}
+
+fn say_away(logger: &Logger, reason: &StoreError) {
+    error!(logger, "the tracking database is away; rows go into the spool"; "reason" => %reason);
+}
+
+async fn prepare(connection: &ResolvedConnection) -> Result<MySqlStore, StoreError> {
+    let mut store = MySqlStore::connect(connection).await?;
+    store.prepare().await?;
+    Ok(store)
+}
+
+// A server that lets one in may still be read-only or full, so the first spooled rows are written
+// before live ones are trusted to it. They stay in the spool until they are moved in earnest:
+// what is known of them may have grown in the meantime.
+async fn prove(connection: ResolvedConnection, rows: Vec<Row>) -> Result<MySqlStore, StoreError> {
+    let mut store = prepare(&connection).await?;
+    write_spooled(&mut store, rows).await?;
+    Ok(store)
+}
+
+type Spooled = (Vec<RequestKey>, Option<RequestKey>, Vec<(RowWrite, String)>);
+
+async fn write_spooled(store: &mut MySqlStore, rows: Vec<Row>) -> Result<Spooled, StoreError> {
+    let writes = rewrites(rows);
+    let last = writes.last().map(|write| write.key);
+    let refused = write_acceptable(store, &writes).await?;
+    let is_moved = |key: &RequestKey| refused.iter().all(|(write, _)| write.key != *key);
+    let moved = writes.iter().map(|write| write.key).filter(is_moved).collect();
+    Ok((moved, last, refused))
+}

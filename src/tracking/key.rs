@@ -1,0 +1,65 @@
+//! Keys of requests: UUIDs of version 7, so that rows lie in the order of time and a row can be
+//! written again without harm.
+
+use mppd_engine::RequestKey;
+use uuid::Uuid;
+
+/// A new key. Those of one process are strictly increasing, whichever thread makes them.
+#[must_use]
+pub fn new_key() -> RequestKey {
+    RequestKey(Uuid::now_v7().into_bytes())
+}
+
+/// Reads a key as people write it, a UUID.
+#[must_use]
+pub fn parse(text: &str) -> Option<RequestKey> {
+    let id = Uuid::try_parse(text).ok()?;
+    Some(RequestKey(id.into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn keys_of_many_threads_are_unique_and_increase_in_each() {
+        let all = Mutex::new(HashSet::new());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let keys: Vec<RequestKey> = (0..20_000).map(|_| new_key()).collect();
+                    assert!(keys.is_sorted_by(|a, b| a < b));
+                    all.lock().unwrap().extend(keys);
+                });
+            }
+        });
+        assert_eq!(all.into_inner().unwrap().len(), 80_000);
+    }
+
+    #[test]
+    fn a_key_made_later_on_another_thread_is_higher() {
+        let turn = Mutex::new(new_key());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..5_000 {
+                        let mut last = turn.lock().unwrap();
+                        let key = new_key();
+                        assert!(key > *last);
+                        *last = key;
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_key_is_read_back_from_its_text() {
+        let key = new_key();
+        assert_eq!(parse(&key.to_string()), Some(key));
+        assert_eq!(parse("no key"), None);
+    }
+}

@@ -1,0 +1,384 @@
+//! The store in MySQL or MariaDB: one connection, prepared statements of many rows each.
+//!
+//! A connection whose future did not finish gives the answer to the last question to the next
+//! one, so it is out of the store while it works and comes back only when the work is done.
+
+use std::time::Duration;
+
+use mppd_engine::RequestKey;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Opts, OptsBuilder, Params, SslOpts, Statement, Value};
+
+use super::row::{Cell, Row};
+use super::store::{
+    Bound, Query, RowWrite, Store, StoreError, Working, check_version, on_duplicate, statement,
+    unreadable,
+};
+use super::table::{COLUMNS, Column, Dialect, Kind, OnDuplicate, TABLE};
+use super::time;
+use crate::config::connection::{ResolvedConnection, Tls};
+
+/// The largest statement has 2^10 rows: 65,535 parameters are the protocol's limit.
+const LARGEST: usize = 10;
+
+/// Octets in one statement, well below any server's `max_allowed_packet`.
+const STATEMENT_OCTETS: usize = 1 << 19;
+
+const KINDS: [OnDuplicate; 3] = [OnDuplicate::Fail, OnDuplicate::Keep, OnDuplicate::Complete];
+
+/// A table in MySQL or MariaDB.
+#[derive(Debug)]
+pub struct MySqlStore {
+    connection: Option<Connected>,
+    write_timeout: Duration,
+}
+
+#[derive(Debug)]
+struct Connected {
+    conn: Conn,
+    inserts: [[Option<Statement>; LARGEST + 1]; KINDS.len()],
+}
+
+impl MySqlStore {
+    /// Connects.
+    ///
+    /// # Errors
+    /// No connection within its time, or the server does not want one.
+    pub async fn connect(to: &ResolvedConnection) -> Result<Self, StoreError> {
+        let work = Conn::new(options(to));
+        let conn = tokio::time::timeout(to.connect_timeout, work).await;
+        let conn = conn.map_err(|_| StoreError::Timeout(to.connect_timeout))??;
+        let connected = Connected { conn, inserts: Default::default() };
+        Ok(MySqlStore { connection: Some(connected), write_timeout: to.write_timeout })
+    }
+
+    /// Ends the connection politely, as far as that takes no time.
+    pub async fn disconnect(self) {
+        if let Some(Connected { conn, .. }) = self.connection {
+            // The rows are written; a connection that does not end well ends all the same.
+            let _ended = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
+        }
+    }
+
+    async fn with<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Connected) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut connected = self.connection.take().ok_or_else(lost)?;
+        let result = tokio::time::timeout(self.write_timeout, work(&mut connected)).await;
+        let result = result.map_err(|_| StoreError::Timeout(self.write_timeout))?;
+        // After any other error the connection may be half-way through an answer.
+        if !matches!(result, Err(StoreError::Away(_))) {
+            self.connection = Some(connected);
+        }
+        result
+    }
+}
+
+impl Store for MySqlStore {
+    fn prepare(&mut self) -> Working<'_, ()> {
+        Box::pin(self.with(async |connected| connected.prepare().await))
+    }
+
+    fn write<'a>(&'a mut self, writes: &'a [RowWrite]) -> Working<'a, ()> {
+        Box::pin(self.with(async |connected| connected.write(writes).await))
+    }
+
+    fn search<'a>(&'a mut self, query: &'a Query) -> Working<'a, Vec<Row>> {
+        let (sql, bound) = statement(Dialect::MySql, query);
+        let values = bound.into_iter().map(bound_value).collect();
+        Box::pin(self.with(async move |connected| connected.select(&sql, values).await))
+    }
+
+    fn find(&mut self, key: RequestKey) -> Working<'_, Option<Row>> {
+        let sql = format!("{} WHERE id = ?", Dialect::MySql.select());
+        let values = vec![Value::Bytes(key.0.to_vec())];
+        Box::pin(self.with(async move |connected| Ok(connected.select(&sql, values).await?.pop())))
+    }
+
+    fn oldest(&mut self, after: Option<RequestKey>, most: usize) -> Working<'_, Vec<Row>> {
+        let after = after.unwrap_or(RequestKey([0; 16]));
+        let sql = format!("{} WHERE id > ? ORDER BY id LIMIT {most}", Dialect::MySql.select());
+        let values = vec![Value::Bytes(after.0.to_vec())];
+        Box::pin(self.with(async move |connected| connected.select(&sql, values).await))
+    }
+
+    fn remove<'a>(&'a mut self, keys: &'a [RequestKey]) -> Working<'a, ()> {
+        Box::pin(self.with(async |connected| connected.remove(keys).await))
+    }
+
+    fn count(&mut self) -> Working<'_, u64> {
+        Box::pin(self.with(async |connected| {
+            let count = connected.conn.query_first(format!("SELECT count(*) FROM {TABLE}")).await?;
+            Ok(count.unwrap_or_default())
+        }))
+    }
+}
+
+impl Connected {
+    async fn prepare(&mut self) -> Result<(), StoreError> {
+        let version = match self.read_version().await {
+            Ok(Some(version)) => version,
+            Ok(None) => self.create().await?,
+            Err(error) if code(&error) == Some(NO_SUCH_TABLE) => self.create().await?,
+            Err(error) => return Err(error.into()),
+        };
+        check_version(version)
+    }
+
+    async fn read_version(&mut self) -> Result<Option<i64>, mysql_async::Error> {
+        self.conn.query_first(Dialect::MySql.read_version()).await
+    }
+
+    async fn create(&mut self) -> Result<i64, StoreError> {
+        for sql in Dialect::MySql.create() {
+            if let Err(error) = self.conn.query_drop(sql).await {
+                let is_denied = code(&error).is_some_and(|code| DENIED.contains(&code));
+                let reason = error.to_string();
+                return Err(if is_denied {
+                    StoreError::Schema { reason, dialect: "mysql" }
+                } else {
+                    error.into()
+                });
+            }
+        }
+        Ok(self.read_version().await?.unwrap_or_default())
+    }
+
+    async fn write(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
+        let chunks = chunks(writes);
+        if let [(kind, rows)] = chunks.as_slice() {
+            return self.insert(*kind, rows).await;
+        }
+        self.conn.query_drop("START TRANSACTION").await?;
+        for (kind, rows) in &chunks {
+            if let Err(error) = self.insert(*kind, rows).await {
+                self.conn.query_drop("ROLLBACK").await?;
+                return Err(error);
+            }
+        }
+        Ok(self.conn.query_drop("COMMIT").await?)
+    }
+
+    async fn insert(&mut self, kind: OnDuplicate, rows: &[&Row]) -> Result<(), StoreError> {
+        let statement = self.statement(kind, rows.len()).await?;
+        let mut values = Vec::with_capacity(rows.len() * COLUMNS.len());
+        for row in rows {
+            values.extend(row.cells().map(value));
+        }
+        Ok(self.conn.exec_drop(statement, Params::Positional(values)).await?)
+    }
+
+    async fn statement(&mut self, kind: OnDuplicate, rows: usize) -> Result<Statement, StoreError> {
+        let size = rows.ilog2() as usize;
+        let slot = &mut self.inserts[place(kind)][size];
+        if let Some(statement) = slot {
+            return Ok(statement.clone());
+        }
+        let statement = self.conn.prep(Dialect::MySql.insert(rows, kind)).await?;
+        *slot = Some(statement.clone());
+        Ok(statement)
+    }
+
+    async fn select(&mut self, sql: &str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let params = if values.is_empty() { Params::Empty } else { Params::Positional(values) };
+        let found: Vec<mysql_async::Row> = self.conn.exec(sql, params).await?;
+        found.into_iter().map(read).collect()
+    }
+
+    async fn remove(&mut self, keys: &[RequestKey]) -> Result<(), StoreError> {
+        for keys in keys.chunks(1_000) {
+            let marks = vec!["?"; keys.len()].join(",");
+            let values = keys.iter().map(|key| Value::Bytes(key.0.to_vec())).collect();
+            let sql = format!("DELETE FROM {TABLE} WHERE id IN ({marks})");
+            self.conn.exec_drop(sql, Params::Positional(values)).await?;
+        }
+        Ok(())
+    }
+}
+
+fn place(kind: OnDuplicate) -> usize {
+    KINDS.iter().position(|known| *known == kind).unwrap_or_default()
+}
+
+// Statements come in sizes that are powers of two, so that few are prepared; a batch takes a few
+// of them, which costs little beside its one commit.
+fn chunks(writes: &[RowWrite]) -> Vec<(OnDuplicate, Vec<&Row>)> {
+    let mut chunks = Vec::new();
+    for kind in KINDS {
+        let of_kind = writes.iter().filter(|write| on_duplicate(write) == kind);
+        let rows: Vec<&Row> = of_kind.map(|write| &*write.content).collect();
+        let mut rest = rows.as_slice();
+        while !rest.is_empty() {
+            let (chunk, later) = rest.split_at(chunk_length(rest));
+            chunks.push((kind, chunk.to_vec()));
+            rest = later;
+        }
+    }
+    chunks
+}
+
+fn chunk_length(rows: &[&Row]) -> usize {
+    let mut octets = 0;
+    let fits = |row: &&&Row| {
+        octets += row.size();
+        octets <= STATEMENT_OCTETS
+    };
+    let most = rows.iter().take(1 << LARGEST).take_while(fits).count().max(1);
+    1 << most.ilog2()
+}
+
+fn value(cell: Cell<'_>) -> Value {
+    match cell {
+        Cell::Null => Value::NULL,
+        Cell::Integer(number) => Value::Int(number),
+        Cell::Time(microseconds) => date(microseconds),
+        Cell::Text(text) => Value::Bytes(text.as_bytes().to_vec()),
+        Cell::Octets(octets) => Value::Bytes(octets.to_vec()),
+    }
+}
+
+fn bound_value(bound: Bound) -> Value {
+    match bound {
+        Bound::Text(text) => Value::Bytes(text.into_bytes()),
+        Bound::Time(microseconds) => date(microseconds),
+    }
+}
+
+fn date(microseconds: i64) -> Value {
+    let time = time::civil(microseconds);
+    let small = |number: i8| number.unsigned_abs();
+    Value::Date(
+        time.year().unsigned_abs(),
+        small(time.month()),
+        small(time.day()),
+        small(time.hour()),
+        small(time.minute()),
+        small(time.second()),
+        time.subsec_nanosecond().unsigned_abs() / 1_000,
+    )
+}
+
+fn read(found: mysql_async::Row) -> Result<Row, StoreError> {
+    let mut row = Row::with_capacity(512);
+    for (column, value) in COLUMNS.iter().zip(found.unwrap()) {
+        match (value, column.kind) {
+            (Value::NULL, _) => row.push(Cell::Null),
+            (Value::Int(number), Kind::Count) => row.push(Cell::Integer(number)),
+            (Value::Bytes(octets), Kind::Key | Kind::Octets) => row.push(Cell::Octets(&octets)),
+            (value @ Value::Date(..), Kind::Time) => {
+                let time = read_date(&value).ok_or_else(|| unreadable(column))?;
+                row.push(Cell::Time(time));
+            }
+            (Value::Bytes(text), Kind::Word(_) | Kind::Text | Kind::Json) => {
+                row.push(Cell::Text(utf8(&text, column)?));
+            }
+            _ => return Err(unreadable(column)),
+        }
+    }
+    Ok(row)
+}
+
+fn utf8<'a>(text: &'a [u8], column: &Column) -> Result<&'a str, StoreError> {
+    std::str::from_utf8(text).map_err(|_| unreadable(column))
+}
+
+fn read_date(value: &Value) -> Option<i64> {
+    let Value::Date(year, month, day, hour, minute, second, microsecond) = *value else {
+        return None;
+    };
+    let small = |number: u8| i8::try_from(number).ok();
+    let nanosecond = i32::try_from(microsecond).ok()?.checked_mul(1_000)?;
+    let time = jiff::civil::DateTime::new(
+        i16::try_from(year).ok()?,
+        small(month)?,
+        small(day)?,
+        small(hour)?,
+        small(minute)?,
+        small(second)?,
+        nanosecond,
+    );
+    time::from_civil(time.ok()?)
+}
+
+fn options(to: &ResolvedConnection) -> Opts {
+    let mut options = OptsBuilder::default()
+        .user(Some(&to.user))
+        .pass(to.password.as_ref().map(|password| password.reveal()))
+        .db_name(Some(&to.database))
+        .prefer_socket(false)
+        .stmt_cache_size(KINDS.len() * (LARGEST + 1) + 8)
+        .tcp_keepalive(Some(Duration::from_secs(60)))
+        .ssl_opts(to.tls.as_ref().map(encryption))
+        .setup(vec![session(to.write_timeout)]);
+    options = match (&to.unix_socket, &to.host) {
+        (Some(path), _) => options.socket(path.to_str()),
+        (None, host) => {
+            options.ip_or_hostname(host.as_deref().unwrap_or("localhost")).tcp_port(to.port)
+        }
+    };
+    options.into()
+}
+
+fn encryption(tls: &Tls) -> SslOpts {
+    let mut options = SslOpts::default();
+    if let Some(file) = &tls.ca_file {
+        options =
+            options.with_root_certs(vec![file.clone().into()]).with_disable_built_in_roots(true);
+    }
+    options
+        .with_danger_accept_invalid_certs(tls.skip_verification)
+        .with_danger_skip_domain_validation(tls.skip_verification)
+}
+
+// Nothing of what is written or read may depend on how the server is configured. A statement that
+// waits for a lock ends on the server too when the client has given up; the connection may be idle
+// for as long as no mail comes.
+fn session(write_timeout: Duration) -> String {
+    let seconds = write_timeout.as_secs().max(1);
+    format!(
+        "SET NAMES utf8mb4 COLLATE utf8mb4_bin, time_zone = '+00:00', sql_mode = \
+         'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1, wait_timeout = 2147483, \
+         innodb_lock_wait_timeout = {seconds} /*M!100100 , max_statement_time = {seconds} */"
+    )
+}
+
+const NO_SUCH_TABLE: u16 = 1146;
+const DUPLICATE_KEY: u16 = 1062;
+/// Database access denied, user access denied, table access denied, privilege missing.
+const DENIED: [u16; 4] = [1044, 1045, 1142, 1227];
+/// The database does not exist.
+const UNKNOWN_DATABASE: u16 = 1049;
+/// Statement too large, wrong value, wrong string, too many placeholders, row too large.
+const REFUSED: [u16; 5] = [1153, 1292, 1366, 1390, 1118];
+
+fn code(error: &mysql_async::Error) -> Option<u16> {
+    match error {
+        mysql_async::Error::Server(error) => Some(error.code),
+        _ => None,
+    }
+}
+
+impl From<mysql_async::Error> for StoreError {
+    fn from(error: mysql_async::Error) -> Self {
+        let mysql_async::Error::Server(said) = &error else {
+            return StoreError::Away(Box::new(error));
+        };
+        // Class 22 is about data, class 23 about constraints; most else about the server's state.
+        let is_about_data = said.state.starts_with("22") || said.state.starts_with("23");
+        match said.code {
+            DUPLICATE_KEY => StoreError::Duplicate,
+            code if DENIED.contains(&code) || code == UNKNOWN_DATABASE => {
+                StoreError::Denied(said.message.clone())
+            }
+            code if is_about_data || REFUSED.contains(&code) => {
+                StoreError::Refused(said.to_string())
+            }
+            _ => StoreError::Away(Box::new(error)),
+        }
+    }
+}
+
+fn lost() -> StoreError {
+    StoreError::Away("the connection was given up".into())
+}

@@ -1,0 +1,161 @@
+//! The way from the workers to the tracker: bounded, and never losing what was put in.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mppd_engine::{RequestKey, TrackingError};
+use tokio::sync::{Notify, oneshot};
+
+use super::batch::State;
+use super::row::Row;
+use super::snapshot::Snapshot;
+
+/// Told when a transition is written, or why it could not be.
+pub(super) type Acknowledgement = oneshot::Sender<Result<(), TrackingError>>;
+
+/// What becomes a row.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Made into one only if it must be written, since its decision may come before that.
+    Later(Box<Snapshot>),
+    /// One already.
+    Row(Arc<Row>),
+}
+
+impl Content {
+    pub(super) fn into_row(self) -> Arc<Row> {
+        match self {
+            Content::Later(snapshot) => Arc::new(snapshot.row()),
+            Content::Row(row) => row,
+        }
+    }
+}
+
+/// One transition on its way.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) key: RequestKey,
+    pub(super) state: State,
+    pub(super) content: Content,
+    pub(super) acknowledgement: Option<Acknowledgement>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    list: Vec<Entry>,
+    is_closed: bool,
+    refusal: Option<TrackingError>,
+}
+
+/// The queue.
+///
+/// A transition is in it as soon as [`Queue::push`] returns, whether or not its caller goes on to
+/// wait; the bound works by making callers wait for [`Queue::room`].
+#[derive(Debug)]
+pub(super) struct Queue {
+    limit: usize,
+    entries: Mutex<Entries>,
+    held: AtomicUsize,
+    arrived: Notify,
+    room: Notify,
+}
+
+impl Queue {
+    pub(super) fn new(limit: usize) -> Self {
+        Queue {
+            limit: limit.max(1),
+            entries: Mutex::default(),
+            held: AtomicUsize::new(0),
+            arrived: Notify::new(),
+            room: Notify::new(),
+        }
+    }
+
+    /// Puts a transition in.
+    ///
+    /// # Errors
+    /// The tracker has ended; or it is full and no store can be written, so that nothing is taken
+    /// in that would only be lost.
+    pub(super) fn push(&self, entry: Entry) -> Result<(), TrackingError> {
+        let mut entries = self.lock();
+        if entries.is_closed {
+            return Err(ended());
+        }
+        if let Some(refusal) = &entries.refusal
+            && !self.fits(&entries)
+        {
+            return Err(refusal.clone());
+        }
+        entries.list.push(entry);
+        if entries.list.len() == 1 {
+            self.arrived.notify_one();
+        }
+        Ok(())
+    }
+
+    fn fits(&self, entries: &Entries) -> bool {
+        entries.list.len() + self.held.load(Ordering::Relaxed) <= self.limit
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        !self.fits(&self.lock())
+    }
+
+    /// Ready when no more wait to be written than may.
+    pub(super) async fn room(&self) {
+        loop {
+            let room = self.room.notified();
+            if !self.is_full() {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// How many transitions wait to be written.
+    pub(super) fn len(&self) -> usize {
+        self.lock().list.len() + self.held.load(Ordering::Relaxed)
+    }
+
+    /// Takes everything out; whether the queue is closed.
+    pub(super) fn drain(&self, into: &mut Vec<Entry>) -> bool {
+        let mut entries = self.lock();
+        std::mem::swap(&mut entries.list, into);
+        self.held.fetch_add(into.len(), Ordering::Relaxed);
+        entries.is_closed
+    }
+
+    /// Says how many of those taken out are not written yet.
+    pub(super) fn hold(&self, rows: usize) {
+        self.held.store(rows, Ordering::Relaxed);
+        if !self.is_full() {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Says why nothing can be written, or that something can.
+    pub(super) fn refuse(&self, refusal: Option<TrackingError>) {
+        self.lock().refusal = refusal;
+    }
+
+    /// Ready when something has come, or may have.
+    pub(super) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Takes nothing more in.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.arrived.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        // A push cannot leave the list half-way, so a poisoned lock is as good as any.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is said to those who come too late.
+pub(super) fn ended() -> TrackingError {
+    TrackingError { reason: "the tracker has ended".to_owned() }
+}

@@ -1,0 +1,143 @@
+//! The spool: rows that wait in a file while their database is away.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use mppd_engine::RequestKey;
+
+use super::row::Row;
+use super::sqlite::SqliteStore;
+use super::store::{RowWrite, Store, StoreError};
+use crate::config::connection::ResolvedConnection;
+
+/// Rows that are moved at once; few, so that live ones do not wait long behind them.
+const MOVED_AT_ONCE: usize = 128;
+
+/// How often the rows are counted while more come; counting reads them all.
+const COUNTED_EVERY: Duration = Duration::from_secs(1);
+
+/// The file in which the rows of a connection wait.
+#[must_use]
+pub(super) fn path(directory: &Path, connection: &ResolvedConnection) -> PathBuf {
+    let server = match &connection.unix_socket {
+        Some(socket) => socket.display().to_string(),
+        None => {
+            format!("{}:{}", connection.host.as_deref().unwrap_or("localhost"), connection.port)
+        }
+    };
+    let (server, database) = (file_name(&server), file_name(&connection.database));
+    directory.join(format!("spool-{server}-{database}.sqlite"))
+}
+
+fn file_name(text: &str) -> String {
+    let mut name = String::with_capacity(text.len());
+    for octet in text.bytes() {
+        if octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'_') {
+            name.push(char::from(octet));
+        } else {
+            // Writing to a String cannot fail.
+            let _: std::fmt::Result = write!(name, "%{octet:02x}");
+        }
+    }
+    name
+}
+
+/// The spool of one connection.
+#[derive(Debug)]
+pub(super) struct Spool {
+    store: SqliteStore,
+    rows: u64,
+    counted: Instant,
+    has_rows_to_move: bool,
+    // Rows up to here were moved, or refused and left behind.
+    moved: Option<RequestKey>,
+}
+
+impl Spool {
+    pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
+        let mut store = SqliteStore::open(path)?;
+        store.prepare().await?;
+        let rows = store.count().await?;
+        let has_rows_to_move = rows > 0;
+        Ok(Spool { store, rows, counted: Instant::now(), has_rows_to_move, moved: None })
+    }
+
+    /// How many rows are here, as of a moment ago.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    pub(super) fn has_rows_to_move(&self) -> bool {
+        self.has_rows_to_move
+    }
+
+    /// Keeps rows until they are moved.
+    pub(super) async fn keep(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
+        self.add(writes).await?;
+        self.has_rows_to_move = true;
+        Ok(())
+    }
+
+    /// Keeps rows that the database has refused.
+    pub(super) async fn keep_refused(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
+        self.add(writes).await?;
+        self.recount().await
+    }
+
+    async fn add(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
+        // A row may be here already, so none is fresh.
+        let known = |write: &RowWrite| RowWrite { fresh: false, ..write.clone() };
+        let writes: Vec<RowWrite> = writes.iter().map(known).collect();
+        self.store.write(&writes).await?;
+        if self.counted.elapsed() >= COUNTED_EVERY || self.rows < 1_000 {
+            self.recount().await?;
+        }
+        Ok(())
+    }
+
+    /// The next rows to be moved, in the order of their keys; none when all were.
+    pub(super) async fn next(&mut self) -> Result<Vec<Row>, StoreError> {
+        let rows = self.store.oldest(self.moved, MOVED_AT_ONCE).await?;
+        if rows.is_empty() {
+            self.has_rows_to_move = false;
+            self.recount().await?;
+        }
+        Ok(rows)
+    }
+
+    /// Removes rows that are in the database now, and goes on behind the last one looked at.
+    pub(super) async fn moved(
+        &mut self,
+        keys: &[RequestKey],
+        last: Option<RequestKey>,
+    ) -> Result<(), StoreError> {
+        self.store.remove(keys).await?;
+        self.rows = self.rows.saturating_sub(keys.len() as u64);
+        self.moved = last.or(self.moved);
+        Ok(())
+    }
+
+    /// Begins anew: rows that were refused may be welcome now.
+    pub(super) fn rewind(&mut self) {
+        self.moved = None;
+        self.has_rows_to_move = self.rows > 0 || self.has_rows_to_move;
+    }
+
+    async fn recount(&mut self) -> Result<(), StoreError> {
+        self.rows = self.store.count().await?;
+        self.counted = Instant::now();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_connection_has_a_file_name_of_its_own() {
+        assert_eq!(file_name("/run/x-y.sock"), "%2frun%2fx%2dy.sock");
+        assert_ne!(file_name("a-b"), file_name("a_b"));
+    }
+}

@@ -1,0 +1,213 @@
+//! The embedded store: one file of SQLite. It is the records' place where no database is
+//! configured, and the spool in front of one that is.
+//!
+//! Its calls block, so it lives on the tracker's own thread.
+
+use std::path::Path;
+
+use mppd_engine::RequestKey;
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Statement, params_from_iter};
+
+use super::row::{Cell, Row};
+use super::store::{
+    Bound, Query, RowWrite, Store, StoreError, Working, check_version, on_duplicate, statement,
+    unreadable,
+};
+use super::table::{COLUMNS, Column, Dialect, Kind, TABLE};
+use super::time;
+
+/// A file of rows.
+#[derive(Debug)]
+pub struct SqliteStore {
+    connection: Connection,
+}
+
+impl SqliteStore {
+    /// Opens a file for writing and makes it where there is none.
+    ///
+    /// # Errors
+    /// What keeps the file from being written.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // A commit is on the disk before the answer leaves.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.set_prepared_statement_cache_capacity(16);
+        Ok(SqliteStore { connection })
+    }
+
+    /// Opens a file that somebody else may be writing, only to read it.
+    ///
+    /// # Errors
+    /// What keeps the file from being read.
+    pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        Ok(SqliteStore { connection })
+    }
+
+    fn create(&mut self) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        for sql in Dialect::Sqlite.create() {
+            transaction.execute(&sql, [])?;
+        }
+        let sql = Dialect::Sqlite.read_version();
+        let version = transaction.query_row(&sql, [], |row| row.get(0))?;
+        check_version(version)?;
+        Ok(transaction.commit()?)
+    }
+
+    fn insert(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        for write in writes {
+            let sql = Dialect::Sqlite.insert(1, on_duplicate(write));
+            let mut statement = transaction.prepare_cached(&sql)?;
+            bind(&mut statement, &write.content)?;
+            statement.raw_execute()?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    fn select(&self, sql: &str, values: &[Bound]) -> Result<Vec<Row>, StoreError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut found = statement.query(params_from_iter(values))?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next()? {
+            rows.push(read(row)?);
+        }
+        Ok(rows)
+    }
+
+    fn select_after(&self, after: RequestKey, most: usize) -> Result<Vec<Row>, StoreError> {
+        let select = Dialect::Sqlite.select();
+        let sql = format!("{select} WHERE id > ? ORDER BY id LIMIT {most}");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut found = statement.query([after.0])?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next()? {
+            rows.push(read(row)?);
+        }
+        Ok(rows)
+    }
+
+    fn select_key(&self, key: RequestKey) -> Result<Option<Row>, StoreError> {
+        let sql = format!("{} WHERE id = ?", Dialect::Sqlite.select());
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let row = statement.query_row([key.0], |row| Ok(read(row))).optional()?;
+        row.transpose()
+    }
+
+    fn delete(&mut self, keys: &[RequestKey]) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        for key in keys {
+            let sql = format!("DELETE FROM {TABLE} WHERE id = ?");
+            transaction.prepare_cached(&sql)?.execute([key.0])?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    fn count_rows(&self) -> Result<u64, StoreError> {
+        let sql = format!("SELECT count(*) FROM {TABLE}");
+        let count: i64 = self.connection.query_row(&sql, [], |row| row.get(0))?;
+        Ok(count.unsigned_abs())
+    }
+}
+
+impl Store for SqliteStore {
+    fn prepare(&mut self) -> Working<'_, ()> {
+        done(self.create())
+    }
+
+    fn write<'a>(&'a mut self, writes: &'a [RowWrite]) -> Working<'a, ()> {
+        done(self.insert(writes))
+    }
+
+    fn search<'a>(&'a mut self, query: &'a Query) -> Working<'a, Vec<Row>> {
+        let (sql, values) = statement(Dialect::Sqlite, query);
+        done(self.select(&sql, &values))
+    }
+
+    fn find(&mut self, key: RequestKey) -> Working<'_, Option<Row>> {
+        done(self.select_key(key))
+    }
+
+    fn oldest(&mut self, after: Option<RequestKey>, most: usize) -> Working<'_, Vec<Row>> {
+        done(self.select_after(after.unwrap_or(RequestKey([0; 16])), most))
+    }
+
+    fn remove<'a>(&'a mut self, keys: &'a [RequestKey]) -> Working<'a, ()> {
+        done(self.delete(keys))
+    }
+
+    fn count(&mut self) -> Working<'_, u64> {
+        done(self.count_rows())
+    }
+}
+
+fn done<'a, T: 'a>(result: Result<T, StoreError>) -> Working<'a, T> {
+    Box::pin(std::future::ready(result))
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation) => StoreError::Duplicate,
+            Some(ErrorCode::TooBig) => StoreError::Refused(error.to_string()),
+            _ => StoreError::Away(Box::new(error)),
+        }
+    }
+}
+
+impl ToSql for Bound {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Bound::Text(text) => ToSqlOutput::from(text.as_str()),
+            Bound::Time(microseconds) => ToSqlOutput::from(time::show(*microseconds)),
+        })
+    }
+}
+
+fn bind(statement: &mut Statement<'_>, row: &Row) -> Result<(), StoreError> {
+    let mut instant = String::with_capacity(26);
+    for (index, cell) in row.cells().enumerate() {
+        let value = match cell {
+            Cell::Null => ValueRef::Null,
+            Cell::Integer(number) => ValueRef::Integer(number),
+            Cell::Text(text) => ValueRef::Text(text.as_bytes()),
+            Cell::Octets(octets) => ValueRef::Blob(octets),
+            Cell::Time(microseconds) => {
+                instant.clear();
+                time::write(&mut instant, microseconds);
+                ValueRef::Text(instant.as_bytes())
+            }
+        };
+        statement.raw_bind_parameter(index + 1, ToSqlOutput::Borrowed(value))?;
+    }
+    Ok(())
+}
+
+fn read(found: &rusqlite::Row<'_>) -> Result<Row, StoreError> {
+    let mut row = Row::with_capacity(512);
+    for (index, column) in COLUMNS.iter().enumerate() {
+        row.push(cell(found.get_ref(index)?, column)?);
+    }
+    Ok(row)
+}
+
+fn cell<'a>(value: ValueRef<'a>, column: &Column) -> Result<Cell<'a>, StoreError> {
+    Ok(match (value, column.kind) {
+        (ValueRef::Null, _) => Cell::Null,
+        (ValueRef::Integer(number), Kind::Count) => Cell::Integer(number),
+        (ValueRef::Blob(octets), Kind::Key | Kind::Octets) => Cell::Octets(octets),
+        (ValueRef::Text(text), Kind::Time) => {
+            let text = std::str::from_utf8(text).map_err(|_| unreadable(column))?;
+            Cell::Time(time::read(text).ok_or_else(|| unreadable(column))?)
+        }
+        (ValueRef::Text(text), Kind::Word(_) | Kind::Text | Kind::Json) => {
+            Cell::Text(std::str::from_utf8(text).map_err(|_| unreadable(column))?)
+        }
+        _ => return Err(unreadable(column)),
+    })
+}

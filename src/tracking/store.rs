@@ -1,0 +1,263 @@
+//! What a store of rows can do, and the questions it is asked. [`super::sqlite`] and
+//! [`super::mysql`] do it.
+
+use std::error::Error as StdError;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use mppd_engine::RequestKey;
+
+use super::batch::{State, Write};
+use super::row::Row;
+use super::table::{COLUMNS, Column, Dialect, OnDuplicate, TABLE, VERSION};
+
+/// A row to be written.
+pub type RowWrite = Write<Arc<Row>>;
+
+/// What a store is doing.
+pub type Working<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + 'a>>;
+
+/// Why a store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store cannot be reached, is not itself, or did not answer in time. Whether rows were
+    /// written is not known.
+    #[error("{0}")]
+    Away(#[source] Box<dyn StdError + Send + Sync>),
+    /// It did not answer in time. Whether rows were written is not known.
+    #[error("no answer within {0:?}")]
+    Timeout(std::time::Duration),
+    /// One of the rows is not acceptable to the store; none was written.
+    #[error("a row was refused: {0}")]
+    Refused(String),
+    /// A row that was taken for new is there already; none was written.
+    #[error("a row is there already")]
+    Duplicate,
+    /// The server answered, but does not let this user in.
+    #[error("access to the database is denied: {0}")]
+    Denied(String),
+    /// The tables are missing and cannot be made.
+    #[error(
+        "the tables are missing and this user may not create them ({reason}); let a user who may \
+         run the file PPXX0001.sql, which `mppd schema {dialect}` prints"
+    )]
+    Schema {
+        /// What the server said.
+        reason: String,
+        /// The argument of `mppd schema`.
+        dialect: &'static str,
+    },
+    /// The tables were made by another version of mppd.
+    #[error("the table {TABLE} has version {found} of its schema; this mppd knows {VERSION}")]
+    Version {
+        /// The version found.
+        found: i64,
+    },
+    /// A value that mppd did not write.
+    #[error("the column {column} holds a value that cannot be read")]
+    Unreadable {
+        /// The column.
+        column: &'static str,
+    },
+}
+
+/// A store of rows.
+pub trait Store {
+    /// Creates the tables where they are missing and brings them to the current version.
+    fn prepare(&mut self) -> Working<'_, ()>;
+
+    /// Writes rows, all or none. No key may stand twice among them. A fresh row that is there is
+    /// [`StoreError::Duplicate`]; of the others a `received` leaves what is there, and a
+    /// `processed` completes it.
+    fn write<'a>(&'a mut self, writes: &'a [RowWrite]) -> Working<'a, ()>;
+
+    /// The rows that answer a question.
+    fn search<'a>(&'a mut self, query: &'a Query) -> Working<'a, Vec<Row>>;
+
+    /// The row of a key.
+    fn find(&mut self, key: RequestKey) -> Working<'_, Option<Row>>;
+
+    /// The oldest rows, at most so many, that come after a key.
+    fn oldest(&mut self, after: Option<RequestKey>, most: usize) -> Working<'_, Vec<Row>>;
+
+    /// Removes rows.
+    fn remove<'a>(&'a mut self, keys: &'a [RequestKey]) -> Working<'a, ()>;
+
+    /// How many rows there are.
+    fn count(&mut self) -> Working<'_, u64>;
+}
+
+/// What must hold of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// The column holds exactly this text.
+    Equals(&'static str, String),
+    /// The column's text begins with this.
+    Begins(&'static str, String),
+    /// The column holds a text.
+    Present(&'static str),
+    /// The column holds nothing.
+    Absent(&'static str),
+    /// The request came at this time or later.
+    Since(i64),
+    /// The request came before this time.
+    Before(i64),
+    /// One of these holds.
+    Any(Vec<Condition>),
+    /// All of these hold.
+    All(Vec<Condition>),
+}
+
+/// A question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// What must hold.
+    pub condition: Condition,
+    /// At most so many rows.
+    pub limit: u32,
+    /// Newest first, else oldest first.
+    pub newest_first: bool,
+}
+
+/// A value bound to a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Bound {
+    Text(String),
+    Time(i64),
+}
+
+/// The statement that asks a question, and its values.
+pub(super) fn statement(dialect: Dialect, query: &Query) -> (String, Vec<Bound>) {
+    let mut bound = Vec::new();
+    let condition = write_condition(dialect, &query.condition, &mut bound);
+    let order = if query.newest_first { "DESC" } else { "ASC" };
+    let (select, limit) = (dialect.select(), query.limit);
+    (format!("{select} WHERE {condition} ORDER BY id {order} LIMIT {limit}"), bound)
+}
+
+fn write_condition(dialect: Dialect, condition: &Condition, bound: &mut Vec<Bound>) -> String {
+    match condition {
+        Condition::Equals(column, text) => {
+            let column = dialect.quote(column);
+            bound.push(Bound::Text(text.clone()));
+            if dialect == Dialect::Sqlite {
+                return format!("{column} = ?");
+            }
+            // `=` takes spaces at the end for nothing; LIKE does not.
+            bound.push(Bound::Text(escape_like(text)));
+            format!("({column} = ? AND {column} LIKE ? ESCAPE '!')")
+        }
+        Condition::Begins(column, text) => begins(dialect, column, text, bound),
+        Condition::Present(column) => format!("{} IS NOT NULL", dialect.quote(column)),
+        Condition::Absent(column) => format!("{} IS NULL", dialect.quote(column)),
+        Condition::Since(time) => {
+            bound.push(Bound::Time(*time));
+            "received_timestamp >= ?".to_owned()
+        }
+        Condition::Before(time) => {
+            bound.push(Bound::Time(*time));
+            "received_timestamp < ?".to_owned()
+        }
+        Condition::Any(parts) => join(dialect, parts, " OR ", "1 = 0", bound),
+        Condition::All(parts) => join(dialect, parts, " AND ", "1 = 1", bound),
+    }
+}
+
+fn join(
+    dialect: Dialect,
+    parts: &[Condition],
+    word: &str,
+    none: &str,
+    bound: &mut Vec<Bound>,
+) -> String {
+    let parts: Vec<String> =
+        parts.iter().map(|part| write_condition(dialect, part, bound)).collect();
+    if parts.is_empty() { none.to_owned() } else { format!("({})", parts.join(word)) }
+}
+
+fn begins(dialect: Dialect, column: &str, text: &str, bound: &mut Vec<Bound>) -> String {
+    let column = dialect.quote(column);
+    match dialect {
+        Dialect::MySql => {
+            bound.push(Bound::Text(format!("{}%", escape_like(text))));
+            format!("{column} LIKE ? ESCAPE '!'")
+        }
+        // SQLite's LIKE ignores case and the index; a range does neither.
+        Dialect::Sqlite => {
+            bound.push(Bound::Text(text.to_owned()));
+            bound.push(Bound::Text(format!("{text}\u{10ffff}")));
+            format!("({column} >= ? AND {column} < ?)")
+        }
+    }
+}
+
+fn escape_like(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '!') {
+            escaped.push('!');
+        }
+        escaped.push(character);
+    }
+    escaped
+}
+
+/// What a write does about a row that is there.
+pub(super) fn on_duplicate<T>(write: &Write<T>) -> OnDuplicate {
+    match (write.fresh, write.state) {
+        (true, _) => OnDuplicate::Fail,
+        (false, State::Received) => OnDuplicate::Keep,
+        (false, State::Processed) => OnDuplicate::Complete,
+    }
+}
+
+pub(super) fn unreadable(column: &Column) -> StoreError {
+    StoreError::Unreadable { column: column.name }
+}
+
+/// The rows of a store, to be written to another one, whatever may be there.
+pub(super) fn rewrites(rows: Vec<Row>) -> Vec<RowWrite> {
+    let write = |row: Row| {
+        let state = if row.is_processed() { State::Processed } else { State::Received };
+        Some(Write { key: row.key()?, state, fresh: false, content: Arc::new(row) })
+    };
+    rows.into_iter().filter_map(write).collect()
+}
+
+/// The version that a prepared store must have.
+pub(super) fn check_version(found: i64) -> Result<(), StoreError> {
+    if found == VERSION { Ok(()) } else { Err(StoreError::Version { found }) }
+}
+
+const _: () = assert!(COLUMNS.len() < 64, "statements of 1,024 rows must stay possible");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wild_cards_of_like_are_text() {
+        assert_eq!(escape_like("50%_!x"), "50!%!_!!x");
+    }
+
+    #[test]
+    fn a_question_becomes_a_statement_without_values_in_its_text() {
+        let hostile = "x' OR 1=1 --".to_owned();
+        let parts =
+            vec![Condition::Equals("instance", hostile), Condition::Begins("decision", "a".into())];
+        let query = Query { condition: Condition::All(parts), limit: 5, newest_first: true };
+        for dialect in [Dialect::MySql, Dialect::Sqlite] {
+            let (text, bound) = statement(dialect, &query);
+            assert!(!text.contains("1=1"), "{text}");
+            assert_eq!(text.matches('?').count(), bound.len());
+            assert!(text.ends_with("ORDER BY id DESC LIMIT 5"), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_condition_asks_for_everything() {
+        let query = Query { condition: Condition::All(Vec::new()), limit: 1, newest_first: false };
+        assert!(statement(Dialect::Sqlite, &query).0.contains("WHERE 1 = 1 ORDER BY id ASC"));
+    }
+}

@@ -1,0 +1,294 @@
+//! The tracker: the actor that owns the stores of one connection, on a thread of its own, and the
+//! handle by which engines reach it.
+
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use actix::fut::{ActorFutureExt as _, wrap_future};
+use actix::{Actor, ActorContext as _, Arbiter, AsyncContext as _, Context};
+use futures_util::FutureExt as _;
+use mppd_engine::tracking::Recorded;
+use mppd_engine::{Exchange, Tracker, TrackingError, Transition};
+use slog::{Logger, crit, o};
+use tokio::sync::{oneshot, watch};
+
+use super::batch::State;
+use super::database::Database;
+use super::queue::{Content, Entry, Queue, ended};
+use super::snapshot::Snapshot;
+use super::spool::{self, Spool};
+use super::sqlite::SqliteStore;
+use super::store::{Store as _, StoreError};
+use super::writer::{Target, Writer};
+use crate::config::connection::ResolvedConnection;
+use crate::config::settings::Durability;
+
+/// File name of the embedded store.
+pub const EMBEDDED: &str = "requests.sqlite";
+
+/// What a tracker needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrackerOptions {
+    /// Name of this node in the records.
+    pub node: Arc<str>,
+    /// Where the embedded store and the spool are.
+    pub state_directory: PathBuf,
+    /// The database; the embedded store where there is none.
+    pub connection: Option<ResolvedConnection>,
+    /// What an answer waits for.
+    pub durability: Durability,
+    /// How long a `received` may wait for its decision.
+    pub received_delay: Duration,
+    /// Most rows in one transaction.
+    pub batch_rows: usize,
+    /// Most transitions that may wait to be written.
+    pub queue: usize,
+}
+
+/// Why a tracker could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum TrackingStartError {
+    /// The state directory cannot be made.
+    #[error("the state directory {} cannot be made: {source}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file in the state directory cannot be written.
+    #[error("the file {} for records cannot be written: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: StoreError,
+    },
+    /// The database is there, but of no use.
+    #[error("the tracking database {database} cannot be used: {source}")]
+    Database {
+        /// Its name.
+        database: String,
+        /// Why.
+        source: StoreError,
+    },
+    /// The system gives no thread.
+    #[error("the tracker's thread cannot start: {0}")]
+    Thread(#[source] std::io::Error),
+    /// It ended before it had begun.
+    #[error("the tracker ended while it started")]
+    Ended,
+}
+
+/// Where rows go at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Into the embedded store.
+    Embedded,
+    /// Into the database.
+    Connected,
+    /// Into the spool, while the database is away.
+    Away {
+        /// Since when.
+        since: SystemTime,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How a tracker is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrackerStatus {
+    /// Where rows go at the moment.
+    pub place: Place,
+    /// Rows in the spool, as of a moment ago.
+    pub spooled: u64,
+    /// Batches written since the start.
+    pub batches: u64,
+    /// Rows written in them.
+    pub rows: u64,
+    /// Transitions that wait to be written.
+    pub waiting: usize,
+}
+
+/// Reaches a tracker; clones reach the same one.
+#[derive(Debug, Clone)]
+pub struct TrackerHandle {
+    node: Arc<str>,
+    durability: Durability,
+    queue: Arc<Queue>,
+    status: Arc<Mutex<TrackerStatus>>,
+    ended: watch::Receiver<()>,
+}
+
+impl TrackerHandle {
+    /// Starts a tracker on a thread of its own; within an actix `System`. A database that is away
+    /// does not keep it from starting.
+    ///
+    /// # Errors
+    /// Records could be kept neither here nor there, or the database says what must be mended.
+    pub async fn start(
+        options: TrackerOptions,
+        logger: Logger,
+    ) -> Result<Self, TrackingStartError> {
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let arbiter = Arbiter::try_with_tokio_rt(runtime).map_err(TrackingStartError::Thread)?;
+        let place = match options.connection {
+            Some(_) => Place::Connected,
+            None => Place::Embedded,
+        };
+        let status = TrackerStatus { place, spooled: 0, batches: 0, rows: 0, waiting: 0 };
+        let (end, ended) = watch::channel(());
+        let handle = TrackerHandle {
+            node: Arc::clone(&options.node),
+            durability: options.durability,
+            queue: Arc::new(Queue::new(options.queue)),
+            status: Arc::new(Mutex::new(status)),
+            ended,
+        };
+        let (started, result) = oneshot::channel();
+        let opening = Opening { options, handle: handle.clone(), logger, started, end };
+        TrackingActor::start_in_arbiter(&arbiter.handle(), |_| TrackingActor(Some(opening)));
+        result.await.map_err(|_| TrackingStartError::Ended)??;
+        Ok(handle)
+    }
+
+    /// Takes nothing more in, writes everything, and ends.
+    pub async fn stop(&self) {
+        self.queue.close();
+        let mut ended = self.ended.clone();
+        // The actor drops the other side when it ends; it never sends.
+        while ended.changed().await.is_ok() {}
+    }
+
+    /// How the tracker is.
+    #[must_use]
+    pub fn status(&self) -> TrackerStatus {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        TrackerStatus { waiting: self.queue.len(), ..status }
+    }
+
+    fn waits(&self, state: State) -> bool {
+        match self.durability {
+            Durability::Relaxed => false,
+            Durability::Answer => state == State::Processed,
+            Durability::Strict => true,
+        }
+    }
+}
+
+impl Tracker for TrackerHandle {
+    fn record(&self, transition: Transition, exchange: &Exchange) -> Recorded {
+        let snapshot = Snapshot::take(transition, exchange, &self.node);
+        let key = snapshot.key();
+        let (state, content) = match transition {
+            Transition::Received => (State::Received, Content::Later(Box::new(snapshot))),
+            // Made here, on the worker's thread, which has more time than the tracker's.
+            Transition::Processed | Transition::Exception => {
+                (State::Processed, Content::Row(Arc::new(snapshot.row())))
+            }
+        };
+        let (acknowledgement, written) =
+            if self.waits(state) { Some(oneshot::channel()) } else { None }.unzip();
+        if let Err(error) = self.queue.push(Entry { key, state, content, acknowledgement }) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        if let Some(written) = written {
+            return Box::pin(async { written.await.map_err(|_| ended())? });
+        }
+        if !self.queue.is_full() {
+            return Box::pin(std::future::ready(Ok::<(), TrackingError>(())));
+        }
+        let queue = Arc::clone(&self.queue);
+        Box::pin(async move {
+            queue.room().await;
+            Ok(())
+        })
+    }
+}
+
+struct Opening {
+    options: TrackerOptions,
+    handle: TrackerHandle,
+    logger: Logger,
+    started: oneshot::Sender<Result<(), TrackingStartError>>,
+    end: watch::Sender<()>,
+}
+
+/// The actor. Transitions do not come as messages: a message is lost when its sender gives up.
+struct TrackingActor(Option<Opening>);
+
+impl Actor for TrackingActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Context<Self>) {
+        if let Some(opening) = self.0.take() {
+            let work = wrap_future::<_, Self>(work(opening));
+            context.spawn(work.map(|(), _, context: &mut Context<Self>| context.stop()));
+        }
+    }
+
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        Arbiter::current().stop();
+    }
+}
+
+async fn work(opening: Opening) {
+    let Opening { options, handle, logger, started, end } = opening;
+    let target = match open(&options, &logger).await {
+        Ok(target) => target,
+        Err(error) => {
+            // Whoever started it does not want to know any more.
+            let _gone = started.send(Err(error));
+            return;
+        }
+    };
+    let delay = match options.durability {
+        Durability::Strict => Duration::ZERO,
+        Durability::Answer | Durability::Relaxed => options.received_delay,
+    };
+    let logger = logger.new(o!("node" => options.node.to_string()));
+    let mut writer = Writer::new(
+        target,
+        Arc::clone(&handle.queue),
+        Arc::clone(&handle.status),
+        options.batch_rows,
+        delay,
+        logger.clone(),
+    );
+    let _gone = started.send(Ok(()));
+    while AssertUnwindSafe(writer.run()).catch_unwind().await.is_err() {
+        crit!(logger, "the tracker panicked; it goes on with the rows that wait");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    writer.close().await;
+    drop(end);
+}
+
+async fn open(options: &TrackerOptions, logger: &Logger) -> Result<Target, TrackingStartError> {
+    let directory = &options.state_directory;
+    std::fs::create_dir_all(directory)
+        .map_err(|source| TrackingStartError::Directory { path: directory.clone(), source })?;
+    let Some(connection) = &options.connection else {
+        let path = directory.join(EMBEDDED);
+        return Ok(Target::Embedded(Box::new(open_file(&path).await?)));
+    };
+    let path = spool::path(directory, connection);
+    let spool = Spool::open(&path).await;
+    let spool = spool.map_err(|source| TrackingStartError::File { path, source })?;
+    let database = Database::open(connection.clone(), spool, logger.clone()).await;
+    let database = database.map_err(|source| TrackingStartError::Database {
+        database: connection.database.clone(),
+        source,
+    })?;
+    Ok(Target::Database(Box::new(database)))
+}
+
+async fn open_file(path: &Path) -> Result<SqliteStore, TrackingStartError> {
+    let failed = |source| TrackingStartError::File { path: path.to_owned(), source };
+    let mut store = SqliteStore::open(path).map_err(failed)?;
+    store.prepare().await.map_err(failed)?;
+    Ok(store)
+}

@@ -1,0 +1,38 @@
+//! What the tests start and talk to: the daemon, a private Postfix, a private MariaDB, and clients
+//! for the policy protocol and SMTP.
+
+pub(crate) mod captures;
+pub(crate) mod daemon;
+pub(crate) mod policy_client;
+pub(crate) mod ports;
+pub(crate) mod postfix;
+pub(crate) mod records;
+pub(crate) mod smtp;
+
+use std::time::{Duration, Instant};
+
+/// How long a test waits for something that should come at once.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Lets the test's thread rest.
+pub(crate) fn pause(duration: Duration) {
+    let end = Instant::now() + duration;
+    while let Some(rest) = end.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero())
+    {
+        std::thread::park_timeout(rest);
+    }
+}
+
+/// What `attempt` finds, as soon as it finds something; `None` after [`PATIENCE`].
+pub(crate) fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = attempt() {
+            return Some(found);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        pause(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,17 @@
+//! The real binary from outside: its sockets, its signals, its records, and a real Postfix in
+//! front of it.
+
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod listeners;
+#[cfg(test)]
+mod postfix;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod seeds;
+#[cfg(test)]
+mod wire;

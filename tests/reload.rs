@@ -1,0 +1,97 @@
+//! SIGHUP: a new configuration comes into force without a connection noticing, a broken one
+//! changes nothing.
+
+use crate::harness::daemon::{Daemon, Settings, mentions};
+use crate::harness::eventually;
+use crate::harness::policy_client::{PolicyClient, PolicyRequest};
+
+fn refusing(sender: &str) -> Settings {
+    Settings::wbl(&format!(
+        "<black><sender>{sender}</sender></black><on_black>REJECT no</on_black>"
+    ))
+}
+
+fn decision(client: &mut PolicyClient, sender: &str) -> String {
+    client.ask(&PolicyRequest::new().set("sender", sender).octets()).unwrap()
+}
+
+#[test]
+fn new_lists_are_in_force_on_open_connections_after_a_hangup() {
+    let mut daemon = Daemon::start(refusing("old@example.org"));
+    let mut client = daemon.connect();
+    assert_eq!(decision(&mut client, "old@example.org"), "REJECT no");
+    assert_eq!(decision(&mut client, "new@example.org"), "DUNNO");
+    daemon.configure(refusing("new@example.org"));
+    daemon.hangup();
+    let reloaded =
+        eventually(|| (decision(&mut client, "new@example.org") == "REJECT no").then_some(()));
+    assert!(reloaded.is_some(), "the new list is not in force");
+    assert_eq!(decision(&mut client, "old@example.org"), "DUNNO");
+}
+
+#[test]
+fn a_list_in_a_file_is_read_again_after_a_hangup() {
+    let lists = tempfile::tempdir().unwrap();
+    let list = lists.path().join("senders");
+    std::fs::write(&list, "old@example.org\n").unwrap();
+    let daemon = Daemon::start(Settings::wbl(&format!(
+        "<black><sender file=\"{}\"/></black><on_black>REJECT no</on_black>",
+        list.display()
+    )));
+    let mut client = daemon.connect();
+    assert_eq!(decision(&mut client, "old@example.org"), "REJECT no");
+    std::fs::write(&list, "new@example.org\n").unwrap();
+    daemon.hangup();
+    let reloaded =
+        eventually(|| (decision(&mut client, "new@example.org") == "REJECT no").then_some(()));
+    assert!(reloaded.is_some(), "the new list is not in force");
+}
+
+#[test]
+fn a_broken_configuration_changes_nothing_and_is_reported() {
+    let mut daemon = Daemon::start(refusing("old@example.org"));
+    let mut client = daemon.connect();
+    daemon.write_configuration("<mppd><common><no_such_option/></common></mppd>");
+    daemon.hangup();
+    let line = daemon.logged("what is broken", |line| mentions(line, "no_such_option"));
+    let level = line["level"].as_str().unwrap();
+    assert!(["ERRO", "ERROR", "CRIT"].contains(&level), "{line}");
+    assert!(daemon.is_running());
+    assert_eq!(decision(&mut client, "old@example.org"), "REJECT no");
+    assert_eq!(decision(&mut daemon.connect(), "old@example.org"), "REJECT no");
+}
+
+#[test]
+fn a_configuration_mended_after_a_broken_one_comes_into_force() {
+    let mut daemon = Daemon::start(refusing("old@example.org"));
+    let mut client = daemon.connect();
+    daemon.write_configuration("<mppd>");
+    daemon.hangup();
+    daemon.logged("that the file is broken", |line| mentions(line, "mppd.conf.xml"));
+    daemon.configure(refusing("new@example.org"));
+    daemon.hangup();
+    let reloaded =
+        eventually(|| (decision(&mut client, "new@example.org") == "REJECT no").then_some(()));
+    assert!(reloaded.is_some(), "the mended list is not in force");
+}
+
+#[test]
+fn no_request_is_lost_while_the_configuration_is_read_again_and_again() {
+    let daemon = Daemon::start(refusing("old@example.org"));
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut client = daemon.connect();
+                    for _ in 0..500 {
+                        assert_eq!(decision(&mut client, "old@example.org"), "REJECT no");
+                    }
+                })
+            })
+            .collect();
+        while !clients.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            daemon.hangup();
+            crate::harness::pause(std::time::Duration::from_millis(20));
+        }
+    });
+}

@@ -1,0 +1,44 @@
+//! The seeds of the fuzz targets and all captured streams, through the targets' own checks.
+
+use std::path::Path;
+
+use crate::harness::captures;
+
+#[path = "../fuzz/checks/request.rs"]
+mod request;
+#[path = "../fuzz/checks/xml.rs"]
+mod xml;
+
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let seeds: Vec<_> = files
+        .filter(|path| path.extension().is_some())
+        .map(|path| std::fs::read(path).unwrap())
+        .collect();
+    assert!(!seeds.is_empty());
+    seeds
+}
+
+#[test]
+fn every_seed_of_a_stream_keeps_the_promises() {
+    for octets in seeds("request") {
+        request::check(&octets);
+    }
+}
+
+#[test]
+fn every_captured_stream_keeps_the_promises_wherever_it_is_cut() {
+    for (_, stream) in captures::streams() {
+        for end in 0..=stream.len() {
+            request::check(&stream[..end]);
+        }
+    }
+}
+
+#[test]
+fn every_seed_of_a_configuration_keeps_the_promises() {
+    for octets in seeds("xml") {
+        xml::check(&octets);
+    }
+}
