@@ -15,7 +15,7 @@
 //! | [`tracking`] | the records: rows, stores, spool, the tracking actor |
 //! | [`config`] | files, includes, layers, and reports of what is wrong |
 //! | [`plan`] | the whole configuration as meant, ready to be put in force |
-//! | [`reference`](mod@reference) | the reference of every option and engine |
+//! | [`mod@reference`] | the reference of every option and engine |
 //! | [`cli`] | the command line |
 //! | [`log`] | lines for people, JSON, syslog |
 //!

@@ -14,4 +14,6 @@ mod reload;
 #[cfg(test)]
 mod seeds;
 #[cfg(test)]
+mod tracking;
+#[cfg(test)]
 mod wire;

@@ -75,7 +75,7 @@ pub fn load_within(request: &LoadRequest, limits: &Limits) -> Result<Configurati
     let mut files = Files::new(limits);
     let root = read(&mut files, &request.file);
     let Files { mut sources, mut findings, .. } = files;
-    let read = root.and_then(|root| interpret(root, request, &mut sources, &mut findings));
+    let read = root.and_then(|root| interpret(&root, request, &mut sources, &mut findings));
     sort(&mut findings);
     let is_good = findings.iter().all(|finding| finding.severity == Severity::Warning);
     match read {
@@ -122,13 +122,13 @@ struct Read {
 }
 
 fn interpret(
-    root: Element,
+    root: &Element,
     request: &LoadRequest,
     sources: &mut SourceMap,
     findings: &mut Vec<Finding>,
 ) -> Option<Read> {
     let place = root.name_span;
-    let Parts { mut common, groups, engines } = merge::parts(&root, findings);
+    let Parts { mut common, groups, engines } = merge::parts(root, findings);
     layers::apply(&mut common, &request.environment, &request.set, sources, findings);
     let common = keep(from_element::<CommonOptions>(&common, |_| false), findings);
     let mut groups: Vec<GroupOptions> =

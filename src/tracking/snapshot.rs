@@ -316,11 +316,12 @@ pub(super) mod tests {
     fn an_exception_is_processed_with_its_text() {
         let exchange = exchange(Request::from_attributes([("sender", "a@b")]).unwrap());
         let message = "no answer\0".to_owned();
-        exchange.fail(Exception { engine: Some("rbl".into()), kind: "timeout", message });
+        let exception = Exception { engine: Some("rbl".into()), kind: "timeout", message };
+        exchange.fail(exception, Decision::dunno());
         let row = row(Transition::Exception, &exchange);
         assert!(row.is_processed());
         assert_eq!(row.get("error_text"), Cell::Text("rbl: timeout: no answer\u{fffd}"));
-        assert_eq!(row.get("decision"), Cell::Null);
+        assert_eq!(row.get("decision"), Cell::Text("DUNNO"));
     }
 
     #[test]

@@ -43,7 +43,10 @@ impl SqliteStore {
     /// # Errors
     /// What keeps the file from being read.
     pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        // What a killed process left in the write-ahead log is only read by one who may write;
+        // where the file itself may only be read, SQLite makes do with that.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         Ok(SqliteStore { connection })
     }

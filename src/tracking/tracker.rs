@@ -258,6 +258,7 @@ async fn work(opening: Opening) {
         delay,
         logger.clone(),
     );
+    writer.note();
     let _gone = started.send(Ok(()));
     while AssertUnwindSafe(writer.run()).catch_unwind().await.is_err() {
         crit!(logger, "the tracker panicked; it goes on with the rows that wait");

@@ -68,7 +68,6 @@ impl Writer {
         if let Some(taken) = self.under_way.take() {
             self.put_back(taken);
         }
-        self.note();
         loop {
             self.gather();
             let result = self.step().await;
@@ -200,7 +199,8 @@ impl Writer {
         }
     }
 
-    fn note(&self) {
+    /// Says how things are, for whoever asks.
+    pub(super) fn note(&self) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let Target::Database(database) = &self.target else { return };
         status.spooled = database.spooled();

@@ -3,6 +3,7 @@
 
 pub(crate) mod captures;
 pub(crate) mod daemon;
+pub(crate) mod mariadb;
 pub(crate) mod policy_client;
 pub(crate) mod ports;
 pub(crate) mod postfix;

@@ -1,0 +1,231 @@
+//! A MariaDB of the test's own: data directory, port and socket that nobody else uses. It is
+//! killed and removed when it is dropped, also by a panic.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use mppd::config::connection::ResolvedConnection;
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, Opts, OptsBuilder};
+use tempfile::TempDir;
+
+use super::ports::free_port;
+
+const USER: &str = "mppd";
+const PASSWORD: &str = "secret";
+const DATABASE: &str = "mppd";
+
+/// A running (or stopped) private server.
+pub(crate) struct MariaDb {
+    directory: TempDir,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl MariaDb {
+    /// Starts a server with the database `mppd` and the user `mppd`, who may do anything with it.
+    pub(crate) async fn start() -> Self {
+        let directory = TempDir::new().unwrap();
+        run(Command::new("cp").arg("-a").arg(template()).arg(directory.path().join("data")));
+        let mut server = MariaDb { directory, port: free_port(), process: None };
+        server.spawn();
+        server.wait_until_ready().await;
+        server
+            .execute(&format!(
+                "CREATE DATABASE {DATABASE}; CREATE USER {USER}@'%' IDENTIFIED BY '{PASSWORD}'; \
+                 GRANT ALL ON {DATABASE}.* TO {USER}@'%'"
+            ))
+            .await;
+        server
+    }
+
+    /// How mppd connects to it.
+    pub(crate) fn connection(&self) -> ResolvedConnection {
+        ResolvedConnection {
+            host: Some("127.0.0.1".to_owned()),
+            port: self.port,
+            database: DATABASE.to_owned(),
+            unix_socket: None,
+            user: USER.to_owned(),
+            password: Some(PASSWORD.to_owned().into()),
+            tls: None,
+            connect_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// The same over its socket file.
+    pub(crate) fn connection_by_socket(&self) -> ResolvedConnection {
+        let unix_socket = Some(self.socket());
+        ResolvedConnection { host: None, unix_socket, ..self.connection() }
+    }
+
+    /// The same as a configuration says it.
+    pub(crate) fn element(&self) -> String {
+        format!(
+            "<PPXX0001_track_policy_connection>
+               <host>127.0.0.1</host><port>{}</port><database>{DATABASE}</database>
+               <user>{USER}</user><password>{PASSWORD}</password>
+             </PPXX0001_track_policy_connection>",
+            self.port
+        )
+    }
+
+    /// Process ID of the server.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the server runs").id()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    fn spawn(&mut self) {
+        let log = std::fs::File::create(self.directory.path().join("log")).unwrap();
+        let mut command = Command::new(find("mariadbd"));
+        command
+            .arg("--no-defaults")
+            .arg(format!("--datadir={}", self.directory.path().join("data").display()))
+            .arg(format!("--socket={}", self.socket().display()))
+            .arg(format!("--pid-file={}", self.directory.path().join("pid").display()))
+            .arg(format!("--port={}", self.port))
+            .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--plugin-dir=/nonexistent"])
+            .args(as_user())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .stdin(Stdio::null());
+        self.process = Some(command.spawn().unwrap());
+    }
+
+    async fn wait_until_ready(&mut self) {
+        let begin = Instant::now();
+        while self.root(None).await.is_err() {
+            let process = self.process.as_mut().unwrap();
+            let is_dead = process.try_wait().unwrap().is_some();
+            assert!(!is_dead && begin.elapsed() < Duration::from_mins(1), "{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn log(&self) -> String {
+        let mut text = String::from("MariaDB did not start:\n");
+        let log = std::fs::File::open(self.directory.path().join("log"));
+        log.and_then(|mut log| log.read_to_string(&mut text)).unwrap();
+        text
+    }
+
+    async fn root(&self, database: Option<&str>) -> mysql_async::Result<Conn> {
+        let options = OptsBuilder::default()
+            .socket(self.socket().to_str())
+            .user(Some("root"))
+            .db_name(database);
+        Conn::new(Opts::from(options)).await
+    }
+
+    /// Runs statements as root in the database `mppd`, once it exists.
+    pub(crate) async fn execute(&self, sql: &str) {
+        let mut conn = self.root(None).await.unwrap();
+        let has_database: Option<String> =
+            conn.query_first(format!("SHOW DATABASES LIKE '{DATABASE}'")).await.unwrap();
+        if has_database.is_some() {
+            conn.query_drop(format!("USE {DATABASE}")).await.unwrap();
+        }
+        conn.query_drop(sql).await.unwrap();
+        conn.disconnect().await.unwrap();
+    }
+
+    /// The first column of what a question of root gives.
+    pub(crate) async fn ask<T: mysql_async::prelude::FromValue + Send + 'static>(
+        &self,
+        sql: &str,
+    ) -> Vec<T> {
+        let mut conn = self.root(Some(DATABASE)).await.unwrap();
+        let rows = conn.query(sql).await.unwrap();
+        conn.disconnect().await.unwrap();
+        rows
+    }
+
+    /// Ends the server politely.
+    pub(crate) async fn stop(&mut self) {
+        let mut process = self.process.take().expect("the server runs");
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(process.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        while process.try_wait().unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Kills the server with SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// Starts it again on the same data and the same port.
+    pub(crate) async fn restart(&mut self) {
+        self.spawn();
+        self.wait_until_ready().await;
+    }
+}
+
+impl Drop for MariaDb {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+// A data directory as it is before anybody used it; made once, since making it takes seconds.
+fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let version = Command::new(find("mariadbd")).arg("--version").output().unwrap().stdout;
+        let version = String::from_utf8(version).unwrap();
+        let version = version.split_whitespace().nth(2).unwrap().to_owned();
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let template = target.join(format!("mariadb-{version}"));
+        if !template.exists() {
+            std::fs::create_dir_all(target).unwrap();
+            let fresh = tempfile::tempdir_in(target).unwrap();
+            install(&fresh.path().join("data"));
+            // Whoever is first wins; the other's is as good.
+            if std::fs::rename(fresh.path().join("data"), &template).is_err() {
+                assert!(template.exists(), "{} cannot be made", template.display());
+            }
+        }
+        template
+    })
+}
+
+fn install(data: &Path) {
+    run(Command::new(find("mariadb-install-db"))
+        .arg("--no-defaults")
+        .arg(format!("--datadir={}", data.display()))
+        .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
+        .args(as_user())
+        .stdin(Stdio::null()));
+}
+
+// MariaDB refuses to run as root unless it is told to.
+fn as_user() -> Option<&'static str> {
+    nix::unistd::Uid::effective().is_root().then_some("--user=root")
+}
+
+fn find(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let found = directories.map(|directory| directory.join(program)).find(|path| path.exists());
+    found.unwrap_or_else(|| {
+        panic!("{program} is not installed; on Debian: apt-get install mariadb-server")
+    })
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+}
