@@ -18,7 +18,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::StrDeserializer;
 
 use crate::config::settings::{CommonOptions, GroupOptions};
-use crate::config::{Configuration, engine_id};
+use crate::config::{Draft, engine_id};
 
 /// What a status, or an exception, does to the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,50 +135,52 @@ impl Blueprint {
         self.engines.iter().any(|engine| engine.kind == "track")
     }
 
-    /// Builds the engines that the chains name.
-    ///
-    /// # Errors
-    /// Every fault of engines and chains, each with its place. Warnings come with them, or with
-    /// the blueprint.
+    /// Builds the engines that the chains name. The blueprint is of use only where no finding is
+    /// an error, neither one of these nor one of the draft's own.
+    #[must_use]
     pub fn build(
-        configuration: &Configuration,
+        draft: &Draft,
         kinds: &[&'static dyn EngineKind],
         logger: &Logger,
-    ) -> Result<(Blueprint, Vec<Finding>), Vec<Finding>> {
-        let mut draft = Draft {
-            configuration,
+    ) -> (Blueprint, Vec<Finding>) {
+        let mut builder = Builder {
+            draft,
             kinds,
             logger,
             engines: Vec::new(),
             index: HashMap::new(),
             findings: Vec::new(),
-            errors: 0,
         };
-        draft.check_kinds();
-        let chains = draft.chains(&configuration.common);
-        let on_error = draft.on_error(configuration.groups.first());
-        if draft.errors > 0 {
-            return Err(draft.findings);
-        }
-        let engines = draft.engines;
-        Ok((Blueprint { engines, chains, on_error }, draft.findings))
+        builder.check_kinds();
+        let chains = match &draft.common {
+            Some(common) => builder.chains(common),
+            None => builder.engines_without_chains(),
+        };
+        let on_error = builder.on_error(draft.groups.first());
+        (Blueprint { engines: builder.engines, chains, on_error }, builder.findings)
     }
 }
 
-struct Draft<'a> {
-    configuration: &'a Configuration,
+struct Builder<'a> {
+    draft: &'a Draft,
     kinds: &'a [&'static dyn EngineKind],
     logger: &'a Logger,
     engines: Vec<EnginePlan>,
-    /// Engine IDs that are already built, or could not be, by position in the configuration.
+    /// The engines of the elements that were built or could not be, by position in the draft.
     index: HashMap<usize, Vec<(Arc<str>, usize)>>,
     findings: Vec<Finding>,
-    errors: usize,
 }
 
-impl Draft<'_> {
+impl Builder<'_> {
+    /// Builds every engine, for its faults: which of them are wanted can't be told.
+    fn engines_without_chains(&mut self) -> Chains {
+        for element in &self.draft.engines {
+            self.build_element(element);
+        }
+        Chains::default()
+    }
+
     fn error(&mut self, finding: Finding) {
-        self.errors += 1;
         self.findings.push(finding);
     }
 
@@ -187,7 +189,7 @@ impl Draft<'_> {
     }
 
     fn check_kinds(&mut self) {
-        for element in &self.configuration.engines {
+        for element in &self.draft.engines {
             if self.kind(element).is_none() {
                 let known = self.kinds.iter().map(|kind| kind.name());
                 self.error(Finding::unknown(element.name_span, "engine", &element.name, known));
@@ -226,7 +228,7 @@ impl Draft<'_> {
             Some((id, method)) => (id, Some(method)),
             None => (name.value, None),
         };
-        let engines = &self.configuration.engines;
+        let engines = &self.draft.engines;
         let Some(position) = engines.iter().position(|element| engine_id(element).value == id)
         else {
             let known: Vec<String> =
@@ -257,7 +259,7 @@ impl Draft<'_> {
         let Some(kind) = self.kind(element) else { return Vec::new() };
         let id = &engine_id(element).value;
         let logger = self.logger.new(o!("engine" => id.clone()));
-        let mut context = BuildContext::new(&self.configuration.sources, logger);
+        let mut context = BuildContext::new(&self.draft.sources, logger);
         let built = kind.build(element, &mut context);
         self.findings.extend(context.into_warnings());
         let common = self.common_options(element, kind);
@@ -299,7 +301,7 @@ impl Draft<'_> {
 
     /// Reads what every engine's element can say. `None` after an error.
     fn common_options(&mut self, element: &Element, kind: &dyn EngineKind) -> Option<Common> {
-        let before = self.errors;
+        let before = self.findings.len();
         let mut common = Common::of(kind.statuses());
         let attributes =
             element.attributes.iter().map(|a| (&*a.name, a.name_span, &*a.value, a.value_span));
@@ -320,7 +322,7 @@ impl Draft<'_> {
                 self.error(finding);
             }
         }
-        (self.errors == before).then_some(common)
+        (self.findings.len() == before).then_some(common)
     }
 
     fn on_error(&mut self, group: Option<&GroupOptions>) -> Action {
