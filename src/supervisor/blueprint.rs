@@ -180,10 +180,6 @@ impl Builder<'_> {
         Chains::default()
     }
 
-    fn error(&mut self, finding: Finding) {
-        self.findings.push(finding);
-    }
-
     fn kind(&self, element: &Element) -> Option<&'static dyn EngineKind> {
         self.kinds.iter().copied().find(|kind| kind.name() == element.name)
     }
@@ -192,7 +188,12 @@ impl Builder<'_> {
         for element in &self.draft.engines {
             if self.kind(element).is_none() {
                 let known = self.kinds.iter().map(|kind| kind.name());
-                self.error(Finding::unknown(element.name_span, "engine", &element.name, known));
+                self.findings.push(Finding::unknown(
+                    element.name_span,
+                    "engine",
+                    &element.name,
+                    known,
+                ));
             }
         }
     }
@@ -211,10 +212,9 @@ impl Builder<'_> {
             for word in words {
                 if let Some(first) = seen.insert(word.value, word.span) {
                     let message = format!("engine \"{}\" stands twice in one chain", word.value);
-                    self.error(
-                        Finding::error(word.span, message).with_related(first, "first here"),
-                    );
-                } else if let Some(engine) = self.engine(word) {
+                    self.findings
+                        .push(Finding::error(word.span, message).with_related(first, "first here"));
+                } else if let Some(engine) = self.engine(&word) {
                     chains.add(place, engine);
                 }
             }
@@ -223,7 +223,7 @@ impl Builder<'_> {
     }
 
     /// The engine of a full ID, built when it is first named.
-    fn engine(&mut self, name: Spanned<&str>) -> Option<usize> {
+    fn engine(&mut self, name: &Spanned<&str>) -> Option<usize> {
         let (id, method) = match name.value.split_once('.') {
             Some((id, method)) => (id, Some(method)),
             None => (name.value, None),
@@ -235,7 +235,7 @@ impl Builder<'_> {
                 engines.iter().map(|element| engine_id(element).value).collect();
             let finding =
                 Finding::unknown(name.span, "engine", id, known.iter().map(String::as_str));
-            self.error(finding);
+            self.findings.push(finding);
             return None;
         };
         if !self.index.contains_key(&position) {
@@ -249,7 +249,7 @@ impl Builder<'_> {
         // An element that could not be built has its own findings.
         if !built.is_empty() {
             let finding = unknown_method(name.span, id, method, built);
-            self.error(finding);
+            self.findings.push(finding);
         }
         None
     }
@@ -269,7 +269,7 @@ impl Builder<'_> {
             }
             (Ok(_), None) => Vec::new(),
             (Err(findings), _) => {
-                findings.into_iter().for_each(|finding| self.error(finding));
+                self.findings.extend(findings);
                 Vec::new()
             }
         }
@@ -314,12 +314,12 @@ impl Builder<'_> {
             }
             if let Some(first) = seen.insert(name, name_span) {
                 let finding = Finding::error(name_span, format!("\"{name}\" is given twice"));
-                self.error(finding.with_related(first, "first here"));
+                self.findings.push(finding.with_related(first, "first here"));
                 continue;
             }
             let value = Spanned { value: text, span: text_span };
-            if let Err(finding) = common.set(Spanned { value: name, span: name_span }, value) {
-                self.error(finding);
+            if let Err(finding) = common.set(&Spanned { value: name, span: name_span }, &value) {
+                self.findings.push(finding);
             }
         }
         (self.findings.len() == before).then_some(common)
@@ -332,7 +332,7 @@ impl Builder<'_> {
         match action(&Spanned { value: &text.value, span: text.span }) {
             Ok(action) => action,
             Err(finding) => {
-                self.error(finding);
+                self.findings.push(finding);
                 Action::Dunno
             }
         }
@@ -375,14 +375,14 @@ impl Common {
         }
     }
 
-    fn set(&mut self, name: Spanned<&str>, value: Spanned<&str>) -> Result<(), Finding> {
+    fn set(&mut self, name: &Spanned<&str>, value: &Spanned<&str>) -> Result<(), Finding> {
         match name.value {
-            "timeout" => self.timeout = period(&value)?,
-            "dry_run" => self.dry_run = truth(&value)?,
+            "timeout" => self.timeout = period(value)?,
+            "dry_run" => self.dry_run = truth(value)?,
             "on_exception" => {
                 self.on_exception = Some(match value.value {
                     "fail" => Effect::Fail,
-                    _ => effect(&value)?,
+                    _ => effect(value)?,
                 });
             }
             on_status => {
@@ -390,13 +390,13 @@ impl Common {
                 let Some(slot) = self.effects.get_mut(status) else {
                     return Err(self.unknown_status(name));
                 };
-                *slot = effect(&value)?;
+                *slot = effect(value)?;
             }
         }
         Ok(())
     }
 
-    fn unknown_status(&self, name: Spanned<&str>) -> Finding {
+    fn unknown_status(&self, name: &Spanned<&str>) -> Finding {
         let mut known: Vec<String> =
             self.effects.keys().map(|status| format!("on_{status}")).collect();
         known.push("on_exception".to_owned());
