@@ -91,6 +91,14 @@ impl Page {
         });
         self.line(&format!("\n#### Statuses of `{name}`"));
         self.table(&["Status", "Meaning", "`on_STATUS` unless given"], statuses);
+        let values = kind.values().iter();
+        let values: Vec<Vec<String>> = values
+            .map(|value| vec![format!("`{}`", value.name), value.meaning.to_owned()])
+            .collect();
+        if !values.is_empty() {
+            self.line(&format!("\n#### Values of `{name}`"));
+            self.table(&["Value", "Meaning"], values);
+        }
     }
 
     fn stages(&mut self, kind: &dyn EngineKind) {

@@ -4,7 +4,7 @@
 use mppd_engine::config::{FileSize, Spanned};
 use mppd_engine::{
     Attribute, BuildContext, Engine, Exchange, Failure, Finding, Outcome, Stage, Stages, StatusDoc,
-    options,
+    ValueDoc, options,
 };
 
 options! {
@@ -44,6 +44,8 @@ impl Engine for SizeLimit {
             default_action: "continue",
         },
     ];
+    const VALUES: &'static [ValueDoc] =
+        &[ValueDoc { name: "limit", meaning: "The limit in octets that held for the client." }];
     const STAGES: Stages = Stages::of(&[Stage::Mail, Stage::Rcpt, Stage::EndOfMessage]);
     type Options = SizeLimitOptions;
 
