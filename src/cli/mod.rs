@@ -72,6 +72,10 @@ impl Program {
                 ExitCode::SUCCESS
             }
             Command::Ask(arguments) => ask::run(&settings, &arguments),
+            Command::Reference => {
+                print!("{}", crate::reference::markdown(&settings.kinds));
+                ExitCode::SUCCESS
+            }
         }
     }
 }
@@ -110,6 +114,8 @@ enum Command {
     },
     /// Sends a request and prints the reply
     Ask(ask::AskArguments),
+    /// Prints the reference of every option and engine, as Markdown
+    Reference,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -124,7 +124,7 @@ impl EngineSet {
         let elapsed = started.elapsed();
         let (outcome, effect) = match result {
             Ok(outcome) => known_status(plan, outcome),
-            Err(error) => failed(plan, place, error),
+            Err(error) => failed(plan, place, &error),
         };
         let text = outcome.text.clone();
         exchange.add_result(EngineResult { engine: plan.id.clone(), outcome, elapsed });
@@ -145,19 +145,15 @@ enum StepEffect {
 }
 
 fn known_status(plan: &EnginePlan, outcome: Outcome) -> (Outcome, StepEffect) {
-    match plan.effects.get(outcome.status) {
-        Some(effect) => (outcome, StepEffect::Of(effect.clone())),
-        // A defect of the engine; better seen than guessed at.
-        None => {
-            let text =
-                format!("the engine gave the status {}, which it does not declare", outcome.status);
-            let outcome = Outcome::new("exception").with_text(text);
-            (outcome, StepEffect::Exception("failed"))
-        }
+    if let Some(effect) = plan.effects.get(outcome.status) {
+        return (outcome, StepEffect::Of(effect.clone()));
     }
+    // A defect of the engine; better seen than guessed at.
+    let text = format!("the engine gave the status {}, which it does not declare", outcome.status);
+    (Outcome::new("exception").with_text(text), StepEffect::Exception("failed"))
 }
 
-fn failed(plan: &EnginePlan, place: Place, error: RunError) -> (Outcome, StepEffect) {
+fn failed(plan: &EnginePlan, place: Place, error: &RunError) -> (Outcome, StepEffect) {
     let kind = error.kind();
     let outcome = Outcome::new("exception").with_text(error.to_string());
     let effect = plan.on_exception.clone().unwrap_or(place.default_on_exception());
