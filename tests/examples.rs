@@ -10,6 +10,8 @@ use mppd::config::{ConfigurationFile, LoadRequest, load};
 use mppd_engine::slog::{Discard, Logger, o};
 use mppd_engine::{BuildContext, kind};
 
+use crate::harness::daemon::{Daemon, Settings};
+use crate::harness::policy_client::PolicyRequest;
 use size_limit::SizeLimit;
 
 const GUIDE: &str = include_str!("../docs/writing-an-engine.md");
@@ -28,7 +30,8 @@ fn blocks(language: &str) -> Vec<&'static str> {
 #[test]
 fn the_guide_quotes_the_example() {
     let read = |file| std::fs::read_to_string(example(file)).unwrap();
-    for (language, files) in [("rust", &["engine.rs"]), ("xml", &["mppd.conf.xml"])] {
+    for (language, files) in [("rust", &["engine.rs", "main.rs"][..]), ("xml", &["mppd.conf.xml"])]
+    {
         let blocks = blocks(language);
         assert!(!blocks.is_empty(), "{language}");
         for block in blocks {
@@ -49,4 +52,21 @@ fn the_configuration_of_the_example_builds_its_engine() {
     let built = kind::<SizeLimit>().build(element, &mut cx).unwrap();
     assert_eq!(built.len(), 1);
     assert_eq!(cx.into_warnings(), []);
+}
+
+#[test]
+fn the_example_runs_in_a_program_of_its_own() {
+    let program = Path::new(env!("CARGO_BIN_EXE_mppd")).with_file_name("examples/size_limit");
+    assert!(program.exists(), "build it first: cargo build --example size_limit");
+    let daemon = Daemon::start(Settings {
+        program: Some(program),
+        checks: "size_limit".into(),
+        engines: r#"<size_limit limit="1MiB"/>"#.into(),
+        ..Settings::default()
+    });
+    let mut client = daemon.connect();
+    let mut ask =
+        |size: &str| client.ask(&PolicyRequest::new().set("size", size).octets()).unwrap();
+    assert_eq!(ask("1048577"), "552 5.3.4 this message is too large");
+    assert_eq!(ask("1048576"), "DUNNO");
 }

@@ -207,7 +207,7 @@ impl Builder<'_> {
                 Place::End => &common.policy_end_engines,
                 Place::EndException => &common.policy_end_exception_engines,
             };
-            let words: Vec<Spanned<&str>> = lists.iter().flat_map(words).collect();
+            let words: Vec<Spanned<&str>> = lists.iter().flat_map(Spanned::words).collect();
             let mut seen: HashMap<&str, Span> = HashMap::new();
             for word in words {
                 if let Some(first) = seen.insert(word.value, word.span) {
@@ -467,14 +467,4 @@ fn without_macros(text: &Spanned<&str>) -> Result<String, Finding> {
     }
     plain.push_str(rest);
     Ok(plain)
-}
-
-/// The words of a list, each with its place.
-fn words(list: &Spanned<String>) -> impl Iterator<Item = Spanned<&str>> {
-    let start = list.value.as_ptr() as usize;
-    list.value.split_whitespace().map(move |word| {
-        let offset = list.span.start + (word.as_ptr() as usize - start);
-        let span = Span { source: list.span.source, start: offset, end: offset + word.len() };
-        Spanned { value: word, span }
-    })
 }
