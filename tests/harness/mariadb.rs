@@ -2,7 +2,6 @@
 //! killed and removed when it is dropped, also by a panic.
 
 use std::io::Read as _;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -12,6 +11,8 @@ use mppd::config::connection::ResolvedConnection;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Opts, OptsBuilder};
 use tempfile::TempDir;
+
+use super::ports::free_port;
 
 const USER: &str = "mppd";
 const PASSWORD: &str = "secret";
@@ -165,10 +166,6 @@ impl Drop for MariaDb {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 // A data directory as it is before anybody used it; made once, since making it takes seconds.
