@@ -6,15 +6,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::harness::captures;
 use crate::harness::mariadb::MariaDb;
+use mppd::cli::track::{Output, TrackArguments};
 use mppd::config::connection::ResolvedConnection;
 use mppd::config::settings::Durability;
 use mppd::tracking::batch::{State, Write};
 use mppd::tracking::mysql::MySqlStore;
 use mppd::tracking::row::Cell;
+use mppd::tracking::search::Place;
 use mppd::tracking::sqlite::SqliteStore;
 use mppd::tracking::store::{Condition, Query, RowWrite};
 use mppd::tracking::table::COLUMNS;
-use mppd::tracking::tracker::Place;
+use mppd::tracking::tracker::Place as Where;
 use mppd::tracking::{
     Row, Store, StoreError, TrackerHandle, TrackerOptions, TrackingStartError, new_key,
 };
@@ -339,7 +341,7 @@ fn a_processed_that_is_recorded_is_durable_and_written_once() {
         assert_eq!(keys(&rows), [key]);
         assert!(rows[0].is_processed());
         assert_eq!(tracker.status().rows, 1, "received and processed met");
-        assert_eq!(tracker.status().place, Place::Embedded);
+        assert_eq!(tracker.status().place, Where::Embedded);
     });
 }
 
@@ -472,7 +474,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 async fn until_moved(tracker: &TrackerHandle) {
     until("the spool is not moved", || {
         let status = tracker.status();
-        status.place == Place::Connected && status.spooled == 0
+        status.place == Where::Connected && status.spooled == 0
     })
     .await;
 }
@@ -533,10 +535,10 @@ fn a_restart_of_the_database_under_load_loses_and_doubles_nothing() {
         tokio::time::sleep(Duration::from_millis(700)).await;
         server.kill();
         tokio::time::sleep(Duration::from_secs(3)).await;
-        assert!(matches!(tracker.status().place, Place::Away { .. }));
+        assert!(matches!(tracker.status().place, Where::Away { .. }));
         assert!(tracker.status().spooled > 0);
         server.restart().await;
-        until("the database is not back", || tracker.status().place == Place::Connected).await;
+        until("the database is not back", || tracker.status().place == Where::Connected).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
         let (answered, longest) = load.end().await;
         assert!(answered.len() > 500, "{} answered", answered.len());
@@ -583,7 +585,7 @@ fn a_tracker_starts_without_its_database_and_catches_up() {
         server.stop().await;
         let options = options(directory.path(), Some(server.connection()));
         let tracker = TrackerHandle::start(options.clone(), logger()).await.unwrap();
-        assert!(matches!(tracker.status().place, Place::Away { .. }));
+        assert!(matches!(tracker.status().place, Where::Away { .. }));
         let mut answered = Vec::new();
         for number in 0..300 {
             answered.push(live(&tracker, numbered(number)).await.0);
@@ -632,7 +634,7 @@ fn a_read_only_database_is_away_until_it_takes_rows_again() {
         server.execute("SET GLOBAL read_only = 1").await;
         let answered = [live(&tracker, numbered(1)).await.0, live(&tracker, numbered(2)).await.0];
         tokio::time::sleep(Duration::from_millis(800)).await;
-        assert!(matches!(tracker.status().place, Place::Away { .. }));
+        assert!(matches!(tracker.status().place, Where::Away { .. }));
         server.execute("SET GLOBAL read_only = 0").await;
         until_moved(&tracker).await;
         tracker.stop().await;
@@ -656,7 +658,7 @@ fn a_row_that_the_database_refuses_stays_in_the_spool_and_blocks_nothing() {
         });
         let keys_of_all: Vec<RequestKey> =
             futures_util::future::join_all(calls).await.into_iter().map(|(key, _)| key).collect();
-        assert_eq!(tracker.status().place, Place::Connected);
+        assert_eq!(tracker.status().place, Where::Connected);
         assert_eq!(rows_in_database(&server).await.len(), 27);
         assert_eq!(tracker.status().spooled, 3);
         // Also when they come from the spool.
@@ -665,7 +667,7 @@ fn a_row_that_the_database_refuses_stays_in_the_spool_and_blocks_nothing() {
         live(&tracker, helo("short")).await;
         server.restart().await;
         until("the spool is not moved", || tracker.status().spooled == 4).await;
-        until("it is not back", || tracker.status().place == Place::Connected).await;
+        until("it is not back", || tracker.status().place == Where::Connected).await;
         live(&tracker, helo("short")).await;
         assert_eq!(rows_in_database(&server).await.len(), 29);
         // When the column is right again the next start moves them.
@@ -729,5 +731,130 @@ fn a_table_of_a_newer_mppd_is_refused() {
         server.execute("UPDATE mppd_schema SET version = 99").await;
         let error = TrackerHandle::start(options, logger()).await.unwrap_err();
         assert!(error.to_string().contains("version 99"), "{error}");
+    });
+}
+
+// --- What people find ------------------------------------------------------------------------
+
+#[derive(clap::Parser)]
+struct Mppd {
+    #[command(flatten)]
+    track: TrackArguments,
+}
+
+/// What `mppd track` prints, what it complains of, and whether it succeeds.
+async fn track(places: &[Place], arguments: &str) -> (String, String, bool) {
+    let words = std::iter::once("track").chain(arguments.split_whitespace());
+    let arguments = <Mppd as clap::Parser>::try_parse_from(words).unwrap();
+    let (mut out, mut errors) = (Vec::new(), Vec::new());
+    let mut output = Output { out: &mut out, errors: &mut errors, is_terminal: false };
+    let code = mppd::cli::track::run(&arguments.track, places, &mut output).await.unwrap();
+    let [out, errors] = [out, errors].map(|octets| String::from_utf8(octets).unwrap());
+    (out, errors, code == std::process::ExitCode::SUCCESS)
+}
+
+fn json_lines(out: &str) -> Vec<serde_json::Value> {
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn records_are_found_and_shown() {
+    block_on(async {
+        let directory = TempDir::new().unwrap();
+        let tracker = TrackerHandle::start(options(directory.path(), None), logger()).await;
+        let tracker = tracker.unwrap();
+        let mut found = Vec::new();
+        for number in 0..3 {
+            found.push(live(&tracker, numbered(number)).await.0);
+        }
+        let hostile = "\u{1b}[2J\u{202e}@mail.example.org";
+        let attributes = [("sender", hostile), ("instance", "i.1"), ("helo_name", "\u{9b}31m")];
+        let hostile = live(&tracker, Request::from_attributes(attributes).unwrap()).await.0;
+        tracker.stop().await;
+        let places = [(None, directory.path().to_owned())];
+
+        let (out, errors, succeeds) =
+            track(&places, "search --sender alice@MAIL.example.org --since 1h").await;
+        assert!(succeeds && errors.is_empty(), "{errors}");
+        let at = |key: &RequestKey| out.find(&key.to_string()).unwrap();
+        assert!(at(&found[2]) < at(&found[1]) && at(&found[1]) < at(&found[0]), "{out}");
+        assert!(out.contains("alice@mail.example.org") && out.contains("REJECT no"), "{out}");
+        assert!(!out.contains(&hostile.to_string()), "{out}");
+
+        let (out, _, _) = track(&places, "search --domain example.org --limit 2 --json").await;
+        let rows = json_lines(&out);
+        assert_eq!(rows.len(), 2);
+        assert_eq!(rows[0]["id"], hostile.to_string());
+        assert_eq!(rows[1]["id"], found[2].to_string());
+        assert_eq!(rows[1]["checks"]["ch_wbl"]["status"], "none");
+        assert_eq!(rows[1]["spooled"], false);
+
+        for nothing in ["--decision DUNNO", "--until 1h", "--client 192.0.3.", "--domain ample.org"]
+        {
+            let (out, errors, _) = track(&places, &format!("search {nothing}")).await;
+            assert_eq!((out.as_str(), errors.as_str()), ("", "nothing found\n"), "{nothing}");
+        }
+
+        let (out, _, succeeds) = track(&places, "show i.1").await;
+        assert!(succeeds && out.contains("helo_name") && out.contains("not listed"), "{out}");
+        let (listed, _, _) = track(&places, "search").await;
+        let (json, _, _) = track(&places, "search --json").await;
+        for shown in [out, listed, json] {
+            let is_harmless = |c: char| (!c.is_control() || c == '\n') && c != '\u{202e}';
+            assert!(shown.chars().all(is_harmless), "{shown:?}");
+        }
+        let (out, _, _) = track(&places, &format!("show {} --json", found[0])).await;
+        assert_eq!(json_lines(&out)[0]["sender_local"], "alice");
+        let (_, errors, succeeds) = track(&places, "show nobody").await;
+        assert!(!succeeds && errors.contains("no such request: nobody"), "{errors}");
+    });
+}
+
+#[test]
+fn records_that_wait_in_the_spool_are_found_and_marked() {
+    block_on(async {
+        let directory = TempDir::new().unwrap();
+        let mut server = MariaDb::start().await;
+        let options = options(directory.path(), Some(server.connection()));
+        let tracker = TrackerHandle::start(options, logger()).await.unwrap();
+        let (there, _) = live(&tracker, numbered(1)).await;
+        server.kill();
+        let (waits, _) = live(&tracker, numbered(2)).await;
+        tracker.stop().await;
+        let places = [(Some(server.connection()), directory.path().to_owned())];
+        let (out, errors, succeeds) = track(&places, "search --json").await;
+        assert!(!succeeds && errors.contains("cannot look into mppd"), "{errors}");
+        assert_eq!(json_lines(&out)[0]["id"], waits.to_string());
+        server.restart().await;
+        let (out, errors, succeeds) = track(&places, "search --domain example.com --json").await;
+        assert!(succeeds, "{errors}");
+        let rows = json_lines(&out);
+        assert_eq!([&rows[0]["id"], &rows[1]["id"]], [&waits.to_string(), &there.to_string()]);
+        assert_eq!((&rows[0]["spooled"], &rows[1]["spooled"]), (&true.into(), &false.into()));
+        let (out, _, _) = track(&places, &format!("show {waits}")).await;
+        assert!(out.contains("waits for its database"), "{out}");
+    });
+}
+
+#[test]
+fn a_search_for_a_domain_reads_no_more_than_its_part_of_the_key() {
+    block_on(async {
+        let server = MariaDb::start().await;
+        let directory = TempDir::new().unwrap();
+        let options = options(directory.path(), Some(server.connection()));
+        let tracker = TrackerHandle::start(options, logger()).await.unwrap();
+        let calls = (0..600).map(|number| {
+            let sender = format!("a@mail.n{number}.example.org");
+            live(&tracker, Request::from_attributes([("sender", sender)]).unwrap())
+        });
+        futures_util::future::join_all(calls).await;
+        tracker.stop().await;
+        server.execute("ANALYZE TABLE track_policy_request").await;
+        let plan = "EXPLAIN FORMAT=JSON SELECT * FROM track_policy_request WHERE \
+                    (sender_reverse_domain = 'org.example.n7' AND sender_reverse_domain LIKE \
+                    'org.example.n7' ESCAPE '!' OR sender_reverse_domain LIKE 'org.example.n7.%' \
+                    ESCAPE '!') ORDER BY id DESC LIMIT 50";
+        let plan = server.ask::<String>(plan).await.remove(0);
+        assert!(plan.contains("\"key\": \"sender\""), "{plan}");
     });
 }
