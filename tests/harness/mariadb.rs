@@ -94,7 +94,7 @@ impl MariaDb {
         while self.root(None).await.is_err() {
             let process = self.process.as_mut().unwrap();
             let is_dead = process.try_wait().unwrap().is_some();
-            assert!(!is_dead && begin.elapsed() < Duration::from_secs(60), "{}", self.log());
+            assert!(!is_dead && begin.elapsed() < Duration::from_mins(1), "{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
