@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use mppd_engine::{
     Attribute, BuildContext, Engine, Exchange, Failure, Finding, Outcome, Request, Stage, Stages,
-    StatusDoc, options,
+    StatusDoc, ValueDoc, options,
 };
 
 use self::mailboxes::Mailboxes;
@@ -104,6 +104,10 @@ impl Engine for Wbl {
             meaning: "Nothing about the request is on a list.",
             default_action: "continue",
         },
+    ];
+    const VALUES: &'static [ValueDoc] = &[
+        ValueDoc { name: "list", meaning: "The attribute that matched, with `white` and `black`." },
+        ValueDoc { name: "entry", meaning: "The entry that it matched, in normal form." },
     ];
     type Options = WblOptions;
 

@@ -15,6 +15,7 @@
 //! | [`tracking`] | the records: rows, stores, spool, the tracking actor |
 //! | [`config`] | files, includes, layers, and reports of what is wrong |
 //! | [`plan`] | the whole configuration as meant, ready to be put in force |
+//! | [`mod@reference`] | the reference of every option and engine |
 //! | [`cli`] | the command line |
 //! | [`log`] | lines for people, JSON, syslog |
 //!
@@ -26,6 +27,7 @@ pub mod listener;
 pub mod log;
 pub mod plan;
 pub mod policy;
+pub mod reference;
 pub mod repeats;
 pub mod session;
 pub mod supervisor;

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use mppd_engine::config::Severity;
+use mppd_engine::EngineKind;
 use mppd_engine::slog::Logger;
-use mppd_engine::{EngineKind, Finding};
 
 use crate::config::connection::ResolvedConnection;
-use crate::config::{Configuration, LoadRequest, Rejected, load};
-use crate::listener::{Endpoint, ListenPlan};
+use crate::config::limits::Limits as ReadLimits;
+use crate::config::{Configuration, Draft, LoadRequest, Rejected, draft};
+use crate::listener::{Endpoint, ListenPlan, Permissions};
 use crate::policy::codec::Limits;
 use crate::supervisor::blueprint::Blueprint;
 use crate::tracking::TrackerOptions;
@@ -26,8 +26,6 @@ pub struct Plan {
     pub blueprint: Arc<Blueprint>,
     /// The sockets.
     pub listen: Vec<ListenPlan>,
-    /// What will work, but probably not as meant.
-    pub warnings: Vec<Finding>,
 }
 
 impl Plan {
@@ -40,27 +38,12 @@ impl Plan {
         kinds: &[&'static dyn EngineKind],
         logger: &Logger,
     ) -> Result<Plan, Rejected> {
-        let configuration = load(request)?;
-        let mut findings = configuration.warnings.clone();
-        let listen = listen_plans(&configuration, &mut findings);
-        let blueprint = match Blueprint::build(&configuration, kinds, logger) {
-            Ok((blueprint, warnings)) => {
-                findings.extend(warnings);
-                Some(blueprint)
-            }
-            Err(errors) => {
-                findings.extend(errors);
-                None
-            }
-        };
-        let has_errors = findings.iter().any(|finding| finding.severity == Severity::Error);
-        match blueprint {
-            Some(blueprint) if !has_errors => {
-                let blueprint = Arc::new(blueprint);
-                Ok(Plan { configuration, blueprint, listen, warnings: findings })
-            }
-            _ => Err(Rejected { sources: configuration.sources, findings }),
-        }
+        let mut draft = draft(request, &ReadLimits::default());
+        let listen = listen_plans(&mut draft);
+        let (blueprint, findings) = Blueprint::build(&draft, kinds, logger);
+        draft.findings.extend(findings);
+        let configuration = draft.finish()?;
+        Ok(Plan { configuration, blueprint: Arc::new(blueprint), listen })
     }
 
     /// How much a peer may send.
@@ -110,17 +93,15 @@ impl Plan {
     }
 }
 
-fn listen_plans(configuration: &Configuration, findings: &mut Vec<Finding>) -> Vec<ListenPlan> {
-    let mut plans = Vec::new();
-    for options in &configuration.common.policy_server.listen {
-        match ListenPlan::of(options) {
-            Ok(plan) => plans.push(plan),
-            Err(errors) => findings.extend(errors),
-        }
-    }
-    if configuration.common.policy_server.listen.is_empty() {
+fn listen_plans(draft: &mut Draft) -> Vec<ListenPlan> {
+    let options = draft.common.as_ref().map(|common| common.policy_server.listen.as_slice());
+    let options = options.unwrap_or_default();
+    if options.is_empty() {
         let endpoint = Endpoint::Inet { host: "127.0.0.1".to_owned(), port: DEFAULT_PORT };
-        plans.push(ListenPlan { endpoint, permissions: crate::listener::Permissions::default() });
+        return vec![ListenPlan { endpoint, permissions: Permissions::default() }];
     }
-    plans
+    let (plans, faults): (Vec<_>, Vec<_>) =
+        options.iter().map(ListenPlan::of).partition(Result::is_ok);
+    draft.findings.extend(faults.into_iter().filter_map(Result::err).flatten());
+    plans.into_iter().filter_map(Result::ok).collect()
 }

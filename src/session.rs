@@ -9,10 +9,9 @@ use std::time::{Instant, SystemTime};
 
 use mppd_engine::exchange::Receipt;
 use mppd_engine::slog::{Drain as _, Level, Logger, debug, info, warn};
-use mppd_engine::{Attribute, Decision, Exchange, Request};
+use mppd_engine::{Attribute, Decision, Escaped, Exchange, Request};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::log::Octets;
 use crate::policy::codec::{BadInput, Decoder};
 use crate::policy::reply;
 use crate::repeats::{Asked, Repeats};
@@ -72,7 +71,7 @@ where
             let input = session.decoder.pending();
             let start = &input[..input.len().min(SHOWN_INPUT)];
             warn!(logger, "bad input, connection closed without a reply";
-                "peer" => %peer, "reason" => %error, "input" => %Octets(start));
+                "peer" => %peer, "reason" => %error, "input" => %Escaped(start));
         }
         Err(error) => info!(logger, "connection ended"; "peer" => %peer, "reason" => %error),
     }
@@ -182,7 +181,7 @@ fn log_decision(logger: &Logger, exchange: &Exchange, started: Instant, peer: &P
         return;
     }
     let request = exchange.request();
-    let text = |attribute: Attribute| Octets(request.get(attribute));
+    let text = |attribute: Attribute| Escaped(request.get(attribute));
     let (word, reason) =
         exchange.decision().map_or((std::borrow::Cow::from("DUNNO"), ""), |decision| {
             (decision.action.word(), decision.action.text().unwrap_or_default())

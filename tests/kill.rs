@@ -5,9 +5,10 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::harness::daemon::{Daemon, Settings};
+use crate::harness::mariadb::MariaDb;
 use crate::harness::pause;
 use crate::harness::policy_client::{Endpoint, PolicyClient, PolicyRequest};
-use crate::harness::records::{self, Row};
+use crate::harness::records;
 
 const CONNECTIONS: usize = 50;
 
@@ -47,10 +48,11 @@ impl Load {
         }
     }
 
-    fn assert_on_record(&self, rows: &[Row]) {
+    /// Asserts that these are the instances and states of all rows there may be.
+    fn assert_on_record(&self, rows: Vec<(String, String)>) {
         let mut states = HashMap::new();
-        for row in rows {
-            let twice = states.insert(row.text("instance"), row.text("state"));
+        for (instance, state) in rows {
+            let twice = states.insert(instance, state);
             assert_eq!(twice, None, "two rows for one request");
         }
         let (sent, answered) = (self.sent.lock().unwrap(), self.answered.lock().unwrap());
@@ -65,12 +67,32 @@ impl Load {
     }
 }
 
+fn in_sqlite(daemon: &Daemon) -> Vec<(String, String)> {
+    let rows = records::sqlite(&daemon.state_directory());
+    rows.iter().map(|row| (row.text("instance"), row.text("state"))).collect()
+}
+
+fn in_database(database: &MariaDb) -> Vec<(String, String)> {
+    let rows: Vec<String> = block_on(
+        database.ask("SELECT CONCAT(instance, ' ', state) FROM track_policy_request ORDER BY id"),
+    );
+    rows.iter()
+        .map(|row| row.split_once(' ').unwrap())
+        .map(|(instance, state)| (instance.to_owned(), state.to_owned()))
+        .collect()
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(work)
+}
+
 #[test]
 fn whatever_was_answered_is_in_sqlite_after_a_kill() {
     let mut daemon = Daemon::start(Settings { tracking: true, ..Settings::default() });
     let load = Load::default();
     load.until_killed(&mut daemon);
-    load.assert_on_record(&records::sqlite(&daemon.state_directory()));
+    load.assert_on_record(in_sqlite(&daemon));
 }
 
 #[test]
@@ -83,5 +105,18 @@ fn a_killed_server_starts_again_on_the_same_records() {
     assert_eq!(daemon.connect().ask(&request.octets()).unwrap(), "DUNNO");
     load.sent.lock().unwrap().insert(request.instance());
     load.answered.lock().unwrap().insert(request.instance());
-    load.assert_on_record(&records::sqlite(&daemon.state_directory()));
+    load.assert_on_record(in_sqlite(&daemon));
+}
+
+#[test]
+fn whatever_was_answered_is_in_the_database_after_a_kill() {
+    let database = block_on(MariaDb::start());
+    let mut daemon = Daemon::start(Settings {
+        tracking: true,
+        group: database.element(),
+        ..Settings::default()
+    });
+    let load = Load::default();
+    load.until_killed(&mut daemon);
+    load.assert_on_record(in_database(&database));
 }

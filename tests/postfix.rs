@@ -95,11 +95,13 @@ fn black_senders_are_rejected_and_others_are_not() {
 
 #[test]
 fn black_clients_are_deferred() {
-    let (_daemon, postfix) = behind_postfix(Settings::wbl(
+    let daemon = Daemon::start(Settings::wbl(
         "<black><client_address>192.0.2.0/24</client_address>
          <client_address>2001:db8::/32</client_address></black>
          <on_black>DEFER Come back later</on_black>",
     ));
+    let settings = PostfixSettings::asking(&daemon.endpoint(), RECIPIENTS);
+    let postfix = Postfix::start(&settings.set("inet_protocols", "all"));
     for (client_address, code) in
         [("192.0.2.99", 450), ("198.51.100.1", 250), ("IPV6:2001:db8:a::25", 450)]
     {

@@ -29,6 +29,15 @@ pub struct StatusDoc {
     pub default_action: &'static str,
 }
 
+/// A named value that an engine may give with a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ValueDoc {
+    /// The name, as in `$engines.ID.NAME`.
+    pub name: &'static str,
+    /// What it holds, and with which statuses.
+    pub meaning: &'static str,
+}
+
 /// A method of an engine: something with a full ID of its own inside the engine's element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MethodDoc {
@@ -139,6 +148,8 @@ pub trait Engine: Clone + Send + 'static {
     const SUMMARY: &'static str;
     /// The statuses it can give.
     const STATUSES: &'static [StatusDoc];
+    /// The named values that it can give.
+    const VALUES: &'static [ValueDoc] = &[];
     /// The stages at which it makes sense; elsewhere it is skipped.
     const STAGES: Stages = Stages::ALL;
     /// Its options, declared with [`options!`](crate::options).
@@ -215,6 +226,10 @@ pub trait EngineKind: Sync {
     fn options(&self) -> Vec<OptionDoc>;
     /// The statuses it can give.
     fn statuses(&self) -> &'static [StatusDoc];
+    /// The named values that it can give.
+    fn values(&self) -> &'static [ValueDoc] {
+        &[]
+    }
     /// The stages at which it makes sense.
     fn stages(&self) -> Stages {
         Stages::ALL
@@ -263,6 +278,10 @@ impl<E: Engine> EngineKind for Typed<E> {
 
     fn statuses(&self) -> &'static [StatusDoc] {
         E::STATUSES
+    }
+
+    fn values(&self) -> &'static [ValueDoc] {
+        E::VALUES
     }
 
     fn stages(&self) -> Stages {

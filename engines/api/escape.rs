@@ -1,6 +1,6 @@
 //! Octets that a peer chose, made fit to be read by people.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// Shows octets as text that cannot deceive: one line, without control characters and without
 /// characters that change the direction or join with what stands before them. What can be read is
@@ -19,18 +19,27 @@ pub struct Escaped<'a>(pub &'a [u8]);
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
-            for letter in chunk.valid().chars() {
-                match letter {
-                    '\'' | '"' => write!(f, "{letter}")?,
-                    _ => write!(f, "{}", letter.escape_debug())?,
-                }
-            }
+            write_text(chunk.valid(), f)?;
             for octet in chunk.invalid() {
                 write!(f, "\\x{octet:02x}")?;
             }
         }
         Ok(())
     }
+}
+
+/// Writes what is plain as it stands, in one piece: nearly all that mail servers say is.
+fn write_text(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let is_plain = |octet: &u8| matches!(octet, b' '..=b'~') && *octet != b'\\';
+    let plain = text.bytes().take_while(|octet| is_plain(octet)).count();
+    f.write_str(&text[..plain])?;
+    for letter in text[plain..].chars() {
+        match letter {
+            '\'' | '"' => f.write_char(letter)?,
+            _ => write!(f, "{}", letter.escape_debug())?,
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -33,7 +33,8 @@ pub mod tracking;
 pub use action::{Action, Decision};
 pub use config::{BuildContext, Element, Finding, OptionDoc, OptionValue, Options, Span, Spanned};
 pub use engine::{
-    Built, Engine, EngineKind, Failure, MethodDoc, Outcome, Prototype, Running, StatusDoc, kind,
+    Built, Engine, EngineKind, Failure, MethodDoc, Outcome, Prototype, Running, StatusDoc,
+    ValueDoc, kind,
 };
 pub use escape::Escaped;
 pub use exchange::{EngineResult, Exception, Exchange};

@@ -260,6 +260,14 @@ impl Request {
         Request::parse(octets)
     }
 
+    /// Whether a line can be one of a request; `number` is its number, from 1.
+    ///
+    /// # Errors
+    /// A line that is no attribute.
+    pub fn check_line(line: &[u8], number: usize) -> Result<(), Malformed> {
+        read_line(line, 0, number).map(drop)
+    }
+
     /// The request as it came, with the empty line that ends it.
     #[must_use]
     pub fn octets(&self) -> &[u8] {

@@ -15,6 +15,7 @@ const LIMITS: Limits = Limits {
     files: 10,
     nesting: 32,
     include_depth: 4,
+    includes: 100,
     included_size: 256 << 10,
 };
 

@@ -9,13 +9,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use mppd_engine::Request;
 use mppd_engine::request::Malformed;
+use mppd_engine::{Escaped, Request};
 
 use super::Settings;
 use crate::listener::Endpoint;
 use crate::listener::endpoint::EndpointError;
-use crate::log::Octets;
 use crate::plan::Plan;
 use crate::policy::codec::{BadInput, Decoder, Limits};
 
@@ -191,7 +190,7 @@ fn print(reply: &[u8], json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if !json {
         for line in reply.split(|octet| *octet == b'\n').filter(|line| !line.is_empty()) {
-            writeln!(out, "{}", Octets(line))?;
+            writeln!(out, "{}", Escaped(line))?;
         }
         return out.flush();
     }

@@ -21,8 +21,8 @@ pub(super) fn run(settings: &Settings, arguments: &CheckArguments) -> ExitCode {
         Ok(plan) => plan,
         Err(rejected) => return refuse(&rejected),
     };
-    if !plan.warnings.is_empty() {
-        print_findings(&plan.configuration.sources, &plan.warnings);
+    if !plan.configuration.warnings.is_empty() {
+        print_findings(&plan.configuration.sources, &plan.configuration.warnings);
         if arguments.deny_warnings {
             return ExitCode::from(EXIT_CONFIGURATION);
         }

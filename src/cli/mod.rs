@@ -6,7 +6,7 @@ mod run;
 pub mod track;
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use mppd_engine::config::SourceMap;
 use mppd_engine::{EngineKind, Finding};
 
 use crate::config::report::{self, Look};
-use crate::config::{ConfigurationFile, LoadRequest, Rejected};
+use crate::config::{ConfigurationFile, LoadRequest, Rejected, load};
 use crate::tracking::table::Dialect;
 
 /// Where the configuration is looked for unless named.
@@ -72,6 +72,11 @@ impl Program {
                 ExitCode::SUCCESS
             }
             Command::Ask(arguments) => ask::run(&settings, &arguments),
+            Command::Track(arguments) => search_records(&settings, &arguments),
+            Command::Reference => {
+                print!("{}", crate::reference::markdown(&settings.kinds));
+                ExitCode::SUCCESS
+            }
         }
     }
 }
@@ -110,6 +115,10 @@ enum Command {
     },
     /// Sends a request and prints the reply
     Ask(ask::AskArguments),
+    /// Searches the records
+    Track(track::TrackArguments),
+    /// Prints the reference of every option and engine, as Markdown
+    Reference,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -149,6 +158,34 @@ impl Settings {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         LoadRequest { file, environment, set: self.source.set.clone() }
+    }
+}
+
+/// Looks into the records that the configuration names.
+fn search_records(settings: &Settings, arguments: &track::TrackArguments) -> ExitCode {
+    let configuration = match load(&settings.load_request()) {
+        Ok(configuration) => configuration,
+        Err(rejected) => return refuse(&rejected),
+    };
+    let connection = configuration.connections.get("default").cloned();
+    let places = [(connection, configuration.common.state_directory)];
+    let (mut out, mut errors) = (std::io::stdout().lock(), std::io::stderr().lock());
+    let is_terminal = out.is_terminal();
+    let mut output = track::Output { out: &mut out, errors: &mut errors, is_terminal };
+    let found = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(track::TrackError::from)
+        .and_then(|runtime| runtime.block_on(track::run(arguments, &places, &mut output)));
+    match found {
+        Ok(code) => code,
+        Err(track::TrackError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("mppd track: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

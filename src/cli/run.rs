@@ -39,7 +39,7 @@ pub(super) fn run(settings: &Settings) -> ExitCode {
         Ok(plan) => plan,
         Err(rejected) => return refuse(&rejected),
     };
-    for warning in &plan.warnings {
+    for warning in &plan.configuration.warnings {
         warn!(logger, "configuration warning";
             "what" => one_line(&plan.configuration.sources, warning));
     }

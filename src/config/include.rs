@@ -25,9 +25,8 @@ pub(super) const ENGINE_LISTS: [&str; 4] = [
 /// The same tree with every include followed. Faults go to the findings of the files; an element
 /// whose include fails is left out, so that nothing is said about what it lacks.
 pub(super) fn resolve(files: &mut Files<'_>, root: &Element) -> Option<Element> {
-    let mut resolver = Resolver { files, included_size: 0 };
-    let resolved = resolver.resolve(root, &None, 1);
-    resolved.into_iter().next()
+    let mut resolver = Resolver { files, included_size: 0, followed: 0 };
+    resolver.resolve(root, &None, 1).into_iter().next()
 }
 
 /// The includes that led to where an element stands; the last one first.
@@ -59,6 +58,7 @@ struct Failed;
 struct Resolver<'f, 'a> {
     files: &'f mut Files<'a>,
     included_size: usize,
+    followed: usize,
 }
 
 impl Resolver<'_, '_> {
@@ -141,9 +141,8 @@ impl Resolver<'_, '_> {
         })?;
         let read = self.files.read_included(&file.value, file.value_span).ok_or(Failed)?;
         // What is wrong with that file has been reported; what it lacks is no further fault.
-        let root = match (&read.document.root, read.document.complete) {
-            (Some(root), true) => root,
-            _ => return Err(Failed),
+        let (Some(root), true) = (&read.document.root, read.document.complete) else {
+            return Err(Failed);
         };
         let chain = self.follow(read.key.clone(), xpath, chain)?;
         let mut search = Search { path: &path, found: Vec::new(), furthest: None };
@@ -178,7 +177,13 @@ impl Resolver<'_, '_> {
             let message = format!("includes are nested deeper than {limit} levels");
             return Err(self.report(Finding::error(link.place, message)));
         }
-        Ok(Some(Rc::new(link)))
+        self.followed += 1;
+        let limit = self.files.limits.includes;
+        if self.followed == limit + 1 {
+            let message = format!("there are more than {limit} includes");
+            self.report(Finding::error(link.place, message));
+        }
+        if self.followed > limit { Err(Failed) } else { Ok(Some(Rc::new(link))) }
     }
 
     fn ring(&mut self, last: &Link) -> Failed {
@@ -304,6 +309,9 @@ struct Search<'p> {
     furthest: Option<Furthest>,
 }
 
+/// With how many elements a step that finds nothing is compared.
+const MOST_COMPARED: usize = 1_000;
+
 /// The first step that nothing met, and what was there instead.
 struct Furthest {
     position: usize,
@@ -327,7 +335,7 @@ impl Search<'_> {
         let step = &self.path.steps[position];
         let asked = step.predicates.first().map(|predicate| predicate.attribute.as_str());
         let mut furthest = Furthest { position, parent, names: Vec::new(), values: Vec::new() };
-        for element in there {
+        for element in there.take(MOST_COMPARED) {
             if !furthest.names.contains(&element.name) {
                 furthest.names.push(element.name.clone());
             }

@@ -30,8 +30,8 @@ pub(super) fn apply(
 ) {
     let options = scalar_options();
     let mut overrides = Overrides { options: &options, sources, findings };
-    let variables = overrides.from_environment(environment);
-    let settings = overrides.from_command_line(set);
+    let variables = overrides.read_environment(environment);
+    let settings = overrides.read_command_line(set);
     match layered(common, &options, &variables, &settings) {
         Ok(winners) => {
             for (path, value) in winners {
@@ -96,7 +96,7 @@ impl Overrides<'_> {
     }
 
     /// The variables that override an option, by their names.
-    fn from_environment(
+    fn read_environment(
         &mut self,
         environment: &BTreeMap<String, String>,
     ) -> HashMap<String, Override> {
@@ -125,7 +125,7 @@ impl Overrides<'_> {
     }
 
     /// What `--set` overrides, by path; the last one of a path counts.
-    fn from_command_line(&mut self, set: &[String]) -> HashMap<String, Override> {
+    fn read_command_line(&mut self, set: &[String]) -> HashMap<String, Override> {
         let mut found = HashMap::new();
         for argument in set {
             let Some((path, value)) = argument.split_once('=') else {
@@ -170,9 +170,9 @@ fn unknown(place: Span, name: &str, path: &str, nearest: Option<&str>) -> Findin
 /// Whether there is such an option or section at all.
 fn is_declared(path: &str) -> bool {
     let mut docs = CommonOptions::docs();
-    names(path).all(|name| match docs.iter().find(|doc| doc.name == name) {
+    names(path).all(|name| match docs.iter_mut().find(|doc| doc.name == name) {
         Some(doc) => {
-            docs = doc.nested.clone();
+            docs = std::mem::take(&mut doc.nested);
             true
         }
         None => false,

@@ -13,6 +13,8 @@ pub struct Limits {
     pub nesting: usize,
     /// How deep includes may be nested.
     pub include_depth: usize,
+    /// How many includes are followed.
+    pub includes: usize,
     /// Octets of XML that includes may bring in, each counted as often as it is included.
     pub included_size: usize,
 }
@@ -25,6 +27,7 @@ impl Default for Limits {
             files: 1_000,
             nesting: 64,
             include_depth: 16,
+            includes: 10_000,
             included_size: 64 << 20,
         }
     }

@@ -59,7 +59,67 @@ impl fmt::Display for Rejected {
     }
 }
 
-/// Loads a configuration.
+/// What could be read of a configuration, and everything that is wrong with it so far. Engines are
+/// checked by who knows their kinds, so that their faults are told together with all others.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// What holds for the whole server, if it could be read.
+    pub common: Option<CommonOptions>,
+    /// The policy groups that could be read.
+    pub groups: Vec<GroupOptions>,
+    /// The databases for the records, by the ID of the group.
+    pub connections: BTreeMap<String, ResolvedConnection>,
+    /// The engines, as written.
+    pub engines: Vec<Element>,
+    /// Where everything stands.
+    pub sources: SourceMap,
+    /// What is wrong, or probably not as meant.
+    pub findings: Vec<Finding>,
+}
+
+impl Draft {
+    /// The configuration, if nothing is wrong with it.
+    ///
+    /// # Errors
+    /// All findings, in the order of their places, where one of them is an error.
+    pub fn finish(mut self) -> Result<Configuration, Rejected> {
+        sort(&mut self.findings);
+        let is_good = self.findings.iter().all(|finding| finding.severity == Severity::Warning);
+        match self.common {
+            Some(common) if is_good => Ok(Configuration {
+                common,
+                groups: self.groups,
+                connections: self.connections,
+                engines: self.engines,
+                sources: self.sources,
+                warnings: self.findings,
+            }),
+            _ => Err(Rejected { sources: self.sources, findings: self.findings }),
+        }
+    }
+}
+
+/// Reads a configuration as far as it can be read.
+#[must_use]
+pub fn draft(request: &LoadRequest, limits: &Limits) -> Draft {
+    let mut files = Files::new(limits);
+    let root = read(&mut files, &request.file);
+    let Files { sources, findings, .. } = files;
+    let mut draft = Draft {
+        common: None,
+        groups: Vec::new(),
+        connections: BTreeMap::new(),
+        engines: Vec::new(),
+        sources,
+        findings,
+    };
+    if let Some(root) = root {
+        draft.interpret(&root, request);
+    }
+    draft
+}
+
+/// Loads a configuration whose engines are of no interest.
 ///
 /// # Errors
 /// Everything that is wrong in all of its files, at once.
@@ -72,23 +132,7 @@ pub fn load(request: &LoadRequest) -> Result<Configuration, Rejected> {
 /// # Errors
 /// Everything that is wrong in all of its files, at once.
 pub fn load_within(request: &LoadRequest, limits: &Limits) -> Result<Configuration, Rejected> {
-    let mut files = Files::new(limits);
-    let root = read(&mut files, &request.file);
-    let Files { mut sources, mut findings, .. } = files;
-    let read = root.and_then(|root| interpret(root, request, &mut sources, &mut findings));
-    sort(&mut findings);
-    let is_good = findings.iter().all(|finding| finding.severity == Severity::Warning);
-    match read {
-        Some(read) if is_good => Ok(Configuration {
-            common: read.common,
-            groups: read.groups,
-            connections: read.connections,
-            engines: read.engines,
-            sources,
-            warnings: findings,
-        }),
-        _ => Err(Rejected { sources, findings }),
-    }
+    draft(request, limits).finish()
 }
 
 /// The main file with its includes, if it can be read to its end.
@@ -113,37 +157,29 @@ fn wrong_root(root: &Element) -> Finding {
     }
 }
 
-/// What the tree says.
-struct Read {
-    common: CommonOptions,
-    groups: Vec<GroupOptions>,
-    connections: BTreeMap<String, ResolvedConnection>,
-    engines: Vec<Element>,
-}
-
-fn interpret(
-    root: Element,
-    request: &LoadRequest,
-    sources: &mut SourceMap,
-    findings: &mut Vec<Finding>,
-) -> Option<Read> {
-    let place = root.name_span;
-    let Parts { mut common, groups, engines } = merge::parts(&root, findings);
-    layers::apply(&mut common, &request.environment, &request.set, sources, findings);
-    let common = keep(from_element::<CommonOptions>(&common, |_| false), findings);
-    let mut groups: Vec<GroupOptions> =
-        groups.iter().filter_map(|group| keep(from_element(group, |_| false), findings)).collect();
-    if groups.is_empty() {
-        let id = Spanned { value: "default".to_owned(), span: place };
-        groups.push(GroupOptions { id, on_error: None, tracking: None });
+impl Draft {
+    /// Reads what the tree says.
+    fn interpret(&mut self, root: &Element, request: &LoadRequest) {
+        let (sources, findings) = (&mut self.sources, &mut self.findings);
+        let Parts { mut common, groups, engines } = merge::parts(root, findings);
+        layers::apply(&mut common, &request.environment, &request.set, sources, findings);
+        self.common = keep(from_element(&common, |_| false), findings);
+        self.groups = groups
+            .iter()
+            .filter_map(|group| keep(from_element(group, |_| false), findings))
+            .collect();
+        if self.groups.is_empty() {
+            let id = Spanned { value: "default".to_owned(), span: root.name_span };
+            self.groups.push(GroupOptions { id, on_error: None, tracking: None });
+        }
+        for group in &self.groups {
+            let Some(options) = &group.tracking else { continue };
+            let resolved = keep(connection::resolve(options, sources), findings);
+            let named = resolved.map(|connection| (group.id.value.clone(), connection));
+            self.connections.extend(named);
+        }
+        self.engines = engines;
     }
-    let mut connections = BTreeMap::new();
-    for group in &groups {
-        let Some(options) = &group.tracking else { continue };
-        let resolved = keep(connection::resolve(options, sources), findings);
-        connections.extend(resolved.map(|connection| (group.id.value.clone(), connection)));
-    }
-    Some(Read { common: common?, groups, connections, engines })
 }
 
 fn keep<T>(read: Result<T, Vec<Finding>>, findings: &mut Vec<Finding>) -> Option<T> {

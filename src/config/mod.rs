@@ -24,7 +24,7 @@ pub mod xml;
 mod xpath;
 
 pub use files::{ConfigurationFile, EmbeddedFile};
-pub use load::{Configuration, LoadRequest, Rejected, load, load_within};
+pub use load::{Configuration, Draft, LoadRequest, Rejected, draft, load, load_within};
 pub use merge::engine_id;
 
 #[cfg(test)]

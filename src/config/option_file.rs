@@ -111,13 +111,13 @@ impl Reader {
                 let ssl_ca = Spanned { value: PathBuf::from(value), span: key_span };
                 self.options.ssl_ca = Some(ssl_ca);
             }
-            "port" => match value.parse() {
-                Ok(port) => self.options.port = Some(port),
-                Err(_) => {
+            "port" => {
+                self.options.port = value.parse().ok();
+                if self.options.port.is_none() {
                     let message = format!("\"{value}\" is not a port (0 to 65535)");
                     self.findings.push(Finding::error(place, message));
                 }
-            },
+            }
             // The other clients have options that are none of mppd's business.
             _ => {}
         }
@@ -136,10 +136,10 @@ fn value(raw: &str) -> Result<String, &'static str> {
     for (at, letter) in inside.char_indices() {
         if letter == quote && !escaped {
             let behind = inside[at + 1..].trim_start();
-            return match behind.is_empty() || behind.starts_with('#') {
-                true => Ok(unescaped(&inside[..at])),
-                false => Err("text behind the closing quote of this option's value"),
-            };
+            if behind.is_empty() || behind.starts_with('#') {
+                return Ok(unescaped(&inside[..at]));
+            }
+            return Err("text behind the closing quote of this option's value");
         }
         escaped = letter == '\\' && !escaped;
     }

@@ -104,20 +104,16 @@ fn quoted_length(text: &str) -> Option<usize> {
 /// Where the content ends that begins here: at the next end tag that is not inside CDATA.
 fn content_end(text: &str, start: usize) -> usize {
     let mut at = start;
-    loop {
+    while let Some(offset) = text[at..].find('<') {
+        at += offset;
         let rest = &text[at..];
-        let end = rest.find("</").unwrap_or(rest.len());
-        match rest[..end].find("<![CDATA[") {
-            Some(cdata) => match rest[cdata..].find("]]>") {
-                Some(length) => at += cdata + length,
-                None => return text.len(),
-            },
-            None => return at + end,
+        if rest.starts_with("</") {
+            return at;
         }
-        if text[at..].starts_with("]]>") {
-            at += "]]>".len();
-        }
+        let end_of_cdata = || rest.find("]]>").unwrap_or(rest.len());
+        at += if rest.starts_with("<![CDATA[") { end_of_cdata() } else { 1 };
     }
+    text.len()
 }
 
 /// Replaces each character in the ranges by as many stars as it has octets; white space stays.
@@ -127,9 +123,10 @@ fn with_stars(text: &str, hidden: &[Range<usize>]) -> String {
     for range in hidden.iter().filter(|range| !range.is_empty()) {
         shown.push_str(text.get(at..range.start).unwrap_or_default());
         for letter in text[range.start.max(at)..range.end.max(at)].chars() {
-            match letter.is_ascii_whitespace() {
-                true => shown.push(letter),
-                false => shown.extend(std::iter::repeat_n('*', letter.len_utf8())),
+            if letter.is_ascii_whitespace() {
+                shown.push(letter);
+            } else {
+                shown.extend(std::iter::repeat_n('*', letter.len_utf8()));
             }
         }
         at = at.max(range.end);

@@ -1,7 +1,6 @@
 //! Shows findings to people: the place, the line itself with a mark under it, what belongs to it,
 //! and what helps.
 
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
@@ -37,7 +36,7 @@ pub fn render(sources: &SourceMap, findings: &[Finding], look: Look) -> String {
     }
     if findings.len() > MOST_SHOWN {
         let others = findings.len() - MOST_SHOWN;
-        let _ = writeln!(report, "and {others} more\n");
+        report.push_str(&["and ", &others.to_string(), " more\n\n"].concat());
     }
     if !findings.is_empty() {
         report.push_str(&count(findings));

@@ -246,7 +246,7 @@ impl Parser<'_> {
                 let raw = &self.text[start..end];
                 self.append(character.encode_utf8(&mut [0; 4]), raw, start)
             }
-            Err(fault) => self.report(faults::reference(&fault, name, self.span(start, end))),
+            Err(fault) => self.report(faults::reference(fault, name, self.span(start, end))),
         }
     }
 

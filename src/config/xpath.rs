@@ -1,4 +1,4 @@
-//! The paths of includes: the part of XPath that names elements from the outermost one down, such
+//! The paths of includes: the part of `XPath` that names elements from the outermost one down, such
 //! as `/mppd/groups/group[@id="default"]`.
 
 use std::ops::Range;
@@ -57,10 +57,10 @@ pub(super) fn parse(text: &str) -> Result<Path, Fault> {
     while !reader.rest().is_empty() {
         steps.push(reader.step()?);
     }
-    match steps.is_empty() {
-        true => Err(reader.fault("the path is empty")),
-        false => Ok(Path { steps }),
+    if steps.is_empty() {
+        return Err(reader.fault("the path is empty"));
     }
+    Ok(Path { steps })
 }
 
 struct Reader<'t> {

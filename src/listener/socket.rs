@@ -31,7 +31,7 @@ pub struct Permissions {
 ///
 /// # Errors
 /// When there is none of that name.
-pub fn find_user(name: &str) -> Result<Uid, String> {
+pub(super) fn find_user(name: &str) -> Result<Uid, String> {
     if let Ok(number) = name.parse() {
         return Ok(Uid::from_raw(number));
     }
@@ -46,7 +46,7 @@ pub fn find_user(name: &str) -> Result<Uid, String> {
 ///
 /// # Errors
 /// When there is none of that name.
-pub fn find_group(name: &str) -> Result<Gid, String> {
+pub(super) fn find_group(name: &str) -> Result<Gid, String> {
     if let Ok(number) = name.parse() {
         return Ok(Gid::from_raw(number));
     }

@@ -57,23 +57,8 @@ fn level(level: LogLevel) -> slog::Level {
     }
 }
 
-/// Octets that a peer chose, as text that is safe to show: control characters, characters that
-/// turn the direction of writing, and octets that are not UTF-8 are escaped.
-pub struct Octets<'a>(pub &'a [u8]);
-
-impl fmt::Display for Octets<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            write_safe(chunk.valid(), f)?;
-            for octet in chunk.invalid() {
-                write!(f, "\\x{octet:02x}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Writes a text with its unsafe characters escaped.
+/// Writes a text with its unsafe characters escaped. Backslashes are left alone: what a peer chose
+/// comes escaped already ([`Escaped`](mppd_engine::Escaped)), and would be so twice.
 ///
 /// # Errors
 /// When the writer fails.
@@ -100,8 +85,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_peer_chose_is_shown_harmless() {
-        let hostile = b"a\x1b[31m\nb\xff\xc3\xa9\xe2\x80\xae";
-        assert_eq!(Octets(hostile).to_string(), "a\\u{1b}[31m\\nb\\xffé\\u{202e}");
+    fn a_text_can_neither_end_a_line_nor_command_a_terminal() {
+        let mut safe = String::new();
+        write_safe("a\u{1b}[31m\nb\\é\u{202e}", &mut safe).unwrap();
+        assert_eq!(safe, "a\\u{1b}[31m\\nb\\é\\u{202e}");
     }
 }

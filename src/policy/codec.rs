@@ -56,13 +56,15 @@ pub struct Decoder {
     scanned: usize,
     line_start: usize,
     line: usize,
+    /// Up to here the lines of an unfinished request are known to be attributes.
+    checked: usize,
 }
 
 impl Decoder {
     /// A decoder with nothing read yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Decoder { limits, buffer: Vec::new(), scanned: 0, line_start: 0, line: 1 }
+        Decoder { limits, buffer: Vec::new(), scanned: 0, line_start: 0, line: 1, checked: 0 }
     }
 
     /// Where octets are read into, at its end.
@@ -99,6 +101,7 @@ impl Decoder {
         }
         self.scanned = self.buffer.len();
         self.check_line(self.scanned)?;
+        self.check_attributes()?;
         Ok(None)
     }
 
@@ -124,11 +127,23 @@ impl Decoder {
         Ok(())
     }
 
+    /// Looks at the lines of a request that has not ended: one that is no attribute may be all that
+    /// comes, as from a peer that ends its lines with CR LF.
+    fn check_attributes(&mut self) -> Result<(), BadInput> {
+        let lines = &self.buffer[self.checked..self.line_start];
+        let first = self.line - memchr::memchr_iter(b'\n', lines).count();
+        for (number, line) in (first..).zip(lines.split_inclusive(|octet| *octet == b'\n')) {
+            Request::check_line(line, number)?;
+        }
+        self.checked = self.line_start;
+        Ok(())
+    }
+
     fn take(&mut self) -> Result<Request, BadInput> {
         // Bad octets stay in the buffer, where they can be looked at.
         let request = Request::parse(&self.buffer[..self.scanned])?;
         self.buffer.drain(..self.scanned);
-        (self.scanned, self.line_start, self.line) = (0, 0, 1);
+        (self.scanned, self.line_start, self.line, self.checked) = (0, 0, 1, 0);
         Ok(request)
     }
 }
@@ -186,6 +201,14 @@ mod tests {
     fn an_end_inside_a_request_is_told_from_one_between_two() {
         assert_eq!(decoder(b"").finish(), Ok(()));
         assert_eq!(decoder(b"a=b\n").finish(), Err(BadInput::Cut { octets: 4 }));
+    }
+
+    #[test]
+    fn a_line_that_is_no_attribute_is_refused_before_the_request_ends() {
+        let mut decoder = decoder(b"request=smtpd_access_policy\r\n");
+        assert_eq!(decoder.decode(), Ok(None));
+        decoder.buffer().extend_from_slice(b"a=b\r\n\r\n");
+        assert_eq!(decoder.decode(), Err(BadInput::Malformed(Malformed::NoEquals { line: 3 })));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::StrDeserializer;
 
 use crate::config::settings::{CommonOptions, GroupOptions};
-use crate::config::{Configuration, engine_id};
+use crate::config::{Draft, engine_id};
 
 /// What a status, or an exception, does to the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,51 +135,49 @@ impl Blueprint {
         self.engines.iter().any(|engine| engine.kind == "track")
     }
 
-    /// Builds the engines that the chains name.
-    ///
-    /// # Errors
-    /// Every fault of engines and chains, each with its place. Warnings come with them, or with
-    /// the blueprint.
+    /// Builds the engines that the chains name. The blueprint is of use only where no finding is
+    /// an error, neither one of these nor one of the draft's own.
+    #[must_use]
     pub fn build(
-        configuration: &Configuration,
+        draft: &Draft,
         kinds: &[&'static dyn EngineKind],
         logger: &Logger,
-    ) -> Result<(Blueprint, Vec<Finding>), Vec<Finding>> {
-        let mut draft = Draft {
-            configuration,
+    ) -> (Blueprint, Vec<Finding>) {
+        let mut builder = Builder {
+            draft,
             kinds,
             logger,
             engines: Vec::new(),
             index: HashMap::new(),
             findings: Vec::new(),
-            errors: 0,
         };
-        draft.check_kinds();
-        let chains = draft.chains(&configuration.common);
-        let on_error = draft.on_error(configuration.groups.first());
-        if draft.errors > 0 {
-            return Err(draft.findings);
-        }
-        let engines = draft.engines;
-        Ok((Blueprint { engines, chains, on_error }, draft.findings))
+        builder.check_kinds();
+        let chains = match &draft.common {
+            Some(common) => builder.chains(common),
+            None => builder.engines_without_chains(),
+        };
+        let on_error = builder.on_error(draft.groups.first());
+        (Blueprint { engines: builder.engines, chains, on_error }, builder.findings)
     }
 }
 
-struct Draft<'a> {
-    configuration: &'a Configuration,
+struct Builder<'a> {
+    draft: &'a Draft,
     kinds: &'a [&'static dyn EngineKind],
     logger: &'a Logger,
     engines: Vec<EnginePlan>,
-    /// Engine IDs that are already built, or could not be, by position in the configuration.
+    /// The engines of the elements that were built or could not be, by position in the draft.
     index: HashMap<usize, Vec<(Arc<str>, usize)>>,
     findings: Vec<Finding>,
-    errors: usize,
 }
 
-impl Draft<'_> {
-    fn error(&mut self, finding: Finding) {
-        self.errors += 1;
-        self.findings.push(finding);
+impl Builder<'_> {
+    /// Builds every engine, for its faults: which of them are wanted can't be told.
+    fn engines_without_chains(&mut self) -> Chains {
+        for element in &self.draft.engines {
+            self.build_element(element);
+        }
+        Chains::default()
     }
 
     fn kind(&self, element: &Element) -> Option<&'static dyn EngineKind> {
@@ -187,10 +185,15 @@ impl Draft<'_> {
     }
 
     fn check_kinds(&mut self) {
-        for element in &self.configuration.engines {
+        for element in &self.draft.engines {
             if self.kind(element).is_none() {
                 let known = self.kinds.iter().map(|kind| kind.name());
-                self.error(Finding::unknown(element.name_span, "engine", &element.name, known));
+                self.findings.push(Finding::unknown(
+                    element.name_span,
+                    "engine",
+                    &element.name,
+                    known,
+                ));
             }
         }
     }
@@ -204,15 +207,14 @@ impl Draft<'_> {
                 Place::End => &common.policy_end_engines,
                 Place::EndException => &common.policy_end_exception_engines,
             };
-            let words: Vec<Spanned<&str>> = lists.iter().flat_map(words).collect();
+            let words: Vec<Spanned<&str>> = lists.iter().flat_map(Spanned::words).collect();
             let mut seen: HashMap<&str, Span> = HashMap::new();
             for word in words {
                 if let Some(first) = seen.insert(word.value, word.span) {
                     let message = format!("engine \"{}\" stands twice in one chain", word.value);
-                    self.error(
-                        Finding::error(word.span, message).with_related(first, "first here"),
-                    );
-                } else if let Some(engine) = self.engine(word) {
+                    self.findings
+                        .push(Finding::error(word.span, message).with_related(first, "first here"));
+                } else if let Some(engine) = self.engine(&word) {
                     chains.add(place, engine);
                 }
             }
@@ -221,19 +223,19 @@ impl Draft<'_> {
     }
 
     /// The engine of a full ID, built when it is first named.
-    fn engine(&mut self, name: Spanned<&str>) -> Option<usize> {
+    fn engine(&mut self, name: &Spanned<&str>) -> Option<usize> {
         let (id, method) = match name.value.split_once('.') {
             Some((id, method)) => (id, Some(method)),
             None => (name.value, None),
         };
-        let engines = &self.configuration.engines;
+        let engines = &self.draft.engines;
         let Some(position) = engines.iter().position(|element| engine_id(element).value == id)
         else {
             let known: Vec<String> =
                 engines.iter().map(|element| engine_id(element).value).collect();
             let finding =
                 Finding::unknown(name.span, "engine", id, known.iter().map(String::as_str));
-            self.error(finding);
+            self.findings.push(finding);
             return None;
         };
         if !self.index.contains_key(&position) {
@@ -247,7 +249,7 @@ impl Draft<'_> {
         // An element that could not be built has its own findings.
         if !built.is_empty() {
             let finding = unknown_method(name.span, id, method, built);
-            self.error(finding);
+            self.findings.push(finding);
         }
         None
     }
@@ -257,7 +259,7 @@ impl Draft<'_> {
         let Some(kind) = self.kind(element) else { return Vec::new() };
         let id = &engine_id(element).value;
         let logger = self.logger.new(o!("engine" => id.clone()));
-        let mut context = BuildContext::new(&self.configuration.sources, logger);
+        let mut context = BuildContext::new(&self.draft.sources, logger);
         let built = kind.build(element, &mut context);
         self.findings.extend(context.into_warnings());
         let common = self.common_options(element, kind);
@@ -267,7 +269,7 @@ impl Draft<'_> {
             }
             (Ok(_), None) => Vec::new(),
             (Err(findings), _) => {
-                findings.into_iter().for_each(|finding| self.error(finding));
+                self.findings.extend(findings);
                 Vec::new()
             }
         }
@@ -299,7 +301,7 @@ impl Draft<'_> {
 
     /// Reads what every engine's element can say. `None` after an error.
     fn common_options(&mut self, element: &Element, kind: &dyn EngineKind) -> Option<Common> {
-        let before = self.errors;
+        let before = self.findings.len();
         let mut common = Common::of(kind.statuses());
         let attributes =
             element.attributes.iter().map(|a| (&*a.name, a.name_span, &*a.value, a.value_span));
@@ -312,15 +314,15 @@ impl Draft<'_> {
             }
             if let Some(first) = seen.insert(name, name_span) {
                 let finding = Finding::error(name_span, format!("\"{name}\" is given twice"));
-                self.error(finding.with_related(first, "first here"));
+                self.findings.push(finding.with_related(first, "first here"));
                 continue;
             }
             let value = Spanned { value: text, span: text_span };
-            if let Err(finding) = common.set(Spanned { value: name, span: name_span }, value) {
-                self.error(finding);
+            if let Err(finding) = common.set(&Spanned { value: name, span: name_span }, &value) {
+                self.findings.push(finding);
             }
         }
-        (self.errors == before).then_some(common)
+        (self.findings.len() == before).then_some(common)
     }
 
     fn on_error(&mut self, group: Option<&GroupOptions>) -> Action {
@@ -330,7 +332,7 @@ impl Draft<'_> {
         match action(&Spanned { value: &text.value, span: text.span }) {
             Ok(action) => action,
             Err(finding) => {
-                self.error(finding);
+                self.findings.push(finding);
                 Action::Dunno
             }
         }
@@ -373,14 +375,14 @@ impl Common {
         }
     }
 
-    fn set(&mut self, name: Spanned<&str>, value: Spanned<&str>) -> Result<(), Finding> {
+    fn set(&mut self, name: &Spanned<&str>, value: &Spanned<&str>) -> Result<(), Finding> {
         match name.value {
-            "timeout" => self.timeout = period(&value)?,
-            "dry_run" => self.dry_run = truth(&value)?,
+            "timeout" => self.timeout = period(value)?,
+            "dry_run" => self.dry_run = truth(value)?,
             "on_exception" => {
                 self.on_exception = Some(match value.value {
                     "fail" => Effect::Fail,
-                    _ => effect(&value)?,
+                    _ => effect(value)?,
                 });
             }
             on_status => {
@@ -388,13 +390,13 @@ impl Common {
                 let Some(slot) = self.effects.get_mut(status) else {
                     return Err(self.unknown_status(name));
                 };
-                *slot = effect(&value)?;
+                *slot = effect(value)?;
             }
         }
         Ok(())
     }
 
-    fn unknown_status(&self, name: Spanned<&str>) -> Finding {
+    fn unknown_status(&self, name: &Spanned<&str>) -> Finding {
         let mut known: Vec<String> =
             self.effects.keys().map(|status| format!("on_{status}")).collect();
         known.push("on_exception".to_owned());
@@ -465,14 +467,4 @@ fn without_macros(text: &Spanned<&str>) -> Result<String, Finding> {
     }
     plain.push_str(rest);
     Ok(plain)
-}
-
-/// The words of a list, each with its place.
-fn words(list: &Spanned<String>) -> impl Iterator<Item = Spanned<&str>> {
-    let start = list.value.as_ptr() as usize;
-    list.value.split_whitespace().map(move |word| {
-        let offset = list.span.start + (word.as_ptr() as usize - start);
-        let span = Span { source: list.span.source, start: offset, end: offset + word.len() };
-        Spanned { value: word, span }
-    })
 }

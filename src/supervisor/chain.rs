@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mppd_engine::{Action, Decision, EngineResult, Exception, Exchange, Outcome};
+use mppd_engine::slog::{Logger, warn};
+use mppd_engine::{Action, Decision, EngineResult, Escaped, Exception, Exchange, Outcome};
 
 use super::blueprint::{Blueprint, Effect, EnginePlan, Place};
 use super::host::{Host, HostAddress, RunError};
@@ -14,6 +15,7 @@ use super::host::{Host, HostAddress, RunError};
 pub struct EngineSet {
     blueprint: Arc<Blueprint>,
     hosts: Vec<HostAddress>,
+    logger: Logger,
 }
 
 /// An engine could not be raised.
@@ -31,13 +33,17 @@ impl EngineSet {
     ///
     /// # Errors
     /// The first engine that could not be started.
-    pub fn raise(blueprint: &Arc<Blueprint>, engine_queue: u32) -> Result<Self, RaiseError> {
+    pub fn raise(
+        blueprint: &Arc<Blueprint>,
+        engine_queue: u32,
+        logger: &Logger,
+    ) -> Result<Self, RaiseError> {
         let start = |plan: &EnginePlan| {
             Host::start(&plan.prototype, engine_queue)
                 .map_err(|source| RaiseError { engine: plan.id.clone(), source })
         };
         let hosts = blueprint.engines.iter().map(start).collect::<Result<_, _>>()?;
-        Ok(EngineSet { blueprint: blueprint.clone(), hosts })
+        Ok(EngineSet { blueprint: blueprint.clone(), hosts, logger: logger.clone() })
     }
 
     /// Takes a request through the chains. Afterwards the exchange has its decision.
@@ -124,7 +130,10 @@ impl EngineSet {
         let elapsed = started.elapsed();
         let (outcome, effect) = match result {
             Ok(outcome) => known_status(plan, outcome),
-            Err(error) => failed(plan, place, error),
+            Err(error) => {
+                self.log_failure(plan, exchange, &error);
+                failed(plan, place, &error)
+            }
         };
         let text = outcome.text.clone();
         exchange.add_result(EngineResult { engine: plan.id.clone(), outcome, elapsed });
@@ -139,25 +148,29 @@ impl EngineSet {
     }
 }
 
+impl EngineSet {
+    /// A check that fails open must not fail unseen.
+    fn log_failure(&self, plan: &EnginePlan, exchange: &Exchange, error: &RunError) {
+        warn!(self.logger, "engine failed"; "engine" => &*plan.id, "exception" => error.kind(),
+            "reason" => %Escaped(error.to_string().as_bytes()), "id" => %exchange.key());
+    }
+}
+
 enum StepEffect {
     Of(Effect),
     Exception(&'static str),
 }
 
 fn known_status(plan: &EnginePlan, outcome: Outcome) -> (Outcome, StepEffect) {
-    match plan.effects.get(outcome.status) {
-        Some(effect) => (outcome, StepEffect::Of(effect.clone())),
-        // A defect of the engine; better seen than guessed at.
-        None => {
-            let text =
-                format!("the engine gave the status {}, which it does not declare", outcome.status);
-            let outcome = Outcome::new("exception").with_text(text);
-            (outcome, StepEffect::Exception("failed"))
-        }
+    if let Some(effect) = plan.effects.get(outcome.status) {
+        return (outcome, StepEffect::Of(effect.clone()));
     }
+    // A defect of the engine; better seen than guessed at.
+    let text = format!("the engine gave the status {}, which it does not declare", outcome.status);
+    (Outcome::new("exception").with_text(text), StepEffect::Exception("failed"))
 }
 
-fn failed(plan: &EnginePlan, place: Place, error: RunError) -> (Outcome, StepEffect) {
+fn failed(plan: &EnginePlan, place: Place, error: &RunError) -> (Outcome, StepEffect) {
     let kind = error.kind();
     let outcome = Outcome::new("exception").with_text(error.to_string());
     let effect = plan.on_exception.clone().unwrap_or(place.default_on_exception());

@@ -9,7 +9,6 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::error::Error as _;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -60,14 +59,7 @@ impl RunError {
 
 impl From<Failure> for RunError {
     fn from(failure: Failure) -> Self {
-        let mut text = failure.to_string();
-        let mut source = failure.source();
-        while let Some(error) = source {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            source = error.source();
-        }
-        RunError::Failed(text)
+        RunError::Failed(failure.whole())
     }
 }
 

@@ -264,7 +264,9 @@ impl State {
         let (kept, gone): (Vec<Open>, Vec<Open>) = std::mem::take(&mut self.listeners)
             .into_iter()
             .partition(|open| plans.contains(&open.plan));
-        gone.into_iter().for_each(|open| open.close(&self.logger));
+        for open in gone {
+            open.close(&self.logger);
+        }
         self.listeners = kept;
         let opened = new.into_iter().map(|(plan, listeners)| accept(plan, listeners, &self.intake));
         self.listeners.extend(opened);
@@ -308,7 +310,9 @@ impl State {
 
     async fn stop(&mut self) {
         info!(self.logger, "stopping");
-        std::mem::take(&mut self.listeners).into_iter().for_each(|open| open.close(&self.logger));
+        for open in self.listeners.drain(..) {
+            open.close(&self.logger);
+        }
         self.stopping.send_replace(true);
         let end = Instant::now() + self.drain_timeout;
         while self.intake.connections.load(Ordering::Relaxed) > 0 && Instant::now() < end {

@@ -126,7 +126,7 @@ impl Builder {
         }
         let on_error = Action::Defer(Some("on_error".into()));
         let blueprint = Arc::new(Blueprint { engines: self.engines, chains, on_error });
-        (EngineSet::raise(&blueprint, queue).unwrap(), self.scripts)
+        (EngineSet::raise(&blueprint, queue, &crate::log::silent()).unwrap(), self.scripts)
     }
 }
 

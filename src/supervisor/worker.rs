@@ -64,9 +64,10 @@ pub struct Installed {
 }
 
 impl Installed {
-    fn raise(installation: &Installation) -> Result<Self, RaiseError> {
+    fn raise(installation: &Installation, logger: &Logger) -> Result<Self, RaiseError> {
+        let Installation { blueprint, engine_queue, .. } = installation;
         Ok(Installed {
-            engines: EngineSet::raise(&installation.blueprint, installation.engine_queue)?,
+            engines: EngineSet::raise(blueprint, *engine_queue, logger)?,
             tracker: installation.tracker.clone(),
             group: installation.group.clone(),
             limits: installation.limits,
@@ -104,7 +105,7 @@ impl Worker {
     /// # Errors
     /// The first engine that could not be started.
     pub fn new(installation: &Installation, shared: Arc<Shared>) -> Result<Self, RaiseError> {
-        let installed = RefCell::new(Rc::new(Installed::raise(installation)?));
+        let installed = RefCell::new(Rc::new(Installed::raise(installation, &shared.logger)?));
         Ok(Worker { state: Rc::new(WorkerState { installed, shared }), prepared: None })
     }
 }
@@ -124,7 +125,7 @@ impl Handler<Prepare> for Worker {
     type Result = Result<(), RaiseError>;
 
     fn handle(&mut self, Prepare(installation): Prepare, _: &mut Context<Self>) -> Self::Result {
-        self.prepared = Some(Installed::raise(&installation)?);
+        self.prepared = Some(Installed::raise(&installation, &self.state.shared.logger)?);
         Ok(())
     }
 }

@@ -20,6 +20,8 @@ use super::{PATIENCE, eventually};
 /// What is special in one test's configuration; everything is XML.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
+    /// The program, if it is another one than `mppd`.
+    pub(crate) program: Option<PathBuf>,
     /// Attributes of `<listen>` (with a blank in front) and the endpoint; one on a free port of
     /// 127.0.0.1 unless given.
     pub(crate) listen: Vec<(&'static str, Endpoint)>,
@@ -128,7 +130,8 @@ impl Daemon {
         }
         let configuration = directory.path().join("mppd.conf.xml");
         std::fs::write(&configuration, settings.xml(&directory.path().join("state"))).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mppd"));
+        let mppd = Path::new(env!("CARGO_BIN_EXE_mppd"));
+        let mut command = Command::new(settings.program.as_deref().unwrap_or(mppd));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("MPPD_") {
                 command.env_remove(name);

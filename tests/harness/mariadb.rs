@@ -63,6 +63,17 @@ impl MariaDb {
         ResolvedConnection { host: None, unix_socket, ..self.connection() }
     }
 
+    /// The same as a configuration says it.
+    pub(crate) fn element(&self) -> String {
+        format!(
+            "<PPXX0001_track_policy_connection>
+               <host>127.0.0.1</host><port>{}</port><database>{DATABASE}</database>
+               <user>{USER}</user><password>{PASSWORD}</password>
+             </PPXX0001_track_policy_connection>",
+            self.port
+        )
+    }
+
     /// Process ID of the server.
     pub(crate) fn pid(&self) -> u32 {
         self.process.as_ref().expect("the server runs").id()

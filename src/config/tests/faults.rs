@@ -137,6 +137,19 @@ fn includes_that_multiply_are_refused() {
 }
 
 #[test]
+fn more_includes_than_allowed_are_refused() {
+    let mut files = Files::new(&[
+        (
+            "mppd.conf.xml",
+            "<mppd>\n  <engines file=\"a.xml\" xpath=\"/e\"/>\n  <engines file=\"a.xml\" xpath=\"/e\"/>\n</mppd>\n",
+        ),
+        ("a.xml", "<e/>"),
+    ]);
+    files.limits.includes = 1;
+    reported!("many_includes", files);
+}
+
+#[test]
 fn nesting_over_the_limit_is_refused() {
     let mut files = in_common("<policy_server><listen><deep/></listen></policy_server>");
     files.limits.nesting = 4;

@@ -53,11 +53,11 @@ fn escaped(text: &str) -> String {
 }
 
 fn printed(element: &Element) -> String {
-    let attributes: String = element
-        .attributes
-        .iter()
+    let attributes = element.attributes.iter();
+    let attributes: Vec<String> = attributes
         .map(|attribute| format!(" {}=\"{}\"", attribute.name, escaped(&attribute.value)))
         .collect();
+    let attributes = attributes.concat();
     let children: String = element.children.iter().map(printed).collect();
     let name = &element.name;
     format!("<{name}{attributes}>{}{children}</{name}>", escaped(&element.text))
@@ -280,17 +280,17 @@ fn in_pieces(name: &str, items: &[(String, Cut)], files: &mut Vec<(String, Strin
             _ => elements.push((*cut, item.clone())),
         }
     }
-    let mut text = String::new();
+    let mut text = Vec::new();
     for (cut, content) in elements {
         if cut != Cut::NewFile {
-            text.push_str(&format!("<{name}>{content}</{name}>"));
+            text.push(format!("<{name}>{content}</{name}>"));
             continue;
         }
         let file = format!("{name}{}.xml", files.len());
-        text.push_str(&format!("<{name} file=\"{file}\" xpath=\"/mppd/{name}\"/>"));
+        text.push(format!("<{name} file=\"{file}\" xpath=\"/mppd/{name}\"/>"));
         files.push((file, format!("<mppd>\n<{name}>{content}</{name}>\n</mppd>")));
     }
-    text
+    text.concat()
 }
 
 /// The three parts of a configuration without their places.

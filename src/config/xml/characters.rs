@@ -31,10 +31,10 @@ pub(crate) fn continues_name(character: char) -> bool {
 
 /// Text whose lines end as XML wants them, whatever they end in in the file.
 pub(super) fn with_plain_line_ends(text: &str) -> Cow<'_, str> {
-    match text.contains('\r') {
-        true => text.replace("\r\n", "\n").replace('\r', "\n").into(),
-        false => text.into(),
+    if !text.contains('\r') {
+        return text.into();
     }
+    text.replace("\r\n", "\n").replace('\r', "\n").into()
 }
 
 /// Why a reference stands for nothing.

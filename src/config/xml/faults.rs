@@ -34,7 +34,7 @@ pub(super) fn unclosed_tag(place: Span) -> Finding {
     Finding::error(place, "this tag is not closed by \">\"")
 }
 
-pub(super) fn reference(fault: &BadReference, name: &str, place: Span) -> Finding {
+pub(super) fn reference(fault: BadReference, name: &str, place: Span) -> Finding {
     let entities = "known are &lt; &gt; &amp; &quot; &apos; and characters by number, \
                     such as &#228;; a plain \"&\" is written &amp;";
     match fault {

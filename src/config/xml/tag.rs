@@ -88,7 +88,7 @@ impl Parser<'_> {
         match characters::referenced(name) {
             Ok(character) => Ok((Some(character), name.len() + 1)),
             Err(fault) => {
-                self.report(faults::reference(&fault, name, place))?;
+                self.report(faults::reference(fault, name, place))?;
                 Ok((None, name.len() + 1))
             }
         }
