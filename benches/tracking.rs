@@ -4,7 +4,7 @@
 //! `cargo bench --bench tracking`. Not a criterion bench: what counts is the steady state of a
 //! server with many requests under way, not the time of one call.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "a bench is a test")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a bench is a test")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};

@@ -1,6 +1,7 @@
 //! `mppd track`: what became of requests. Finds rows in the records and shows them, as tables to
 //! people and as JSON to machines.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -342,7 +343,10 @@ fn escaped_octets(octets: &[u8]) -> String {
             b'\\' => text.push_str("\\\\"),
             b'\n' => text.push_str("\\n"),
             b' '..=b'~' => text.push(char::from(*octet)),
-            _ => text.push_str(&format!("\\x{octet:02x}")),
+            _ => {
+                // Writing to a String cannot fail.
+                let _infallible = write!(text, "\\x{octet:02x}");
+            }
         }
     }
     text
@@ -389,7 +393,8 @@ fn plain(json: &str) -> String {
             continue;
         }
         for unit in character.encode_utf16(&mut units) {
-            plain.push_str(&format!("\\u{unit:04x}"));
+            // Writing to a String cannot fail.
+            let _infallible = write!(plain, "\\u{unit:04x}");
         }
     }
     plain

@@ -14,7 +14,7 @@ use crate::config::connection::ResolvedConnection;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-const REMINDED_EVERY: Duration = Duration::from_secs(60);
+const REMINDED_EVERY: Duration = Duration::from_mins(1);
 
 /// Writes rows; of a batch that holds one the store does not accept, the others.
 ///
@@ -29,7 +29,9 @@ pub(super) async fn write_acceptable(
         let reason = match store.write(&part).await {
             Ok(()) => continue,
             Err(StoreError::Duplicate) if part.iter().any(|write| write.fresh) => {
-                part.iter_mut().for_each(|write| write.fresh = false);
+                for write in &mut part {
+                    write.fresh = false;
+                }
                 parts.push(part);
                 continue;
             }
@@ -141,17 +143,17 @@ impl Database {
 
     /// Writes rows durably: into the database, else into the spool.
     pub(super) async fn write(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
-        let Link::Up(store) = &mut self.link else { return self.spool.keep(writes).await };
+        let Link::Up(store) = &mut self.link else { return self.spool.keep(writes) };
         match write_acceptable(store, writes).await {
-            Ok(refused) => self.keep_refused(refused).await,
+            Ok(refused) => self.keep_refused(refused),
             Err(error) => {
                 self.go_away(&error);
-                self.spool.keep(writes).await
+                self.spool.keep(writes)
             }
         }
     }
 
-    async fn keep_refused(&mut self, refused: Vec<(RowWrite, String)>) -> Result<(), StoreError> {
+    fn keep_refused(&mut self, refused: Vec<(RowWrite, String)>) -> Result<(), StoreError> {
         if refused.is_empty() {
             return Ok(());
         }
@@ -160,7 +162,7 @@ impl Database {
                 "id" => %write.key, "reason" => reason);
         }
         let writes: Vec<RowWrite> = refused.into_iter().map(|(write, _)| write).collect();
-        self.spool.keep_refused(&writes).await
+        self.spool.keep_refused(&writes)
     }
 
     fn go_away(&mut self, reason: &StoreError) {

@@ -12,6 +12,7 @@
 
 pub mod batch;
 mod database;
+mod documentation;
 pub mod key;
 pub mod mysql;
 mod queue;
@@ -19,6 +20,7 @@ pub mod row;
 pub mod search;
 mod snapshot;
 mod spool;
+mod sql;
 pub mod sqlite;
 pub mod store;
 pub mod table;

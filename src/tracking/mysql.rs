@@ -17,6 +17,7 @@ use super::store::{
 use super::table::{COLUMNS, Column, Dialect, Kind, OnDuplicate, TABLE};
 use super::time;
 use crate::config::connection::{ResolvedConnection, Tls};
+use crate::config::settings::Secret;
 
 /// The largest statement has 2^10 rows: 65,535 parameters are the protocol's limit.
 const LARGEST: usize = 10;
@@ -304,11 +305,11 @@ fn read_date(value: &Value) -> Option<i64> {
 fn options(to: &ResolvedConnection) -> Opts {
     let mut options = OptsBuilder::default()
         .user(Some(&to.user))
-        .pass(to.password.as_ref().map(|password| password.reveal()))
+        .pass(to.password.as_ref().map(Secret::reveal))
         .db_name(Some(&to.database))
         .prefer_socket(false)
         .stmt_cache_size(KINDS.len() * (LARGEST + 1) + 8)
-        .tcp_keepalive(Some(Duration::from_secs(60)))
+        .tcp_keepalive(Some(Duration::from_mins(1)))
         .ssl_opts(to.tls.as_ref().map(encryption))
         .setup(vec![session(to.write_timeout)]);
     options = match (&to.unix_socket, &to.host) {

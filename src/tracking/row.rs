@@ -99,6 +99,7 @@ impl Row {
     }
 
     /// Every cell.
+    #[must_use]
     pub fn cells(&self) -> impl ExactSizeIterator<Item = Cell<'_>> {
         (0..COLUMNS.len()).map(|column| self.cell(column))
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::{Span, Timestamp, ToSpan as _, Zoned};
@@ -15,6 +16,9 @@ use super::store::{Condition, Query, Store, StoreError};
 use super::table::{COLUMNS, position};
 use super::tracker::EMBEDDED;
 use crate::config::connection::ResolvedConnection;
+
+/// How long a question may take; without a key it reads the whole table.
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// What is asked for. Everything that is said must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -312,7 +316,8 @@ async fn open(places: &[Place]) -> Vec<Opened> {
         let file = match connection {
             None => directory.join(EMBEDDED),
             Some(connection) => {
-                let store = MySqlStore::connect(connection).await;
+                let patient = ResolvedConnection { write_timeout: PATIENCE, ..connection.clone() };
+                let store = MySqlStore::connect(&patient).await;
                 let store = store.map(|store| Box::new(store) as Box<dyn Store>);
                 opened.push((connection.database.clone(), false, store));
                 spool::path(directory, connection)

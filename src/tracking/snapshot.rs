@@ -181,8 +181,7 @@ fn write_check(text: &mut String, result: &EngineResult, run: usize) {
     let (whole, part) = (microseconds / 1_000, microseconds % 1_000);
     let status = json(result.outcome.status);
     // Writing to a String cannot fail.
-    let _: std::fmt::Result =
-        write!(text, "{}:{{\"status\":{status},\"ms\":{whole}.{part:03}", json(&id));
+    let _infallible = write!(text, "{}:{{\"status\":{status},\"ms\":{whole}.{part:03}", json(&id));
     if !result.outcome.text.is_empty() {
         text.push_str(",\"text\":");
         text.push_str(&json(&storable(result.outcome.text.as_bytes(), Kind::Text)));

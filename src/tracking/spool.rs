@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use mppd_engine::RequestKey;
 
@@ -13,9 +12,6 @@ use crate::config::connection::ResolvedConnection;
 
 /// Rows that are moved at once; few, so that live ones do not wait long behind them.
 const MOVED_AT_ONCE: usize = 128;
-
-/// How often the rows are counted while more come; counting reads them all.
-const COUNTED_EVERY: Duration = Duration::from_secs(1);
 
 /// The file in which the rows of a connection wait.
 #[must_use]
@@ -37,7 +33,7 @@ fn file_name(text: &str) -> String {
             name.push(char::from(octet));
         } else {
             // Writing to a String cannot fail.
-            let _: std::fmt::Result = write!(name, "%{octet:02x}");
+            let _infallible = write!(name, "%{octet:02x}");
         }
     }
     name
@@ -48,7 +44,6 @@ fn file_name(text: &str) -> String {
 pub(super) struct Spool {
     store: SqliteStore,
     rows: u64,
-    counted: Instant,
     has_rows_to_move: bool,
     // Rows up to here were moved, or refused and left behind.
     moved: Option<RequestKey>,
@@ -60,10 +55,10 @@ impl Spool {
         store.prepare().await?;
         let rows = store.count().await?;
         let has_rows_to_move = rows > 0;
-        Ok(Spool { store, rows, counted: Instant::now(), has_rows_to_move, moved: None })
+        Ok(Spool { store, rows, has_rows_to_move, moved: None })
     }
 
-    /// How many rows are here, as of a moment ago.
+    /// How many rows are here.
     pub(super) fn rows(&self) -> u64 {
         self.rows
     }
@@ -73,26 +68,22 @@ impl Spool {
     }
 
     /// Keeps rows until they are moved.
-    pub(super) async fn keep(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
-        self.add(writes).await?;
+    pub(super) fn keep(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
+        self.add(writes)?;
         self.has_rows_to_move = true;
         Ok(())
     }
 
     /// Keeps rows that the database has refused.
-    pub(super) async fn keep_refused(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
-        self.add(writes).await?;
-        self.recount().await
+    pub(super) fn keep_refused(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
+        self.add(writes)
     }
 
-    async fn add(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
+    fn add(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
         // A row may be here already, so none is fresh.
         let known = |write: &RowWrite| RowWrite { fresh: false, ..write.clone() };
         let writes: Vec<RowWrite> = writes.iter().map(known).collect();
-        self.store.write(&writes).await?;
-        if self.counted.elapsed() >= COUNTED_EVERY || self.rows < 1_000 {
-            self.recount().await?;
-        }
+        self.rows += self.store.insert(&writes)?;
         Ok(())
     }
 
@@ -101,7 +92,6 @@ impl Spool {
         let rows = self.store.oldest(self.moved, MOVED_AT_ONCE).await?;
         if rows.is_empty() {
             self.has_rows_to_move = false;
-            self.recount().await?;
         }
         Ok(rows)
     }
@@ -122,12 +112,6 @@ impl Spool {
     pub(super) fn rewind(&mut self) {
         self.moved = None;
         self.has_rows_to_move = self.rows > 0 || self.has_rows_to_move;
-    }
-
-    async fn recount(&mut self) -> Result<(), StoreError> {
-        self.rows = self.store.count().await?;
-        self.counted = Instant::now();
-        Ok(())
     }
 }
 

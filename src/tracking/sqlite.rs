@@ -4,6 +4,7 @@
 //! Its calls block, so it lives on the tracker's own thread.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use mppd_engine::RequestKey;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
@@ -14,7 +15,7 @@ use super::store::{
     Bound, Query, RowWrite, Store, StoreError, Working, check_version, on_duplicate, statement,
     unreadable,
 };
-use super::table::{COLUMNS, Column, Dialect, Kind, TABLE};
+use super::table::{COLUMNS, Column, Dialect, Kind, OnDuplicate, TABLE};
 use super::time;
 
 /// A file of rows.
@@ -62,15 +63,25 @@ impl SqliteStore {
         Ok(transaction.commit()?)
     }
 
-    fn insert(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
+    /// Writes rows as [`Store::write`] does; how many of them were not there before.
+    ///
+    /// # Errors
+    /// As those of [`Store::write`].
+    pub fn insert(&mut self, writes: &[RowWrite]) -> Result<u64, StoreError> {
         let transaction = self.connection.transaction()?;
+        let mut new = 0;
         for write in writes {
-            let sql = Dialect::Sqlite.insert(1, on_duplicate(write));
-            let mut statement = transaction.prepare_cached(&sql)?;
-            bind(&mut statement, &write.content)?;
-            statement.raw_execute()?;
+            let kind = on_duplicate(write);
+            // Only what leaves a row alone tells whether there was one.
+            let first = if kind == OnDuplicate::Complete { OnDuplicate::Keep } else { kind };
+            let is_new = insert(&transaction, first, &write.content)? > 0;
+            if !is_new && kind == OnDuplicate::Complete {
+                insert(&transaction, kind, &write.content)?;
+            }
+            new += u64::from(is_new);
         }
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        Ok(new)
     }
 
     fn select(&self, sql: &str, values: &[Bound]) -> Result<Vec<Row>, StoreError> {
@@ -124,7 +135,7 @@ impl Store for SqliteStore {
     }
 
     fn write<'a>(&'a mut self, writes: &'a [RowWrite]) -> Working<'a, ()> {
-        done(self.insert(writes))
+        done(self.insert(writes).map(|_new| ()))
     }
 
     fn search<'a>(&'a mut self, query: &'a Query) -> Working<'a, Vec<Row>> {
@@ -170,6 +181,29 @@ impl ToSql for Bound {
             Bound::Time(microseconds) => ToSqlOutput::from(time::show(*microseconds)),
         })
     }
+}
+
+fn insert_sql(on_duplicate: OnDuplicate) -> &'static str {
+    static SQL: LazyLock<[String; 3]> = LazyLock::new(|| {
+        [OnDuplicate::Fail, OnDuplicate::Keep, OnDuplicate::Complete]
+            .map(|kind| Dialect::Sqlite.insert(1, kind))
+    });
+    let [fail, keep, complete] = &*SQL;
+    match on_duplicate {
+        OnDuplicate::Fail => fail,
+        OnDuplicate::Keep => keep,
+        OnDuplicate::Complete => complete,
+    }
+}
+
+fn insert(
+    connection: &Connection,
+    on_duplicate: OnDuplicate,
+    row: &Row,
+) -> Result<usize, StoreError> {
+    let mut statement = connection.prepare_cached(insert_sql(on_duplicate))?;
+    bind(&mut statement, row)?;
+    Ok(statement.raw_execute()?)
 }
 
 fn bind(statement: &mut Statement<'_>, row: &Row) -> Result<(), StoreError> {

@@ -37,7 +37,7 @@ pub(super) fn write(text: &mut String, microseconds: i64) {
     let (year, month, day) = (time.year(), time.month(), time.day());
     let (hour, minute, second) = (time.hour(), time.minute(), time.second());
     // Writing to a String cannot fail.
-    let _: std::fmt::Result = write!(
+    let _infallible = write!(
         text,
         "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{fraction:06}"
     );

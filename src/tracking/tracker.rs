@@ -103,7 +103,7 @@ pub enum Place {
 pub struct TrackerStatus {
     /// Where rows go at the moment.
     pub place: Place,
-    /// Rows in the spool, as of a moment ago.
+    /// Rows in the spool.
     pub spooled: u64,
     /// Batches written since the start.
     pub batches: u64,

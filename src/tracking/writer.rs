@@ -117,7 +117,7 @@ impl Writer {
     }
 
     async fn write(&mut self) -> Result<(), StoreError> {
-        let taken = self.batch.take(self.batch_rows).map(|content| content.into_row());
+        let taken = self.batch.take(self.batch_rows).map(Content::into_row);
         let taken = self.under_way.insert(taken);
         let result = match &mut self.target {
             Target::Embedded(store) => write_embedded(store, &taken.writes, &self.logger).await,

@@ -1,0 +1,150 @@
+//! What every store does, whichever it is.
+
+use super::*;
+
+async fn row_of(transition: Transition, request: Request, action: Option<&str>) -> Row {
+    // The tracker makes rows; one that writes into a file of its own serves as their source.
+    let directory = TempDir::new().unwrap();
+    let tracker = TrackerHandle::start(options(directory.path(), None), logger()).await.unwrap();
+    let exchange = exchange(&tracker, request);
+    if let Some(action) = action {
+        decide(&exchange, action);
+    }
+    tracker.record(transition, &exchange).await.unwrap();
+    tracker.stop().await;
+    rows_in_file(&directory.path().join("requests.sqlite")).await.remove(0)
+}
+
+fn write(row: &Row, fresh: bool) -> RowWrite {
+    let state = if row.is_processed() { State::Processed } else { State::Received };
+    Write { key: row.key().unwrap(), state, fresh, content: Arc::new(row.clone()) }
+}
+
+/// The same request, received and processed.
+async fn life() -> (Row, Row) {
+    let processed = row_of(Transition::Processed, numbered(1), Some("REJECT no")).await;
+    let mut received = Row::with_capacity(100);
+    for (column, cell) in COLUMNS.iter().zip(processed.cells()) {
+        match column.name {
+            "state" => received.push(Cell::Text("received")),
+            _ if column.is_outcome() => received.push(Cell::Null),
+            _ => received.push(cell),
+        }
+    }
+    (received, processed)
+}
+
+async fn store_suite(store: &mut dyn Store) {
+    store.prepare().await.unwrap();
+    store.prepare().await.unwrap();
+    assert_eq!(store.count().await.unwrap(), 0);
+    rows_are_written_once_and_only_forward(store).await;
+    rows_come_back_in_the_order_of_keys(store).await;
+    questions_are_answered(store).await;
+}
+
+async fn rows_are_written_once_and_only_forward(store: &mut dyn Store) {
+    let (received, processed) = life().await;
+    let key = received.key().unwrap();
+    store.write(&[write(&received, true)]).await.unwrap();
+    assert_eq!(store.find(key).await.unwrap(), Some(received.clone()));
+    let again = store.write(&[write(&processed, true)]).await;
+    assert!(matches!(again, Err(StoreError::Duplicate)), "{again:?}");
+    store.write(&[write(&processed, false)]).await.unwrap();
+    assert_eq!(store.find(key).await.unwrap(), Some(processed.clone()));
+    store.write(&[write(&received, false)]).await.unwrap();
+    store.write(&[write(&processed, false)]).await.unwrap();
+    assert_eq!(store.find(key).await.unwrap(), Some(processed.clone()));
+    let (_, other) = life().await;
+    let failed = store.write(&[write(&other, true), write(&processed, true)]).await;
+    assert!(matches!(failed, Err(StoreError::Duplicate)), "{failed:?}");
+    assert_eq!(store.find(other.key().unwrap()).await.unwrap(), None, "all rows or none");
+    store.remove(&[key]).await.unwrap();
+    assert_eq!(store.count().await.unwrap(), 0);
+}
+
+async fn rows_come_back_in_the_order_of_keys(store: &mut dyn Store) {
+    let mut rows = Vec::new();
+    for _ in 0..7 {
+        rows.push(life().await.1);
+    }
+    let writes: Vec<RowWrite> = rows.iter().rev().map(|row| write(row, true)).collect();
+    store.write(&writes).await.unwrap();
+    let first = store.oldest(None, 3).await.unwrap();
+    assert_eq!(first, rows[..3]);
+    let rest = store.oldest(first[2].key(), 100).await.unwrap();
+    assert_eq!(rest, rows[3..]);
+    assert_eq!(store.search(&everything()).await.unwrap(), rows);
+    store.remove(&keys(&rows)).await.unwrap();
+}
+
+async fn questions_are_answered(store: &mut dyn Store) {
+    let senders = ["a@example.com", "b@mail.example.com", "c@examplexcom", "d@Xample.com", "e"];
+    for sender in senders {
+        let request = Request::from_attributes([("sender", sender), ("instance", "A%_ ")]).unwrap();
+        let row = row_of(Transition::Processed, request, None).await;
+        store.write(&[write(&row, true)]).await.unwrap();
+    }
+    let domain = "sender_reverse_domain";
+    let asked = [
+        (Condition::Equals(domain, "com.example".into()), "a"),
+        (Condition::Begins(domain, "com.example.".into()), "b"),
+        (Condition::Begins(domain, "com_".into()), ""),
+        (Condition::Begins(domain, "com.".into()), "abd"),
+        (Condition::Absent(domain), "e"),
+        (Condition::Equals("instance", "A%_ ".into()), "abcde"),
+        (Condition::Equals("instance", "A%_".into()), ""),
+        (Condition::Equals("instance", "a%_ ".into()), ""),
+        (Condition::Begins("instance", "A%_".into()), "abcde"),
+        (Condition::Begins("instance", "A%x".into()), ""),
+        (Condition::Since(0), "abcde"),
+        (Condition::Before(0), ""),
+    ];
+    for (condition, expected) in asked {
+        let query = Query { condition: condition.clone(), limit: 10, newest_first: false };
+        let rows = store.search(&query).await.unwrap();
+        let locals: Vec<Cell<'_>> = rows.iter().map(|row| row.get("sender_local")).collect();
+        let expected: Vec<String> = expected.chars().map(String::from).collect();
+        let expected: Vec<Cell<'_>> = expected.iter().map(|local| Cell::Text(local)).collect();
+        assert_eq!(locals, expected, "{condition:?}");
+    }
+    let newest = Query { limit: 1, newest_first: true, ..everything() };
+    let rows = store.search(&newest).await.unwrap();
+    assert_eq!(rows[0].get("sender_local"), Cell::Text("e"));
+}
+
+#[test]
+fn the_embedded_store_does_what_a_store_does() {
+    block_on(async {
+        let directory = TempDir::new().unwrap();
+        let mut store = SqliteStore::open(&directory.path().join("x.sqlite")).unwrap();
+        store_suite(&mut store).await;
+    });
+}
+
+#[test]
+fn the_store_in_mariadb_does_what_a_store_does() {
+    block_on(async {
+        let server = MariaDb::start().await;
+        let mut store = MySqlStore::connect(&server.connection()).await.unwrap();
+        store_suite(&mut store).await;
+        let mut store = MySqlStore::connect(&server.connection_by_socket()).await.unwrap();
+        assert_eq!(store.count().await.unwrap(), 5);
+    });
+}
+
+#[test]
+fn the_store_in_mariadb_does_not_depend_on_how_the_server_is_configured() {
+    block_on(async {
+        let server = MariaDb::start().await;
+        server
+            .execute(
+                "SET GLOBAL sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES', GLOBAL time_zone = \
+                 '-07:30', GLOBAL character_set_server = latin1, GLOBAL autocommit = 0",
+            )
+            .await;
+        server.execute("ALTER DATABASE mppd CHARACTER SET latin1").await;
+        let mut store = MySqlStore::connect(&server.connection()).await.unwrap();
+        store_suite(&mut store).await;
+    });
+}
