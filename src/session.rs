@@ -2,7 +2,6 @@
 //! write, in lock step. A connection never leaves its worker.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -12,10 +11,11 @@ use mppd_engine::slog::{Drain as _, Level, Logger, debug, info, warn};
 use mppd_engine::{Attribute, Decision, Escaped, Exchange, Request};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::listener::Peer;
 use crate::policy::codec::{BadInput, Decoder};
 use crate::policy::reply;
 use crate::repeats::{Asked, Repeats};
-use crate::supervisor::worker::{Installed, WorkerState};
+use crate::supervisor::installation::{Installed, WorkerState};
 use crate::tracking::new_key;
 
 /// How much is asked for in one read: most requests fit.
@@ -23,25 +23,6 @@ const READ_SIZE: usize = 4_096;
 
 /// Most octets of bad input that are shown in the log.
 const SHOWN_INPUT: usize = 80;
-
-/// Who is at the other end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Peer {
-    /// A TCP client.
-    Inet(SocketAddr),
-    /// A process on this machine, by its ID where the system tells.
-    Unix(Option<i32>),
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Peer::Inet(address) => write!(f, "{address}"),
-            Peer::Unix(Some(pid)) => write!(f, "unix:pid={pid}"),
-            Peer::Unix(None) => f.write_str("unix"),
-        }
-    }
-}
 
 /// Why a connection ended, other than by its peer between two requests.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,6 @@
 //! Most engines implement [`Engine`] and are registered with [`kind`]. A kind whose element holds
 //! several engines of their own (methods, `<id>.<method>`) implements [`EngineKind`] itself.
 
-use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -14,7 +13,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::{BuildContext, Element, Finding, OptionDoc, Options};
-use crate::exchange::{Exchange, NamedValue};
+use crate::exchange::Exchange;
+use crate::outcome::Outcome;
 use crate::request::Stages;
 
 /// A status that an engine can give.
@@ -45,51 +45,6 @@ pub struct MethodDoc {
     pub name: &'static str,
     /// What it does.
     pub meaning: &'static str,
-}
-
-/// What an engine computed: a status, a text for people, and values for later engines.
-///
-/// ```
-/// # use mppd_engine::Outcome;
-/// let outcome = Outcome::new("listed")
-///     .with_text("192.0.2.1 is listed by bl.example.org")
-///     .with_value("site", "bl.example.org");
-/// assert_eq!(outcome.values[0].value, b"bl.example.org");
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    /// One of the statuses that the engine's kind declares.
-    pub status: &'static str,
-    /// Why, for people; may be empty.
-    pub text: Cow<'static, str>,
-    /// Named values.
-    pub values: Vec<NamedValue>,
-}
-
-impl Outcome {
-    /// An outcome without text and values.
-    #[must_use]
-    pub const fn new(status: &'static str) -> Self {
-        Outcome { status, text: Cow::Borrowed(""), values: Vec::new() }
-    }
-
-    /// With a text.
-    #[must_use]
-    pub fn with_text(mut self, text: impl Into<Cow<'static, str>>) -> Self {
-        self.text = text.into();
-        self
-    }
-
-    /// With one more named value.
-    #[must_use]
-    pub fn with_value(
-        mut self,
-        name: impl Into<Cow<'static, str>>,
-        value: impl Into<Vec<u8>>,
-    ) -> Self {
-        self.values.push(NamedValue { name: name.into(), value: value.into() });
-        self
-    }
 }
 
 /// An engine could not compute a status: an exception of this one request.

@@ -1,25 +1,13 @@
 //! One request on its way through the chains: what every engine can see, and what the server adds
 //! as it goes.
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use crate::action::Decision;
-use crate::engine::Outcome;
+use crate::outcome::EngineResult;
 use crate::request::{Request, Stage};
 use crate::tracking::{RequestKey, Tracker};
-
-/// What an engine came to, for later engines and for the records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineResult {
-    /// The engine's full ID.
-    pub engine: Arc<str>,
-    /// What it computed; for an engine that failed, status `exception` and what went wrong.
-    pub outcome: Outcome,
-    /// How long it took.
-    pub elapsed: Duration,
-}
 
 /// Why the end-exception chain runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,13 +189,4 @@ impl std::fmt::Debug for Exchange {
             .field("exception", &self.exception())
             .finish_non_exhaustive()
     }
-}
-
-/// A named value of an outcome: octets, since peers choose some of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedValue {
-    /// The name, as in `$engines.ID.NAME`.
-    pub name: Cow<'static, str>,
-    /// The value.
-    pub value: Vec<u8>,
 }

@@ -14,6 +14,7 @@
 //! | [`request`] | a policy request, its attributes and stage |
 //! | [`action`] | what Postfix can be told, and the decision |
 //! | [`engine`] | the traits an engine implements, and what it declares about itself |
+//! | [`outcome`] | what an engine comes to |
 //! | [`exchange`] | one request on its way through the chains: what engines see |
 //! | [`tracking`] | how an engine puts a request on record |
 //! | [`escape`] | octets that a peer chose, made fit to be read |
@@ -25,6 +26,7 @@ pub mod config;
 pub mod engine;
 pub mod escape;
 pub mod exchange;
+pub mod outcome;
 pub mod request;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -33,11 +35,11 @@ pub mod tracking;
 pub use action::{Action, Decision};
 pub use config::{BuildContext, Element, Finding, OptionDoc, OptionValue, Options, Span, Spanned};
 pub use engine::{
-    Built, Engine, EngineKind, Failure, MethodDoc, Outcome, Prototype, Running, StatusDoc,
-    ValueDoc, kind,
+    Built, Engine, EngineKind, Failure, MethodDoc, Prototype, Running, StatusDoc, ValueDoc, kind,
 };
 pub use escape::Escaped;
-pub use exchange::{EngineResult, Exception, Exchange};
+pub use exchange::{Exception, Exchange};
+pub use outcome::{EngineResult, NamedValue, Outcome};
 pub use request::{Attribute, Mailbox, Request, Stage, Stages};
 pub use tracking::{RequestKey, Tracker, TrackingError, Transition};
 

@@ -56,8 +56,9 @@ use std::time::{Duration, Instant, SystemTime};
 use slog::Logger;
 
 use crate::config::{BuildContext, Element, Finding, Origin, Source, SourceMap, Span};
-use crate::engine::{EngineKind, Failure, Outcome, Running};
+use crate::engine::{EngineKind, Failure, Running};
 use crate::exchange::{Exchange, Receipt};
+use crate::outcome::Outcome;
 use crate::request::Request;
 use crate::tracking::{Recorded, RequestKey, Tracker, TrackingError, Transition};
 

@@ -1,6 +1,7 @@
 //! Sockets: opening them with the permissions that were asked for, and handing what they accept
 //! to the workers, in one accept loop for each.
 
+mod connection;
 pub mod endpoint;
 mod plan;
 mod socket;
@@ -11,14 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use actix::Addr;
+use actix::Recipient;
 use mppd_engine::slog::{Logger, info, warn};
 use tokio::net::{TcpListener, UnixListener};
 
+pub use self::connection::{Connection, Counted, Peer, Serve};
 pub use self::endpoint::Endpoint;
 pub use self::socket::Permissions;
-use crate::session::Peer;
-use crate::supervisor::worker::{Connection, Counted, Serve, Worker};
 
 /// Pause after an accept that failed for lack of descriptors or memory, so as not to spin.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
@@ -117,16 +117,15 @@ impl Listener {
 }
 
 /// A worker as the listeners see it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct WorkerSlot {
     /// Where it is reached.
-    pub worker: Addr<Worker>,
+    pub worker: Recipient<Serve>,
     /// How many connections it has.
     pub connections: Arc<AtomicU32>,
 }
 
 /// Where accepted connections go, and how many there may be.
-#[derive(Debug)]
 pub struct Intake {
     /// The workers.
     pub workers: Vec<WorkerSlot>,

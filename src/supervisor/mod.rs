@@ -6,11 +6,13 @@
 //! | [`blueprint`] | engines built and chains resolved: what a configuration means |
 //! | [`host`] | the actor around an engine |
 //! | [`chain`] | one request through the chains |
+//! | [`installation`] | one configuration in force, and what a session sees of it |
 //! | [`worker`] | an arbiter with a copy of every chain, and its connections |
 
 pub mod blueprint;
 pub mod chain;
 pub mod host;
+pub mod installation;
 #[cfg(test)]
 mod tests;
 pub mod worker;
@@ -29,7 +31,8 @@ use mppd_engine::{EngineKind, Exchange, Tracker, Transition};
 use tokio::sync::{Mutex, oneshot, watch};
 
 use self::chain::RaiseError;
-use self::worker::{Conclude, Installation, Prepare, Shared, Worker};
+use self::installation::{Installation, Shared};
+use self::worker::{Conclude, Prepare, Worker};
 use crate::config::report::one_line;
 use crate::config::{LoadRequest, Rejected};
 use crate::listener::{self, Intake, ListenError, ListenPlan, Listener, WorkerSlot};
@@ -82,6 +85,7 @@ struct State {
     logger: Logger,
     stopping: watch::Sender<bool>,
     arbiters: Vec<Arbiter>,
+    workers: Vec<Addr<Worker>>,
     intake: Arc<Intake>,
     listeners: Vec<Open>,
     tracking: Option<Tracking>,
@@ -125,12 +129,16 @@ impl Supervisor {
         for number in 0..plan.workers() {
             let arbiter = Arbiter::new();
             let worker = raise_worker(&arbiter, &installation, &shared, number).await?;
-            workers.push(WorkerSlot { worker, connections: Arc::new(AtomicU32::new(0)) });
+            workers.push(worker);
             arbiters.push(arbiter);
         }
         let server = &plan.configuration.common.policy_server;
+        let slot = |worker: &Addr<Worker>| WorkerSlot {
+            worker: worker.clone().recipient(),
+            connections: Arc::new(AtomicU32::new(0)),
+        };
         let intake = Arc::new(Intake {
-            workers,
+            workers: workers.iter().map(slot).collect(),
             connections: Arc::new(AtomicU32::new(0)),
             max_connections: AtomicU32::new(server.max_connections),
             logger: logger.clone(),
@@ -144,6 +152,7 @@ impl Supervisor {
             logger,
             stopping,
             arbiters,
+            workers,
             intake,
             tracking,
             drain_timeout: server.drain_timeout.0,
@@ -247,15 +256,15 @@ impl State {
     /// Raises the installation on every worker, then puts it in force on all, or on none.
     async fn install(&self, installation: &Arc<Installation>) -> Result<(), StartError> {
         let mut outcome = Ok(());
-        for (number, slot) in self.intake.workers.iter().enumerate() {
-            let prepared = slot.worker.send(Prepare(installation.clone())).await;
+        for (number, worker) in self.workers.iter().enumerate() {
+            let prepared = worker.send(Prepare(installation.clone())).await;
             outcome = prepared.map_err(|_| StartError::Worker(number)).and_then(|r| Ok(r?));
             if outcome.is_err() {
                 break;
             }
         }
-        for slot in &self.intake.workers {
-            slot.worker.do_send(Conclude { accept: outcome.is_ok() });
+        for worker in &self.workers {
+            worker.do_send(Conclude { accept: outcome.is_ok() });
         }
         outcome
     }
@@ -284,9 +293,9 @@ impl State {
     }
 
     fn warn_of_what_stays(&self, plan: &Plan) {
-        if plan.workers() != self.intake.workers.len() {
+        if plan.workers() != self.workers.len() {
             warn!(self.logger, "another number of workers takes a restart";
-                "running" => self.intake.workers.len(), "configured" => plan.workers());
+                "running" => self.workers.len(), "configured" => plan.workers());
         }
     }
 

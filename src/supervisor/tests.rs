@@ -261,7 +261,7 @@ async fn a_panic_hurts_no_other_request_of_the_engine() {
 async fn past_the_deadline_no_engine_runs_and_on_error_answers() {
     let slow = Builder::default()
         .check("a", Script::Hang)
-        .with(|plan| plan.timeout = Duration::from_secs(60));
+        .with(|plan| plan.timeout = Duration::from_mins(1));
     let (set, scripts) = slow.check("b", Script::Give("black")).raise(9);
     let exchange = exchange_with(Duration::from_millis(30));
     set.process(&exchange, None, |decision| decision).await;
@@ -331,7 +331,7 @@ fn model(scripts: &[Script]) -> String {
             Script::Give("white") => break,
             Script::Give("hold") => hold = Some("HOLD".to_owned()),
             Script::Give("mark") if mark.is_none() => {
-                mark = Some(format!("PREPEND X-e{index}: yes"))
+                mark = Some(format!("PREPEND X-e{index}: yes"));
             }
             _ => {}
         }

@@ -1,0 +1,97 @@
+//! One configuration in force: what workers raise it from, and what a session sees of it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mppd_engine::Tracker;
+use mppd_engine::slog::Logger;
+use tokio::sync::watch;
+
+use super::blueprint::Blueprint;
+use super::chain::{EngineSet, RaiseError};
+use crate::policy::codec::Limits;
+use crate::repeats::Repeats;
+
+/// What all workers share for as long as the server runs.
+#[derive(Debug)]
+pub struct Shared {
+    /// The memory of the core.
+    pub repeats: Arc<Repeats>,
+    /// The server's logger.
+    pub logger: Logger,
+    /// Turns true when the server stops.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// One configuration in force: what a worker needs to raise it.
+pub struct Installation {
+    /// Engines and chains.
+    pub blueprint: Arc<Blueprint>,
+    /// The group's records.
+    pub tracker: Arc<dyn Tracker>,
+    /// ID of the group.
+    pub group: Arc<str>,
+    /// How much a peer may send.
+    pub limits: Limits,
+    /// When a request must be answered.
+    pub request_deadline: Duration,
+    /// How long a connection may say nothing.
+    pub idle_timeout: Option<Duration>,
+    /// How many runs of one engine may wait.
+    pub engine_queue: u32,
+}
+
+/// One configuration in force on one worker.
+pub struct Installed {
+    /// The engines, raised.
+    pub engines: EngineSet,
+    /// The group's records.
+    pub tracker: Arc<dyn Tracker>,
+    /// ID of the group.
+    pub group: Arc<str>,
+    /// How much a peer may send.
+    pub limits: Limits,
+    /// When a request must be answered.
+    pub request_deadline: Duration,
+    /// How long a connection may say nothing.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl Installed {
+    pub(super) fn raise(installation: &Installation, logger: &Logger) -> Result<Self, RaiseError> {
+        let Installation { blueprint, engine_queue, .. } = installation;
+        Ok(Installed {
+            engines: EngineSet::raise(blueprint, *engine_queue, logger)?,
+            tracker: installation.tracker.clone(),
+            group: installation.group.clone(),
+            limits: installation.limits,
+            request_deadline: installation.request_deadline,
+            idle_timeout: installation.idle_timeout,
+        })
+    }
+}
+
+/// What the sessions of one worker see of it.
+pub struct WorkerState {
+    installed: RefCell<Rc<Installed>>,
+    /// What all workers share.
+    pub shared: Arc<Shared>,
+}
+
+impl WorkerState {
+    pub(super) fn new(installed: Installed, shared: Arc<Shared>) -> Self {
+        WorkerState { installed: RefCell::new(Rc::new(installed)), shared }
+    }
+
+    pub(super) fn install(&self, installed: Installed) {
+        self.installed.replace(Rc::new(installed));
+    }
+
+    /// The configuration in force; a request keeps the one that it began with.
+    #[must_use]
+    pub fn installed(&self) -> Rc<Installed> {
+        self.installed.borrow().clone()
+    }
+}
