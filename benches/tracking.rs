@@ -128,7 +128,7 @@ impl Clock {
 fn seconds_of(process: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let (_, fields) = text.rsplit_once(')').unwrap();
-    let ticks = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>());
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
     ticks.sum::<Result<f64, _>>().unwrap() / 100.0
 }
 
