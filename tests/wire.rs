@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::harness::captures;
 use crate::harness::daemon::{Daemon, Settings, mentions};
 use crate::harness::policy_client::{PolicyClient, PolicyRequest};
-use crate::harness::records;
+use crate::harness::records::Store;
 
 #[test]
 fn every_captured_request_is_answered_alone() {
@@ -257,19 +257,21 @@ fn one_bad_connection_leaves_the_others_alone() {
 }
 
 #[test]
-fn every_captured_request_is_on_record_as_it_was_sent() {
-    let daemon = Daemon::start(Settings { tracking: true, ..Settings::default() });
+fn every_captured_request_is_on_record_in_either_store_as_it_was_sent() {
     let captures = captures::requests();
-    let mut client = daemon.connect();
-    for capture in &captures {
-        assert_eq!(client.ask(&capture.octets).unwrap(), "DUNNO", "{}", capture.name);
-    }
-    let rows = records::sqlite(&daemon.state_directory());
-    assert_eq!(rows.len(), captures.len());
-    for (capture, row) in captures.iter().zip(&rows) {
-        assert_eq!(row.text("state"), "processed", "{}", capture.name);
-        assert_eq!(row.text("decision"), "DUNNO", "{}", capture.name);
-        row.assert_is(capture);
+    for store in Store::each() {
+        let daemon = Daemon::start(store.track(Settings::default()));
+        let mut client = daemon.connect();
+        for capture in &captures {
+            assert_eq!(client.ask(&capture.octets).unwrap(), "DUNNO", "{}", capture.name);
+        }
+        let rows = store.rows(&daemon);
+        assert_eq!(rows.len(), captures.len());
+        for (capture, row) in captures.iter().zip(&rows) {
+            assert_eq!(row.text("state"), "processed", "{}", capture.name);
+            assert_eq!(row.text("decision"), "DUNNO", "{}", capture.name);
+            row.assert_is(capture);
+        }
     }
 }
 

@@ -18,6 +18,13 @@ use super::store::{
 use super::table::{COLUMNS, Column, Dialect, Kind, OnDuplicate, TABLE};
 use super::time;
 
+/// How many pages gather in the write-ahead log before they are moved into the file. A row touches
+/// a page of each index; the longer they gather, the more rows share each page's way home.
+const CHECKPOINT_PAGES: i64 = 10_000;
+
+/// How much of the file is kept in memory, so that an index need not be read to be written.
+const CACHE_KIB: i64 = 64 << 10;
+
 /// A file of rows.
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -35,6 +42,8 @@ impl SqliteStore {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // A commit is on the disk before the answer leaves.
         connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.set_prepared_statement_cache_capacity(16);
         Ok(SqliteStore { connection })
     }

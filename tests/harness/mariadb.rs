@@ -156,7 +156,7 @@ impl MariaDb {
     }
 
     /// The first column of what a question of root gives.
-    pub(crate) async fn ask<T: mysql_async::prelude::FromValue + Send + 'static>(
+    pub(crate) async fn ask<T: mysql_async::prelude::FromRow + Send + 'static>(
         &self,
         sql: &str,
     ) -> Vec<T> {

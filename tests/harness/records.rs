@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::captures::Capture;
+use super::daemon::{Daemon, Settings};
+use super::mariadb::MariaDb;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
@@ -61,6 +63,59 @@ impl Row {
     pub(crate) fn has(&self, column: &str) -> bool {
         self.values.contains_key(column)
     }
+}
+
+/// Where a test has its requests put on record.
+pub(crate) enum Store {
+    /// The embedded store.
+    Sqlite,
+    /// A private MariaDB.
+    MariaDb(MariaDb),
+}
+
+impl Store {
+    /// One of each kind.
+    pub(crate) fn each() -> [Store; 2] {
+        [Store::Sqlite, Store::MariaDb(block_on(MariaDb::start()))]
+    }
+
+    /// The settings, with this store for the records.
+    pub(crate) fn track(&self, settings: Settings) -> Settings {
+        let group = match self {
+            Store::Sqlite => String::new(),
+            Store::MariaDb(server) => server.element(),
+        };
+        Settings { tracking: true, group, ..settings }
+    }
+
+    /// The rows, in the order received.
+    pub(crate) fn rows(&self, daemon: &Daemon) -> Vec<Row> {
+        match self {
+            Store::Sqlite => sqlite(&daemon.state_directory()),
+            Store::MariaDb(server) => block_on(mariadb(server)),
+        }
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap().block_on(future)
+}
+
+async fn mariadb(server: &MariaDb) -> Vec<Row> {
+    let query = "SELECT * FROM track_policy_request ORDER BY id";
+    let rows: Vec<mysql_async::Row> = server.ask(query).await;
+    let values = |row: mysql_async::Row| {
+        let columns = row.columns();
+        let named = columns.iter().zip(row.unwrap());
+        // Over the text protocol every value comes as the octets of its text.
+        let present = named.filter_map(|(column, value)| match value {
+            mysql_async::Value::Bytes(octets) => Some((column.name_str().into_owned(), octets)),
+            _ => None,
+        });
+        Row::new(present.collect())
+    };
+    rows.into_iter().map(values).collect()
 }
 
 /// The rows of the embedded store below this state directory, in the order received.
