@@ -32,8 +32,8 @@ mod harness {
     pub(crate) mod ports;
 }
 
-const ROUND: Duration = Duration::from_secs(4);
-const ROUNDS: usize = 3;
+const ROUND: Duration = Duration::from_secs(2);
+const ROUNDS: usize = 7;
 const WAITING: [usize; 3] = [10, 100, 500];
 
 fn main() {
@@ -46,18 +46,90 @@ fn main() {
 
 async fn compare() {
     let server = MariaDb::start().await;
-    println!("waiting  raw INSERT rows/s  tracker rows/s  rows in a batch  ratio");
+    println!(
+        "µs: processor time a row, of this process (which also makes the requests) and MariaDB"
+    );
+    println!("waiting  raw INSERT rows/s   µs+µs  tracker rows/s   µs+µs  rows in a batch  ratio");
     for waiting in WAITING {
-        let (mut raw, mut tracked) = (Vec::new(), Vec::new());
+        let (mut raw, mut tracked, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            raw.push(insert(&server, waiting).await);
-            tracked.push(track(&server, waiting).await);
+            let (inserted, recorded) =
+                (insert(&server, waiting).await, track(&server, waiting).await);
+            ratios.push(100.0 * recorded.rows_per_second() / inserted.rows_per_second());
+            raw.push(inserted);
+            tracked.push(recorded);
         }
-        let raw = median(raw);
-        let (tracked, rows) = (median(tracked.iter().map(|t| t.0).collect()), tracked[0].1);
-        let ratio = 100.0 * tracked / raw;
-        println!("{waiting:7}  {raw:17.0}  {tracked:14.0}  {rows:15.0}  {ratio:4.0} %");
+        let rate = |rounds: &[Round]| median(rounds.iter().map(Round::rows_per_second).collect());
+        println!(
+            "{waiting:7}  {:17.0}  {}  {:14.0}  {}  {:15.0}  {:4.0} %",
+            rate(&raw),
+            processor_time(&raw),
+            rate(&tracked),
+            processor_time(&tracked),
+            median(tracked.iter().map(Round::rows_per_batch).collect()),
+            median(ratios),
+        );
     }
+}
+
+/// What one round came to.
+struct Round {
+    rows: f64,
+    batches: f64,
+    seconds: f64,
+    here: f64,
+    there: f64,
+}
+
+impl Round {
+    fn rows_per_second(&self) -> f64 {
+        self.rows / self.seconds
+    }
+
+    fn rows_per_batch(&self) -> f64 {
+        self.rows / self.batches
+    }
+}
+
+fn processor_time(rounds: &[Round]) -> String {
+    let of = |part: fn(&Round) -> f64| {
+        1e6 * rounds.iter().map(part).sum::<f64>() / rounds.iter().map(|r| r.rows).sum::<f64>()
+    };
+    format!("{:3.0}+{:3.0}", of(|round| round.here), of(|round| round.there))
+}
+
+/// A clock for the wall and the processor time of this process and the server.
+struct Clock {
+    begin: Instant,
+    here: f64,
+    there: f64,
+    server: u32,
+}
+
+impl Clock {
+    fn start(server: &MariaDb) -> Self {
+        let server = server.pid();
+        let (here, there) = (seconds_of(std::process::id()), seconds_of(server));
+        Clock { begin: Instant::now(), here, there, server }
+    }
+
+    fn round(&self, rows: u32, batches: u32) -> Round {
+        Round {
+            rows: rows.into(),
+            batches: batches.into(),
+            seconds: self.begin.elapsed().as_secs_f64(),
+            here: seconds_of(std::process::id()) - self.here,
+            there: seconds_of(self.server) - self.there,
+        }
+    }
+}
+
+/// Processor time of a process, from the kernel, which counts it in hundredths of a second.
+fn seconds_of(process: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_, fields) = text.rsplit_once(')').unwrap();
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    ticks.sum::<Result<f64, _>>().unwrap() / 100.0
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {
@@ -145,13 +217,14 @@ async fn live(tracker: &TrackerHandle, number: usize) {
     tracker.record(Transition::Processed, &exchange).await.unwrap();
 }
 
-/// Rows a second with so many requests waiting at a time, and rows in a batch.
-async fn track(server: &MariaDb, waiting: usize) -> (f64, f64) {
+/// The whole tracker with so many requests waiting at a time.
+async fn track(server: &MariaDb, waiting: usize) -> Round {
     fresh_table(server).await;
     let directory = TempDir::new().unwrap();
     let tracker = TrackerHandle::start(options(server, &directory), Logger::root(Discard, o!()));
     let tracker = tracker.await.unwrap();
-    let begin = Instant::now();
+    let clock = Clock::start(server);
+    let begin = clock.begin;
     let call = |caller: usize| {
         let tracker = tracker.clone();
         actix_rt::spawn(async move {
@@ -165,12 +238,11 @@ async fn track(server: &MariaDb, waiting: usize) -> (f64, f64) {
     for caller in (0..waiting).map(call).collect::<Vec<_>>() {
         caller.await.unwrap();
     }
-    let seconds = begin.elapsed().as_secs_f64();
     let status = tracker.status();
+    let count = |number: u64| u32::try_from(number).unwrap();
+    let round = clock.round(count(status.rows), count(status.batches));
     tracker.stop().await;
-    #[allow(clippy::cast_precision_loss, reason = "a bench has fewer rows")]
-    let (rows, batches) = (status.rows as f64, status.batches as f64);
-    (rows / seconds, rows / batches)
+    round
 }
 
 /// The values of so many rows as the tracker would write them.
@@ -195,8 +267,8 @@ fn value(cell: Cell<'_>) -> Value {
     }
 }
 
-/// Rows a second by the raw statement of so many rows.
-async fn insert(server: &MariaDb, rows: usize) -> f64 {
+/// The raw statement of so many rows, prepared once, over one connection.
+async fn insert(server: &MariaDb, rows: usize) -> Round {
     let values = values(rows).await;
     fresh_table(server).await;
     let connection = server.connection();
@@ -208,16 +280,16 @@ async fn insert(server: &MariaDb, rows: usize) -> f64 {
         .db_name(Some(connection.database));
     let mut conn = Conn::new(Opts::from(options)).await.unwrap();
     let statement = conn.prep(Dialect::MySql.insert(rows, OnDuplicate::Fail)).await.unwrap();
-    let (begin, mut written) = (Instant::now(), 0_u32);
-    while begin.elapsed() < ROUND {
+    let (clock, mut statements) = (Clock::start(server), 0_u32);
+    while clock.begin.elapsed() < ROUND {
         let mut values = values.clone();
         for row in values.chunks_mut(COLUMNS.len()) {
             row[0] = Value::Bytes(new_key().0.to_vec());
         }
         conn.exec_drop(&statement, Params::Positional(values)).await.unwrap();
-        written += u32::try_from(rows).unwrap();
+        statements += 1;
     }
-    let seconds = begin.elapsed().as_secs_f64();
+    let round = clock.round(statements * u32::try_from(rows).unwrap(), statements);
     conn.disconnect().await.unwrap();
-    f64::from(written) / seconds
+    round
 }

@@ -163,6 +163,12 @@ impl<T, A> Batch<T, A> {
         !self.ready.is_empty()
     }
 
+    /// How many rows are ready to be written, as of the last look.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
     /// Makes every row ready, however short it has waited.
     pub fn release_all(&mut self) {
         self.release(|_| true);

@@ -22,15 +22,32 @@ const DATABASE: &str = "mppd";
 pub(crate) struct MariaDb {
     directory: TempDir,
     port: u16,
+    options: Vec<String>,
     process: Option<Child>,
 }
 
 impl MariaDb {
     /// Starts a server with the database `mppd` and the user `mppd`, who may do anything with it.
     pub(crate) async fn start() -> Self {
+        Self::start_with(Vec::new()).await
+    }
+
+    /// Starts one that takes encrypted connections only.
+    pub(crate) async fn start_with_tls() -> Self {
+        let file = |option: &str, name: &str| format!("--{option}={}", tls_file(name).display());
+        let options = vec![
+            file("ssl-ca", "ca.pem"),
+            file("ssl-cert", "server.pem"),
+            file("ssl-key", "server-key.pem"),
+            "--require-secure-transport=1".to_owned(),
+        ];
+        Self::start_with(options).await
+    }
+
+    async fn start_with(options: Vec<String>) -> Self {
         let directory = TempDir::new().unwrap();
         run(Command::new("cp").arg("-a").arg(template()).arg(directory.path().join("data")));
-        let mut server = MariaDb { directory, port: free_port(), process: None };
+        let mut server = MariaDb { directory, port: free_port(), options, process: None };
         server.spawn();
         server.wait_until_ready().await;
         server
@@ -93,6 +110,7 @@ impl MariaDb {
             .arg(format!("--pid-file={}", self.directory.path().join("pid").display()))
             .arg(format!("--port={}", self.port))
             .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--plugin-dir=/nonexistent"])
+            .args(&self.options)
             .args(as_user())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -177,6 +195,12 @@ impl Drop for MariaDb {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A file of the authority and the server certificate that the tests use: for 127.0.0.1, good for a
+/// hundred years, of an authority whose key nobody has any more.
+pub(crate) fn tls_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/harness/tls").join(name)
 }
 
 // A data directory as it is before anybody used it; made once, since making it takes seconds.

@@ -1,6 +1,9 @@
 //! What every store does, whichever it is.
 
+use mppd::config::connection::Tls;
+
 use super::*;
+use crate::harness::mariadb::tls_file;
 
 async fn row_of(transition: Transition, request: Request, action: Option<&str>) -> Row {
     // The tracker makes rows; one that writes into a file of its own serves as their source.
@@ -146,5 +149,26 @@ fn the_store_in_mariadb_does_not_depend_on_how_the_server_is_configured() {
         server.execute("ALTER DATABASE mppd CHARACTER SET latin1").await;
         let mut store = MySqlStore::connect(&server.connection()).await.unwrap();
         store_suite(&mut store).await;
+    });
+}
+
+#[test]
+fn a_connection_is_encrypted_and_the_server_is_who_it_says() {
+    block_on(async {
+        let server = MariaDb::start_with_tls().await;
+        let with = |tls| ResolvedConnection { tls, ..server.connection() };
+        let plain = MySqlStore::connect(&with(None)).await;
+        assert!(plain.is_err(), "the server takes a plain connection");
+        let ca_file = Some(tls_file("ca.pem"));
+        let ours = Tls { ca_file, skip_verification: false };
+        let mut store = MySqlStore::connect(&with(Some(ours))).await.unwrap();
+        store.prepare().await.unwrap();
+        assert_eq!(store.count().await.unwrap(), 0);
+        let of_the_web = Tls { ca_file: None, skip_verification: false };
+        let stranger = MySqlStore::connect(&with(Some(of_the_web))).await;
+        assert!(matches!(stranger, Err(StoreError::Away(_))), "{stranger:?}");
+        let any = Tls { ca_file: None, skip_verification: true };
+        let mut store = MySqlStore::connect(&with(Some(any))).await.unwrap();
+        assert_eq!(store.count().await.unwrap(), 0);
     });
 }
