@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::config::{BuildContext, Element, Finding, OptionDoc, Options};
 use crate::exchange::Exchange;
 use crate::outcome::Outcome;
-use crate::request::Stages;
+use crate::stage::Stages;
 
 /// A status that an engine can give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

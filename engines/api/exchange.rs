@@ -6,7 +6,8 @@ use std::time::{Instant, SystemTime};
 
 use crate::action::Decision;
 use crate::outcome::EngineResult;
-use crate::request::{Request, Stage};
+use crate::request::Request;
+use crate::stage::Stage;
 use crate::tracking::{RequestKey, Tracker};
 
 /// Why the end-exception chain runs.

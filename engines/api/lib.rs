@@ -11,7 +11,9 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`request`] | a policy request, its attributes and stage |
+//! | [`request`] | a policy request, octet for octet |
+//! | [`attribute`] | the attributes that Postfix is known to send |
+//! | [`stage`] | the points of an SMTP session at which Postfix asks |
 //! | [`action`] | what Postfix can be told, and the decision |
 //! | [`engine`] | the traits an engine implements, and what it declares about itself |
 //! | [`outcome`] | what an engine comes to |
@@ -22,17 +24,20 @@
 //! | `testkit` | what tests of engines need (feature `testkit`) |
 
 pub mod action;
+pub mod attribute;
 pub mod config;
 pub mod engine;
 pub mod escape;
 pub mod exchange;
 pub mod outcome;
 pub mod request;
+pub mod stage;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod tracking;
 
 pub use action::{Action, Decision};
+pub use attribute::Attribute;
 pub use config::{BuildContext, Element, Finding, OptionDoc, OptionValue, Options, Span, Spanned};
 pub use engine::{
     Built, Engine, EngineKind, Failure, MethodDoc, Prototype, Running, StatusDoc, ValueDoc, kind,
@@ -40,7 +45,8 @@ pub use engine::{
 pub use escape::Escaped;
 pub use exchange::{Exception, Exchange};
 pub use outcome::{EngineResult, NamedValue, Outcome};
-pub use request::{Attribute, Mailbox, Request, Stage, Stages};
+pub use request::{Mailbox, Request};
+pub use stage::{Stage, Stages};
 pub use tracking::{RequestKey, Tracker, TrackingError, Transition};
 
 #[doc(hidden)]

@@ -1,0 +1,107 @@
+//! The points of an SMTP session at which Postfix asks.
+
+use std::fmt;
+
+/// The point of an SMTP session at which Postfix asks, after the protocol state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum Stage {
+    /// `CONNECT`
+    Connect = 1,
+    /// `EHLO` and `HELO`
+    Helo = 1 << 1,
+    /// `MAIL`
+    Mail = 1 << 2,
+    /// `RCPT`
+    Rcpt = 1 << 3,
+    /// `DATA`, also for BDAT
+    Data = 1 << 4,
+    /// `END-OF-MESSAGE`
+    EndOfMessage = 1 << 5,
+    /// `VRFY`
+    Vrfy = 1 << 6,
+    /// `ETRN`
+    Etrn = 1 << 7,
+    /// Any other, such as `XCLIENT`
+    Other = 1 << 8,
+}
+
+impl Stage {
+    /// Every stage, in the order of an SMTP session.
+    pub const ALL: &'static [Stage] = &[
+        Stage::Connect,
+        Stage::Helo,
+        Stage::Mail,
+        Stage::Rcpt,
+        Stage::Data,
+        Stage::EndOfMessage,
+        Stage::Vrfy,
+        Stage::Etrn,
+        Stage::Other,
+    ];
+
+    /// The stage of a protocol state.
+    #[must_use]
+    pub fn from_protocol_state(state: &[u8]) -> Stage {
+        match state {
+            b"CONNECT" => Stage::Connect,
+            b"EHLO" | b"HELO" => Stage::Helo,
+            b"MAIL" => Stage::Mail,
+            b"RCPT" => Stage::Rcpt,
+            b"DATA" => Stage::Data,
+            b"END-OF-MESSAGE" => Stage::EndOfMessage,
+            b"VRFY" => Stage::Vrfy,
+            b"ETRN" => Stage::Etrn,
+            _ => Stage::Other,
+        }
+    }
+
+    /// Its name in the configuration and in the records: `policy-rcpt`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stage::Connect => "policy-connect",
+            Stage::Helo => "policy-helo",
+            Stage::Mail => "policy-mail",
+            Stage::Rcpt => "policy-rcpt",
+            Stage::Data => "policy-data",
+            Stage::EndOfMessage => "policy-end-of-message",
+            Stage::Vrfy => "policy-vrfy",
+            Stage::Etrn => "policy-etrn",
+            Stage::Other => "policy-other",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A set of stages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stages(u16);
+
+impl Stages {
+    /// Every stage.
+    pub const ALL: Stages = Stages(0x1ff);
+
+    /// These stages.
+    #[must_use]
+    pub const fn of(stages: &[Stage]) -> Stages {
+        let mut bits = 0;
+        let mut index = 0;
+        while index < stages.len() {
+            bits |= stages[index] as u16;
+            index += 1;
+        }
+        Stages(bits)
+    }
+
+    /// Whether a stage is in the set.
+    #[must_use]
+    pub const fn contains(self, stage: Stage) -> bool {
+        self.0 & stage as u16 != 0
+    }
+}
