@@ -2,6 +2,8 @@
 //! front of it.
 
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod harness;

@@ -16,7 +16,7 @@ mod value;
 pub use build::{
     BuildContext, COMMON_OPTIONS, DEFAULT_TIMEOUT, common_option_docs, is_common_option,
 };
-pub use de::from_element;
+pub use de::{from_element, salvage};
 pub use element::{AttributeNode, Element};
 pub use finding::{Finding, Severity};
 pub use nearest::nearest;

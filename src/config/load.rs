@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use mppd_engine::config::{Severity, SourceMap, Spanned, from_element, nearest};
+use mppd_engine::config::{Severity, SourceMap, Spanned, nearest, salvage};
 use mppd_engine::{Element, Finding};
+use serde::de::DeserializeOwned;
 
 use super::connection::{self, ResolvedConnection};
 use super::files::{ConfigurationFile, Files};
@@ -163,11 +164,8 @@ impl Draft {
         let (sources, findings) = (&mut self.sources, &mut self.findings);
         let Parts { mut common, groups, engines } = merge::parts(root, findings);
         layers::apply(&mut common, &request.environment, &request.set, sources, findings);
-        self.common = keep(from_element(&common, |_| false), findings);
-        self.groups = groups
-            .iter()
-            .filter_map(|group| keep(from_element(group, |_| false), findings))
-            .collect();
+        self.common = sound(&common, findings);
+        self.groups = groups.iter().filter_map(|group| sound(group, findings)).collect();
         if self.groups.is_empty() {
             let id = Spanned { value: "default".to_owned(), span: root.name_span };
             self.groups.push(GroupOptions { id, on_error: None, tracking: None });
@@ -180,6 +178,13 @@ impl Draft {
         }
         self.engines = engines;
     }
+}
+
+/// What is sound of an element's options.
+fn sound<T: DeserializeOwned>(element: &Element, findings: &mut Vec<Finding>) -> Option<T> {
+    let (value, faults) = salvage(element, |_| false);
+    findings.extend(faults);
+    value
 }
 
 fn keep<T>(read: Result<T, Vec<Finding>>, findings: &mut Vec<Finding>) -> Option<T> {

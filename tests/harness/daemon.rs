@@ -171,6 +171,11 @@ impl Daemon {
         PolicyClient::connect(&self.endpoint()).unwrap()
     }
 
+    /// Its configuration.
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.directory.path().join("mppd.conf.xml")
+    }
+
     /// The directory of the embedded store.
     pub(crate) fn state_directory(&self) -> PathBuf {
         self.directory.path().join("state")
@@ -188,7 +193,7 @@ impl Daemon {
 
     /// Writes anything in place of the configuration.
     pub(crate) fn write_configuration(&self, text: &str) {
-        std::fs::write(self.directory.path().join("mppd.conf.xml"), text).unwrap();
+        std::fs::write(self.configuration(), text).unwrap();
     }
 
     /// Ends it as a crash would.

@@ -2,6 +2,7 @@
 //! for the policy protocol and SMTP.
 
 pub(crate) mod captures;
+pub(crate) mod command;
 pub(crate) mod daemon;
 pub(crate) mod mariadb;
 pub(crate) mod policy_client;

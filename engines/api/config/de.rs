@@ -36,13 +36,25 @@ pub fn from_element<T: DeserializeOwned>(
     element: &Element,
     skip: fn(&str) -> bool,
 ) -> Result<T, Vec<Finding>> {
+    match salvage(element, skip) {
+        (Some(value), findings) if findings.is_empty() => Ok(value),
+        (_, findings) => Err(findings),
+    }
+}
+
+/// Reads what is sound of an element, and says what is not: so that faults which only show in what
+/// the value means can be told together with those of its form.
+#[must_use]
+pub fn salvage<T: DeserializeOwned>(
+    element: &Element,
+    skip: fn(&str) -> bool,
+) -> (Option<T>, Vec<Finding>) {
     let struck = RefCell::new(BTreeSet::new());
     let mut findings = Vec::new();
     while findings.len() < MOST_FINDINGS {
         let reader = Reader { struck: &struck, skip };
         match T::deserialize(Value { reader, node: Node::Element(element), top: true }) {
-            Ok(value) if findings.is_empty() => return Ok(value),
-            Ok(_) => break,
+            Ok(value) => return (Some(value), findings),
             Err(error) => {
                 let culprit = error.culprit.unwrap_or(element.name_span);
                 findings.extend(error.into_finding(element.name_span));
@@ -52,7 +64,7 @@ pub fn from_element<T: DeserializeOwned>(
             }
         }
     }
-    Err(findings)
+    (None, findings)
 }
 
 #[derive(Debug)]

@@ -1,0 +1,66 @@
+//! The commands of the real binary, each run to its end.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// One call of `mppd`, away from the settings of whoever runs the tests.
+pub(crate) struct Call {
+    command: Command,
+    input: Vec<u8>,
+}
+
+/// How a call ended, and what it said.
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Call {
+    pub(crate) fn new<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mppd"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("MPPD_") {
+                command.env_remove(name);
+            }
+        }
+        command.args(arguments);
+        Call { command, input: Vec::new() }
+    }
+
+    /// With this configuration.
+    pub(crate) fn with(mut self, configuration: &Path) -> Self {
+        self.command.arg("--config").arg(configuration);
+        self
+    }
+
+    pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// With these octets as its standard input.
+    pub(crate) fn input(mut self, octets: &[u8]) -> Self {
+        self.input = octets.to_vec();
+        self
+    }
+
+    pub(crate) fn run(mut self) -> Said {
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.command.spawn().unwrap();
+        // A command that reads nothing may be gone already.
+        drop(child.stdin.take().unwrap().write_all(&self.input));
+        let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+        let text = |octets| String::from_utf8(octets).expect("text is UTF-8");
+        Said { code: status.code(), out: text(stdout), err: text(stderr) }
+    }
+
+    /// Runs a call that must succeed; what it printed.
+    pub(crate) fn succeed(self) -> String {
+        let said = self.run();
+        assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+        said.out
+    }
+}
