@@ -1,6 +1,7 @@
 //! Chains of scripted engines: what statuses, failures, panics and hangs do to a request.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,9 +13,15 @@ use mppd_engine::{
     RequestKey, Stage, Stages, StatusDoc, Tracker, Transition,
 };
 use proptest::prelude::*;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::watch;
 
 use super::blueprint::{Blueprint, Chains, Effect, EnginePlan, Place};
 use super::chain::EngineSet;
+use super::installation::{Installed, Shared, WorkerState};
+use crate::listener::Peer;
+use crate::policy::codec::Limits;
+use crate::session;
 
 mppd_engine::options! {
     /// A scripted engine has none.
@@ -319,6 +326,41 @@ async fn a_status_that_is_not_declared_is_an_exception() {
     let (set, _) = Builder::default().check("a", Script::Give("purple")).raise(9);
     let exchange = ask(&set).await;
     assert_eq!(exchange.exception().unwrap().kind, "failed");
+}
+
+/// Asks about a recipient of one message; the reply.
+async fn answered(peer: &mut (impl AsyncRead + AsyncWrite + Unpin), recipient: &str) -> String {
+    let attributes = [("protocol_state", "RCPT"), ("instance", "1.2.3"), ("recipient", recipient)];
+    let request = Request::from_attributes(attributes).unwrap();
+    peer.write_all(request.octets()).await.unwrap();
+    let mut reply = Vec::new();
+    while !reply.ends_with(b"\n\n") {
+        assert_ne!(peer.read_buf(&mut reply).await.unwrap(), 0, "closed without a reply");
+    }
+    String::from_utf8(reply).unwrap()
+}
+
+#[actix_rt::test]
+async fn a_header_that_gave_way_to_on_error_is_given_with_the_next_recipient() {
+    let chain = Builder::default().check("a", Script::Give("mark"));
+    let (engines, scripts) = chain.engine(Place::End, "z", Script::Fail).raise(9);
+    let (_stop, stopping) = watch::channel(false);
+    let shared = Shared { repeats: Arc::default(), logger: crate::log::silent(), stopping };
+    let installed = Installed {
+        engines,
+        tracker: Arc::new(NoTracker),
+        group: "default".into(),
+        limits: Limits::default(),
+        request_deadline: Duration::from_secs(10),
+        idle_timeout: None,
+    };
+    let worker = Rc::new(WorkerState::new(installed, Arc::new(shared)));
+    let (mut peer, stream) = tokio::io::duplex(4_096);
+    actix_rt::spawn(session::serve(stream, Peer::Unix(None), worker));
+    assert_eq!(answered(&mut peer, "a@example.org").await, "action=DEFER on_error\n\n");
+    *scripts[1].script.lock().unwrap() = Script::Give("none");
+    assert_eq!(answered(&mut peer, "b@example.org").await, "action=PREPEND X-a: yes\n\n");
+    assert_eq!(answered(&mut peer, "c@example.org").await, "action=DUNNO\n\n");
 }
 
 /// What the checks should come to, said as plainly as possible.
