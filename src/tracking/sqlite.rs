@@ -8,7 +8,9 @@ use std::sync::LazyLock;
 
 use mppd_engine::RequestKey;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Statement, params_from_iter};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Statement, TransactionBehavior, params_from_iter,
+};
 
 use super::row::{Cell, Row};
 use super::store::{
@@ -62,7 +64,9 @@ impl SqliteStore {
     }
 
     fn create(&mut self) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction()?;
+        // One that began by reading would not wait for somebody else who writes, but fail.
+        let behavior = TransactionBehavior::Immediate;
+        let transaction = self.connection.transaction_with_behavior(behavior)?;
         for sql in Dialect::Sqlite.create() {
             transaction.execute(&sql, [])?;
         }
@@ -256,4 +260,27 @@ fn cell<'a>(value: ValueRef<'a>, column: &Column) -> Result<Cell<'a>, StoreError
         }
         _ => return Err(unreadable(column)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_prepared_while_somebody_else_writes_into_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("requests.sqlite");
+        SqliteStore::open(&path).unwrap().prepare().await.unwrap();
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let writing = std::thread::spawn(move || {
+            std::thread::park_timeout(Duration::from_millis(200));
+            other.execute_batch("COMMIT").unwrap();
+        });
+        let prepared = SqliteStore::open(&path).unwrap().prepare().await;
+        writing.join().unwrap();
+        prepared.unwrap();
+    }
 }
