@@ -9,10 +9,12 @@ use std::sync::LazyLock;
 use mppd_engine::RequestKey;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Statement, TransactionBehavior, params_from_iter,
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Statement, TransactionBehavior, params,
+    params_from_iter,
 };
 
-use super::row::{Cell, Row};
+use super::batch::State;
+use super::row::{Cell, PROCESSED, RECEIVED, Row};
 use super::store::{
     Bound, Query, RowWrite, Store, StoreError, Working, check_version, on_duplicate, statement,
     unreadable,
@@ -95,6 +97,28 @@ impl SqliteStore {
         }
         transaction.commit()?;
         Ok(new)
+    }
+
+    /// Removes rows that are as far as they were when they were read; how many.
+    ///
+    /// # Errors
+    /// What keeps the file from being written; no row is removed then.
+    pub(super) fn remove_unchanged(
+        &mut self,
+        rows: &[(RequestKey, State)],
+    ) -> Result<u64, StoreError> {
+        let transaction = self.connection.transaction()?;
+        let mut removed = 0;
+        for (key, state) in rows {
+            let state = match state {
+                State::Received => RECEIVED,
+                State::Processed => PROCESSED,
+            };
+            let sql = format!("DELETE FROM {TABLE} WHERE id = ? AND state = ?");
+            removed += transaction.prepare_cached(&sql)?.execute(params![key.0, state])?;
+        }
+        transaction.commit()?;
+        Ok(removed as u64)
     }
 
     fn select(&self, sql: &str, values: &[Bound]) -> Result<Vec<Row>, StoreError> {
