@@ -1,5 +1,7 @@
 //! Chains of scripted engines: what statuses, failures, panics and hangs do to a request.
 
+mod reload;
+
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};

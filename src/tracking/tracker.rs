@@ -163,6 +163,13 @@ impl TrackerHandle {
         while ended.changed().await.is_ok() {}
     }
 
+    /// Whether it has written everything and ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        // The actor drops the other side when it ends.
+        self.ended.has_changed().is_err()
+    }
+
     /// How the tracker is.
     #[must_use]
     pub fn status(&self) -> TrackerStatus {
