@@ -275,16 +275,26 @@ impl State {
         installation: &Arc<Installation>,
     ) -> Result<Vec<(ListenPlan, Vec<Listener>)>, StartError> {
         let new_sockets = self.open_new(&plan.listen)?;
+        let has_changed = |plan: &&ListenPlan| {
+            self.is_open(plan) && self.listeners.iter().all(|o| o.plan != **plan)
+        };
+        for plan in plan.listen.iter().filter(has_changed) {
+            plan.apply_permissions()?;
+        }
         self.install(installation).await?;
         Ok(new_sockets)
+    }
+
+    fn is_open(&self, plan: &ListenPlan) -> bool {
+        self.listeners.iter().any(|open| open.plan.endpoint == plan.endpoint)
     }
 
     fn open_new(
         &self,
         plans: &[ListenPlan],
     ) -> Result<Vec<(ListenPlan, Vec<Listener>)>, StartError> {
-        let is_new = |plan: &&ListenPlan| self.listeners.iter().all(|open| open.plan != **plan);
-        let new: Vec<ListenPlan> = plans.iter().filter(is_new).cloned().collect();
+        let new: Vec<ListenPlan> =
+            plans.iter().filter(|plan| !self.is_open(plan)).cloned().collect();
         Ok(open_all(&new)?)
     }
 
@@ -305,13 +315,15 @@ impl State {
     }
 
     fn exchange_listeners(&mut self, plans: &[ListenPlan], new: Vec<(ListenPlan, Vec<Listener>)>) {
-        let (kept, gone): (Vec<Open>, Vec<Open>) = std::mem::take(&mut self.listeners)
-            .into_iter()
-            .partition(|open| plans.contains(&open.plan));
-        for open in gone {
-            open.close(&self.logger);
+        for mut open in std::mem::take(&mut self.listeners) {
+            match plans.iter().find(|plan| plan.endpoint == open.plan.endpoint) {
+                Some(plan) => {
+                    open.plan = plan.clone();
+                    self.listeners.push(open);
+                }
+                None => open.close(&self.logger),
+            }
         }
-        self.listeners = kept;
         let opened = new.into_iter().map(|(plan, listeners)| accept(plan, listeners, &self.intake));
         self.listeners.extend(opened);
     }

@@ -1,5 +1,6 @@
 //! A whole server in this process: what a reload does to requests under way, and what it leaves.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -124,4 +125,15 @@ async fn a_reload_that_fails_leaves_no_tracker_behind() {
     let open = open.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
     let left: Vec<_> = open.filter(|file| file.starts_with(&state)).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[actix_rt::test]
+async fn a_socket_file_gets_other_permissions_by_a_reload() {
+    let server = Server::start().await;
+    server.reload(" mode=\"0606\"", "").await.unwrap();
+    let metadata = std::fs::metadata(server.directory.path().join("policy")).unwrap();
+    assert_eq!(metadata.mode() & 0o777, 0o606);
+    assert_eq!(answered(&mut server.connect().await, "a@example.org").await, "action=DUNNO\n\n");
+    server.supervisor.send(Stop).await.unwrap();
+    assert!(!server.directory.path().join("policy").exists());
 }
