@@ -224,6 +224,22 @@ async fn on_exception_can_be_an_action_or_the_end_of_the_chains() {
 }
 
 #[actix_rt::test]
+async fn an_action_for_exceptions_is_the_reply_where_nothing_else_decides() {
+    for place in [Place::Begin, Place::End] {
+        let defer = Effect::Act(Action::Defer(Some("not on record".into())));
+        let chain = Builder::default()
+            .engine(place, "a", Script::Fail)
+            .with(|plan| plan.on_exception = Some(defer))
+            .engine(Place::EndException, "x", Script::Give("none"));
+        let (set, scripts) = chain.raise(9);
+        let exchange = ask(&set).await;
+        assert_eq!(decided(&exchange), "DEFER not on record", "{place:?}");
+        assert_eq!(exchange.exception().unwrap().kind, "failed");
+        assert_eq!(scripts[1].runs.load(Ordering::Relaxed), 1, "{place:?}");
+    }
+}
+
+#[actix_rt::test]
 async fn an_exception_runs_the_end_exception_chain_in_place_of_the_rest() {
     for place in [Place::Begin, Place::End] {
         let chain = Builder::default()
