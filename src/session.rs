@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use mppd_engine::exchange::Receipt;
 use mppd_engine::slog::{Drain as _, Level, Logger, debug, info, warn};
-use mppd_engine::{Attribute, Decision, Escaped, Exchange, Request};
+use mppd_engine::{Action, Attribute, Decision, Escaped, Exchange, Request};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::listener::Peer;
@@ -146,8 +146,17 @@ async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
         repeat_of,
     };
     let exchange = Arc::new(Exchange::new(receipt));
-    let settle = |decision| repeats.once_per_message(request, decision);
+    let mut header = None;
+    let settle = |decision| {
+        let decision = repeats.once_per_message(request, decision);
+        header = matches!(decision.action, Action::Prepend(_)).then(|| decision.clone());
+        decision
+    };
     installed.engines.process(&exchange, given, settle).await;
+    if let Some(header) = header.filter(|_| exchange.exception().is_some()) {
+        // What is answered in its place is `on_error`; the message still has to get it.
+        repeats.not_delivered(request, &header);
+    }
     let decision = exchange.decision().cloned().unwrap_or_else(Decision::dunno);
     if let Some(claim) = claim {
         claim.answer(decision.clone());

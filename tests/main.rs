@@ -12,6 +12,8 @@ mod kill;
 #[cfg(test)]
 mod listeners;
 #[cfg(test)]
+mod output;
+#[cfg(test)]
 mod postfix;
 #[cfg(test)]
 mod reload;

@@ -6,7 +6,7 @@ mod run;
 pub mod track;
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, IsTerminal};
+use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -67,16 +67,10 @@ impl Program {
         match arguments.command.unwrap_or(Command::Run) {
             Command::Run => run::run(&settings),
             Command::Check(arguments) => check::run(&settings, &arguments),
-            Command::Schema { dialect } => {
-                print!("{}", Dialect::from(dialect).schema());
-                ExitCode::SUCCESS
-            }
+            Command::Schema { dialect } => print_text(&Dialect::from(dialect).schema()),
             Command::Ask(arguments) => ask::run(&settings, &arguments),
             Command::Track(arguments) => search_records(&settings, &arguments),
-            Command::Reference => {
-                print!("{}", crate::reference::markdown(&settings.kinds));
-                ExitCode::SUCCESS
-            }
+            Command::Reference => print_text(&crate::reference::markdown(&settings.kinds)),
         }
     }
 }
@@ -186,6 +180,18 @@ fn search_records(settings: &Settings, arguments: &track::TrackArguments) -> Exi
             eprintln!("mppd track: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints a long text; a reader that has seen enough of it is no fault.
+fn print_text(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("mppd: can't print: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 

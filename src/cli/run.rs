@@ -1,5 +1,6 @@
 //! `mppd run`: the server, from its start to the last signal.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use actix::{Addr, MailboxError};
@@ -116,7 +117,9 @@ fn print_next_steps(plan: &Plan) {
         None => format!("in SQLite, below {}", plan.configuration.common.state_directory.display()),
     };
     let mppd = std::env::args().next().unwrap_or_else(|| "mppd".to_owned());
-    println!(
+    // The server does not depend on anybody who reads this.
+    let _unread = writeln!(
+        std::io::stdout(),
         "\nmppd answers at {endpoint}; requests are put on record {records}.\n\n\
          Ask it something, from another terminal:\n\n    \
          {mppd} ask --to {endpoint} --attr protocol_state=RCPT --attr client_address=192.0.2.1 \\\n        \

@@ -35,6 +35,19 @@ pub struct ListenPlan {
     pub permissions: Permissions,
 }
 
+impl ListenPlan {
+    /// Gives the file of a socket that is open the permissions of this plan, where it says any.
+    ///
+    /// # Errors
+    /// What keeps it from having them.
+    pub fn apply_permissions(&self) -> Result<(), ListenError> {
+        match &self.endpoint {
+            Endpoint::Unix(path) => socket::apply(path, &self.permissions),
+            Endpoint::Inet { .. } => Ok(()),
+        }
+    }
+}
+
 /// Why a socket can't be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {

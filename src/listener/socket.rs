@@ -104,7 +104,7 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
     }
 }
 
-fn apply(path: &Path, permissions: &Permissions) -> Result<(), ListenError> {
+pub(super) fn apply(path: &Path, permissions: &Permissions) -> Result<(), ListenError> {
     let failed = |what, source| ListenError::Permissions { path: path.to_owned(), what, source };
     if permissions.owner.is_some() || permissions.group.is_some() {
         nix::unistd::chown(path, permissions.owner, permissions.group)

@@ -19,10 +19,15 @@ const CAPACITY: usize = 8 << 20;
 /// else that a request takes.)
 const GATHER: Duration = Duration::from_millis(5);
 
+/// How long the last lines may take at the end: a pipe that nobody reads takes none, ever.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Where the lines go.
 pub(super) enum Destination {
     StandardError,
     Syslog(syslog::Socket),
+    #[cfg(test)]
+    Pipe(io::PipeWriter),
 }
 
 #[derive(Default)]
@@ -30,6 +35,7 @@ struct State {
     waiting: Vec<u8>,
     dropped: u64,
     closed: bool,
+    ended: bool,
 }
 
 #[derive(Default)]
@@ -63,7 +69,11 @@ impl Lines {
         let for_thread = shared.clone();
         let thread = std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write_all(&for_thread, destination))
+            .spawn(move || {
+                write_all(&for_thread, destination);
+                for_thread.lock().ended = true;
+                for_thread.changed.notify_all();
+            })
             .ok();
         (Lines { shared: shared.clone(), line: Vec::new() }, Flush { shared, thread })
     }
@@ -97,7 +107,7 @@ impl Write for Lines {
     }
 }
 
-/// Waits, when dropped, until everything is written.
+/// Waits, when dropped, until everything is written, or until that takes too long.
 pub struct Flush {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -112,11 +122,15 @@ impl std::fmt::Debug for Flush {
 impl Drop for Flush {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
-        self.shared.changed.notify_one();
-        if let Some(thread) = self.thread.take() {
+        self.shared.changed.notify_all();
+        let Some(thread) = self.thread.take() else { return };
+        let waited = self.shared.changed.wait_timeout_while(
+            self.shared.lock(),
+            PATIENCE,
             // A log thread that panicked has nothing more to write.
-            let _ended = thread.join();
-        }
+            |state| !state.ended && !thread.is_finished(),
+        );
+        drop(waited);
     }
 }
 
@@ -143,7 +157,40 @@ fn write_all(shared: &Shared, mut destination: Destination) {
         let _lost = match &mut destination {
             Destination::StandardError => io::stderr().write_all(&lines),
             Destination::Syslog(socket) => socket.send_lines(&lines),
+            #[cfg(test)]
+            Destination::Pipe(pipe) => pipe.write_all(&lines),
         };
         lines.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_destination_that_takes_nothing_does_not_keep_the_program_from_ending() {
+        // The other end is never read, so that the pipe is full for ever.
+        let (_reader, mut full) = io::pipe().unwrap();
+        let (lines, flush) = Lines::start(Destination::Pipe(full.try_clone().unwrap()));
+        lines.add(&vec![b'x'; 1 << 20]);
+        let began = Instant::now();
+        drop(flush);
+        assert!(began.elapsed() < 2 * PATIENCE);
+        full.flush().unwrap();
+    }
+
+    #[test]
+    fn everything_is_written_before_the_program_ends() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let (lines, flush) = Lines::start(Destination::Pipe(writer));
+        lines.add(b"one\n");
+        lines.add(b"two\n");
+        drop(flush);
+        let mut written = String::new();
+        io::Read::read_to_string(&mut reader, &mut written).unwrap();
+        assert_eq!(written, "one\ntwo\n");
     }
 }

@@ -57,9 +57,9 @@ impl EngineSet {
         given: Option<Decision>,
         settle: impl FnOnce(Decision) -> Decision,
     ) {
-        if let Err(exception) = self.decide(exchange, given, settle).await {
-            let decision = Decision { action: self.blueprint.on_error.clone(), engine: None };
-            exchange.fail(exception, decision);
+        if let Err(Stopped { exception, reply }) = self.decide(exchange, given, settle).await {
+            let action = reply.unwrap_or_else(|| self.blueprint.on_error.clone());
+            exchange.fail(exception, Decision { action, engine: None });
             self.run_all(Place::EndException, exchange).await;
         }
     }
@@ -69,7 +69,7 @@ impl EngineSet {
         exchange: &Arc<Exchange>,
         given: Option<Decision>,
         settle: impl FnOnce(Decision) -> Decision,
-    ) -> Result<(), Exception> {
+    ) -> Result<(), Stopped> {
         self.pass(Place::Begin, exchange).await?;
         let decision = match given {
             Some(decision) => decision,
@@ -80,7 +80,7 @@ impl EngineSet {
     }
 
     /// Runs the checks until one decides, or to the end.
-    async fn check(&self, exchange: &Arc<Exchange>) -> Result<Decision, Exception> {
+    async fn check(&self, exchange: &Arc<Exchange>) -> Result<Decision, Stopped> {
         let mut kept = Kept::default();
         for index in self.blueprint.chains.at(Place::Check) {
             let plan = &self.blueprint.engines[*index];
@@ -98,7 +98,7 @@ impl EngineSet {
     }
 
     /// Runs the engines of a place that does not decide, up to the first that fails.
-    async fn pass(&self, place: Place, exchange: &Arc<Exchange>) -> Result<(), Exception> {
+    async fn pass(&self, place: Place, exchange: &Arc<Exchange>) -> Result<(), Stopped> {
         for index in self.blueprint.chains.at(place) {
             self.step(place, *index, exchange).await?;
         }
@@ -119,7 +119,7 @@ impl EngineSet {
         place: Place,
         index: usize,
         exchange: &Arc<Exchange>,
-    ) -> Result<Effect, Exception> {
+    ) -> Result<Effect, Stopped> {
         let plan = &self.blueprint.engines[index];
         if !plan.stages.contains(exchange.stage()) {
             return Ok(Effect::Continue);
@@ -140,9 +140,12 @@ impl EngineSet {
         match effect {
             _ if plan.dry_run => Ok(Effect::Continue),
             StepEffect::Of(effect) => Ok(effect),
-            StepEffect::Exception(kind) => {
+            StepEffect::Exception(kind, reply) => {
                 let engine = Some(plan.id.clone());
-                Err(Exception { engine, kind, message: text.into_owned() })
+                Err(Stopped {
+                    exception: Exception { engine, kind, message: text.into_owned() },
+                    reply,
+                })
             }
         }
     }
@@ -156,9 +159,16 @@ impl EngineSet {
     }
 }
 
+/// The chains ended by an exception.
+struct Stopped {
+    exception: Exception,
+    /// The answer, if it is another one than `on_error`.
+    reply: Option<Action>,
+}
+
 enum StepEffect {
     Of(Effect),
-    Exception(&'static str),
+    Exception(&'static str, Option<Action>),
 }
 
 fn known_status(plan: &EnginePlan, outcome: Outcome) -> (Outcome, StepEffect) {
@@ -167,7 +177,7 @@ fn known_status(plan: &EnginePlan, outcome: Outcome) -> (Outcome, StepEffect) {
     }
     // A defect of the engine; better seen than guessed at.
     let text = format!("the engine gave the status {}, which it does not declare", outcome.status);
-    (Outcome::new("exception").with_text(text), StepEffect::Exception("failed"))
+    (Outcome::new("exception").with_text(text), StepEffect::Exception("failed", None))
 }
 
 fn failed(plan: &EnginePlan, place: Place, error: &RunError) -> (Outcome, StepEffect) {
@@ -175,7 +185,11 @@ fn failed(plan: &EnginePlan, place: Place, error: &RunError) -> (Outcome, StepEf
     let outcome = Outcome::new("exception").with_text(error.to_string());
     let effect = plan.on_exception.clone().unwrap_or(place.default_on_exception());
     match effect {
-        Effect::Fail => (outcome, StepEffect::Exception(kind)),
+        Effect::Fail => (outcome, StepEffect::Exception(kind, None)),
+        // Actions decide among the checks; elsewhere one that is asked for must not be passed over.
+        Effect::Act(action) if place != Place::Check => {
+            (outcome, StepEffect::Exception(kind, Some(action)))
+        }
         effect => (outcome, StepEffect::Of(effect)),
     }
 }
@@ -187,14 +201,15 @@ fn time_left(
     plan: &EnginePlan,
     exchange: &Exchange,
     now: Instant,
-) -> Result<Duration, Exception> {
+) -> Result<Duration, Stopped> {
     if place == Place::EndException {
         return Ok(plan.timeout);
     }
     let left = exchange.deadline().saturating_duration_since(now);
     if left.is_zero() {
         let message = format!("the request's time was up before {} could run", plan.id);
-        return Err(Exception { engine: None, kind: "deadline", message });
+        let exception = Exception { engine: None, kind: "deadline", message };
+        return Err(Stopped { exception, reply: None });
     }
     Ok(plan.timeout.min(left))
 }

@@ -89,6 +89,8 @@ struct State {
     intake: Arc<Intake>,
     listeners: Vec<Open>,
     tracking: Option<Tracking>,
+    /// Trackers that a reload has replaced, for as long as requests are under way with them.
+    retiring: Vec<TrackerHandle>,
     drain_timeout: Duration,
 }
 
@@ -101,6 +103,20 @@ struct Open {
 struct Tracking {
     options: TrackerOptions,
     handle: TrackerHandle,
+    /// As the workers and their requests know it, and nobody else.
+    tracker: Arc<dyn Tracker>,
+}
+
+impl Tracking {
+    /// Ends it as soon as no worker and no request knows it any more.
+    async fn retire(self) {
+        let known = Arc::downgrade(&self.tracker);
+        drop(self.tracker);
+        while known.strong_count() > 0 {
+            tokio::time::sleep(DRAIN_INTERVAL).await;
+        }
+        self.handle.stop().await;
+    }
 }
 
 impl Supervisor {
@@ -155,6 +171,7 @@ impl Supervisor {
             workers,
             intake,
             tracking,
+            retiring: Vec::new(),
             drain_timeout: server.drain_timeout.0,
         };
         Ok(Supervisor { state: Rc::new(Mutex::new(state)) }.start())
@@ -213,8 +230,15 @@ impl State {
         let kept = tracking.is_none() && plan.blueprint.tracks();
         let current = if kept { self.tracking.as_ref() } else { tracking.as_ref() };
         let installation = Arc::new(installation(&plan, current));
-        let new_sockets = self.open_new(&plan.listen)?;
-        self.install(&installation).await?;
+        let new_sockets = match self.put_in_force(&plan, &installation).await {
+            Ok(new_sockets) => new_sockets,
+            Err(error) => {
+                if let Some(unused) = tracking {
+                    unused.handle.stop().await;
+                }
+                return Err(error.into());
+            }
+        };
         self.exchange_listeners(&plan.listen, new_sockets);
         let server = &plan.configuration.common.policy_server;
         self.intake.max_connections.store(server.max_connections, Ordering::Relaxed);
@@ -244,12 +268,33 @@ impl State {
         Ok(start_tracking(plan, &self.logger).await?)
     }
 
+    /// Does what can fail; the sockets that are new.
+    async fn put_in_force(
+        &self,
+        plan: &Plan,
+        installation: &Arc<Installation>,
+    ) -> Result<Vec<(ListenPlan, Vec<Listener>)>, StartError> {
+        let new_sockets = self.open_new(&plan.listen)?;
+        let has_changed = |plan: &&ListenPlan| {
+            self.is_open(plan) && self.listeners.iter().all(|o| o.plan != **plan)
+        };
+        for plan in plan.listen.iter().filter(has_changed) {
+            plan.apply_permissions()?;
+        }
+        self.install(installation).await?;
+        Ok(new_sockets)
+    }
+
+    fn is_open(&self, plan: &ListenPlan) -> bool {
+        self.listeners.iter().any(|open| open.plan.endpoint == plan.endpoint)
+    }
+
     fn open_new(
         &self,
         plans: &[ListenPlan],
     ) -> Result<Vec<(ListenPlan, Vec<Listener>)>, StartError> {
-        let is_new = |plan: &&ListenPlan| self.listeners.iter().all(|open| open.plan != **plan);
-        let new: Vec<ListenPlan> = plans.iter().filter(is_new).cloned().collect();
+        let new: Vec<ListenPlan> =
+            plans.iter().filter(|plan| !self.is_open(plan)).cloned().collect();
         Ok(open_all(&new)?)
     }
 
@@ -270,25 +315,25 @@ impl State {
     }
 
     fn exchange_listeners(&mut self, plans: &[ListenPlan], new: Vec<(ListenPlan, Vec<Listener>)>) {
-        let (kept, gone): (Vec<Open>, Vec<Open>) = std::mem::take(&mut self.listeners)
-            .into_iter()
-            .partition(|open| plans.contains(&open.plan));
-        for open in gone {
-            open.close(&self.logger);
+        for mut open in std::mem::take(&mut self.listeners) {
+            match plans.iter().find(|plan| plan.endpoint == open.plan.endpoint) {
+                Some(plan) => {
+                    open.plan = plan.clone();
+                    self.listeners.push(open);
+                }
+                None => open.close(&self.logger),
+            }
         }
-        self.listeners = kept;
         let opened = new.into_iter().map(|(plan, listeners)| accept(plan, listeners, &self.intake));
         self.listeners.extend(opened);
     }
 
-    /// The old tracker goes on until every request that began with it must have been answered.
+    /// The old tracker goes on until every request that began with it has been answered.
     fn exchange_tracking(&mut self, new: Option<Tracking>) {
         if let Some(old) = std::mem::replace(&mut self.tracking, new) {
-            let grace = self.drain_timeout;
-            actix_rt::spawn(async move {
-                tokio::time::sleep(grace).await;
-                old.handle.stop().await;
-            });
+            self.retiring.retain(|handle| !handle.has_ended());
+            self.retiring.push(old.handle.clone());
+            actix_rt::spawn(old.retire());
         }
     }
 
@@ -331,8 +376,9 @@ impl State {
         if left > 0 {
             warn!(self.logger, "connections cut off, their requests took too long"; "count" => left);
         }
-        if let Some(tracking) = self.tracking.take() {
-            tracking.handle.stop().await;
+        let current = self.tracking.take().map(|tracking| tracking.handle);
+        for handle in self.retiring.drain(..).chain(current) {
+            handle.stop().await;
         }
         for arbiter in self.arbiters.drain(..) {
             arbiter.stop();
@@ -363,7 +409,8 @@ fn accept(plan: ListenPlan, listeners: Vec<Listener>, intake: &Arc<Intake>) -> O
 async fn start_tracking(plan: &Plan, logger: &Logger) -> Result<Option<Tracking>, StartError> {
     let Some(options) = plan.tracker_options() else { return Ok(None) };
     let handle = TrackerHandle::start(options.clone(), logger.clone()).await?;
-    Ok(Some(Tracking { options, handle }))
+    let tracker = Arc::new(handle.clone());
+    Ok(Some(Tracking { options, handle, tracker }))
 }
 
 async fn raise_worker(
@@ -386,7 +433,7 @@ async fn raise_worker(
 fn installation(plan: &Plan, tracking: Option<&Tracking>) -> Installation {
     let server = &plan.configuration.common.policy_server;
     let tracker: Arc<dyn Tracker> = match tracking {
-        Some(tracking) => Arc::new(tracking.handle.clone()),
+        Some(tracking) => tracking.tracker.clone(),
         None => Arc::new(NotTracked),
     };
     Installation {

@@ -1,6 +1,9 @@
 //! Chains of scripted engines: what statuses, failures, panics and hangs do to a request.
 
+mod reload;
+
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,9 +15,15 @@ use mppd_engine::{
     RequestKey, Stage, Stages, StatusDoc, Tracker, Transition,
 };
 use proptest::prelude::*;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::watch;
 
 use super::blueprint::{Blueprint, Chains, Effect, EnginePlan, Place};
 use super::chain::EngineSet;
+use super::installation::{Installed, Shared, WorkerState};
+use crate::listener::Peer;
+use crate::policy::codec::Limits;
+use crate::session;
 
 mppd_engine::options! {
     /// A scripted engine has none.
@@ -215,6 +224,22 @@ async fn on_exception_can_be_an_action_or_the_end_of_the_chains() {
 }
 
 #[actix_rt::test]
+async fn an_action_for_exceptions_is_the_reply_where_nothing_else_decides() {
+    for place in [Place::Begin, Place::End] {
+        let defer = Effect::Act(Action::Defer(Some("not on record".into())));
+        let chain = Builder::default()
+            .engine(place, "a", Script::Fail)
+            .with(|plan| plan.on_exception = Some(defer))
+            .engine(Place::EndException, "x", Script::Give("none"));
+        let (set, scripts) = chain.raise(9);
+        let exchange = ask(&set).await;
+        assert_eq!(decided(&exchange), "DEFER not on record", "{place:?}");
+        assert_eq!(exchange.exception().unwrap().kind, "failed");
+        assert_eq!(scripts[1].runs.load(Ordering::Relaxed), 1, "{place:?}");
+    }
+}
+
+#[actix_rt::test]
 async fn an_exception_runs_the_end_exception_chain_in_place_of_the_rest() {
     for place in [Place::Begin, Place::End] {
         let chain = Builder::default()
@@ -319,6 +344,41 @@ async fn a_status_that_is_not_declared_is_an_exception() {
     let (set, _) = Builder::default().check("a", Script::Give("purple")).raise(9);
     let exchange = ask(&set).await;
     assert_eq!(exchange.exception().unwrap().kind, "failed");
+}
+
+/// Asks about a recipient of one message; the reply.
+async fn answered(peer: &mut (impl AsyncRead + AsyncWrite + Unpin), recipient: &str) -> String {
+    let attributes = [("protocol_state", "RCPT"), ("instance", "1.2.3"), ("recipient", recipient)];
+    let request = Request::from_attributes(attributes).unwrap();
+    peer.write_all(request.octets()).await.unwrap();
+    let mut reply = Vec::new();
+    while !reply.ends_with(b"\n\n") {
+        assert_ne!(peer.read_buf(&mut reply).await.unwrap(), 0, "closed without a reply");
+    }
+    String::from_utf8(reply).unwrap()
+}
+
+#[actix_rt::test]
+async fn a_header_that_gave_way_to_on_error_is_given_with_the_next_recipient() {
+    let chain = Builder::default().check("a", Script::Give("mark"));
+    let (engines, scripts) = chain.engine(Place::End, "z", Script::Fail).raise(9);
+    let (_stop, stopping) = watch::channel(false);
+    let shared = Shared { repeats: Arc::default(), logger: crate::log::silent(), stopping };
+    let installed = Installed {
+        engines,
+        tracker: Arc::new(NoTracker),
+        group: "default".into(),
+        limits: Limits::default(),
+        request_deadline: Duration::from_secs(10),
+        idle_timeout: None,
+    };
+    let worker = Rc::new(WorkerState::new(installed, Arc::new(shared)));
+    let (mut peer, stream) = tokio::io::duplex(4_096);
+    actix_rt::spawn(session::serve(stream, Peer::Unix(None), worker));
+    assert_eq!(answered(&mut peer, "a@example.org").await, "action=DEFER on_error\n\n");
+    *scripts[1].script.lock().unwrap() = Script::Give("none");
+    assert_eq!(answered(&mut peer, "b@example.org").await, "action=PREPEND X-a: yes\n\n");
+    assert_eq!(answered(&mut peer, "c@example.org").await, "action=DUNNO\n\n");
 }
 
 /// What the checks should come to, said as plainly as possible.

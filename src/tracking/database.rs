@@ -6,6 +6,7 @@ use mppd_engine::RequestKey;
 use slog::{Logger, error, info, warn};
 use tokio::task::JoinHandle;
 
+use super::batch::State;
 use super::mysql::MySqlStore;
 use super::row::Row;
 use super::spool::Spool;
@@ -187,7 +188,7 @@ impl Database {
             Ok((moved, last, refused)) => {
                 self.say_refused(&refused);
                 self.moved += moved.len() as u64;
-                self.spool.moved(&moved, last).await
+                self.spool.moved(&moved, last)
             }
             Err(error) => {
                 self.go_away(&error);
@@ -287,13 +288,13 @@ async fn prove(connection: ResolvedConnection, rows: Vec<Row>) -> Result<MySqlSt
     Ok(store)
 }
 
-type Spooled = (Vec<RequestKey>, Option<RequestKey>, Vec<(RowWrite, String)>);
+type Spooled = (Vec<(RequestKey, State)>, Option<RequestKey>, Vec<(RowWrite, String)>);
 
 async fn write_spooled(store: &mut MySqlStore, rows: Vec<Row>) -> Result<Spooled, StoreError> {
     let writes = rewrites(rows);
     let last = writes.last().map(|write| write.key);
     let refused = write_acceptable(store, &writes).await?;
-    let is_moved = |key: &RequestKey| refused.iter().all(|(write, _)| write.key != *key);
-    let moved = writes.iter().map(|write| write.key).filter(is_moved).collect();
+    let is_moved = |(key, _): &(RequestKey, State)| refused.iter().all(|(w, _)| w.key != *key);
+    let moved = writes.iter().map(|write| (write.key, write.state)).filter(is_moved).collect();
     Ok((moved, last, refused))
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use mppd_engine::RequestKey;
 
+use super::batch::State;
 use super::row::Row;
 use super::sqlite::SqliteStore;
 use super::store::{RowWrite, Store, StoreError};
@@ -97,27 +98,64 @@ impl Spool {
     }
 
     /// Removes rows that are in the database now, and goes on behind the last one looked at.
-    pub(super) async fn moved(
+    ///
+    /// One whose decision has come since then stays and is looked at again: after a reload, the
+    /// tracker before this one still writes here for the requests that began with it.
+    pub(super) fn moved(
         &mut self,
-        keys: &[RequestKey],
+        rows: &[(RequestKey, State)],
         last: Option<RequestKey>,
     ) -> Result<(), StoreError> {
-        self.store.remove(keys).await?;
-        self.rows = self.rows.saturating_sub(keys.len() as u64);
-        self.moved = last.or(self.moved);
+        let removed = self.store.remove_unchanged(rows)?;
+        self.rows = self.rows.saturating_sub(removed);
+        if removed == rows.len() as u64 {
+            self.moved = last.or(self.moved);
+        }
         Ok(())
     }
 
-    /// Begins anew: rows that were refused may be welcome now.
+    /// Begins anew: rows that were refused may be welcome now, and others may have come that this
+    /// one has not counted.
     pub(super) fn rewind(&mut self) {
         self.moved = None;
-        self.has_rows_to_move = self.rows > 0 || self.has_rows_to_move;
+        self.has_rows_to_move = true;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use mppd_engine::{Decision, Request, Transition};
+
     use super::*;
+    use crate::tracking::snapshot::tests::{exchange, row};
+
+    #[tokio::test]
+    async fn a_decision_that_comes_while_its_received_is_moved_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("spool.sqlite");
+        let mut spool = Spool::open(&path).await.unwrap();
+        // That of the tracker which a reload has replaced; its requests are still under way.
+        let mut other = Spool::open(&path).await.unwrap();
+        let exchange = exchange(Request::from_attributes([("sender", "a@b")]).unwrap());
+        let write = |transition, state| RowWrite {
+            key: exchange.key(),
+            state,
+            fresh: false,
+            content: Arc::new(row(transition, &exchange)),
+        };
+        other.keep(&[write(Transition::Received, State::Received)]).unwrap();
+        let rows = spool.next().await.unwrap();
+        exchange.decide(Decision::dunno());
+        other.keep(&[write(Transition::Processed, State::Processed)]).unwrap();
+        assert!(rows.len() == 1 && !rows[0].is_processed());
+        spool.moved(&[(exchange.key(), State::Received)], Some(exchange.key())).unwrap();
+        let left = spool.next().await.unwrap();
+        assert!(left.len() == 1 && left[0].is_processed());
+        spool.moved(&[(exchange.key(), State::Processed)], Some(exchange.key())).unwrap();
+        assert!(spool.next().await.unwrap().is_empty());
+    }
 
     #[test]
     fn every_connection_has_a_file_name_of_its_own() {

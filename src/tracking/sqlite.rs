@@ -8,9 +8,13 @@ use std::sync::LazyLock;
 
 use mppd_engine::RequestKey;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Statement, params_from_iter};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Statement, TransactionBehavior, params,
+    params_from_iter,
+};
 
-use super::row::{Cell, Row};
+use super::batch::State;
+use super::row::{Cell, PROCESSED, RECEIVED, Row};
 use super::store::{
     Bound, Query, RowWrite, Store, StoreError, Working, check_version, on_duplicate, statement,
     unreadable,
@@ -62,7 +66,9 @@ impl SqliteStore {
     }
 
     fn create(&mut self) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction()?;
+        // One that began by reading would not wait for somebody else who writes, but fail.
+        let behavior = TransactionBehavior::Immediate;
+        let transaction = self.connection.transaction_with_behavior(behavior)?;
         for sql in Dialect::Sqlite.create() {
             transaction.execute(&sql, [])?;
         }
@@ -91,6 +97,28 @@ impl SqliteStore {
         }
         transaction.commit()?;
         Ok(new)
+    }
+
+    /// Removes rows that are as far as they were when they were read; how many.
+    ///
+    /// # Errors
+    /// What keeps the file from being written; no row is removed then.
+    pub(super) fn remove_unchanged(
+        &mut self,
+        rows: &[(RequestKey, State)],
+    ) -> Result<u64, StoreError> {
+        let transaction = self.connection.transaction()?;
+        let mut removed = 0;
+        for (key, state) in rows {
+            let state = match state {
+                State::Received => RECEIVED,
+                State::Processed => PROCESSED,
+            };
+            let sql = format!("DELETE FROM {TABLE} WHERE id = ? AND state = ?");
+            removed += transaction.prepare_cached(&sql)?.execute(params![key.0, state])?;
+        }
+        transaction.commit()?;
+        Ok(removed as u64)
     }
 
     fn select(&self, sql: &str, values: &[Bound]) -> Result<Vec<Row>, StoreError> {
@@ -256,4 +284,27 @@ fn cell<'a>(value: ValueRef<'a>, column: &Column) -> Result<Cell<'a>, StoreError
         }
         _ => return Err(unreadable(column)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_prepared_while_somebody_else_writes_into_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("requests.sqlite");
+        SqliteStore::open(&path).unwrap().prepare().await.unwrap();
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let writing = std::thread::spawn(move || {
+            std::thread::park_timeout(Duration::from_millis(200));
+            other.execute_batch("COMMIT").unwrap();
+        });
+        let prepared = SqliteStore::open(&path).unwrap().prepare().await;
+        writing.join().unwrap();
+        prepared.unwrap();
+    }
 }

@@ -1,6 +1,7 @@
 //! The tracker: the actor that owns the stores of one connection, on a thread of its own, and the
 //! handle by which engines reach it.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -163,6 +164,13 @@ impl TrackerHandle {
         while ended.changed().await.is_ok() {}
     }
 
+    /// Whether it has written everything and ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        // The actor drops the other side when it ends.
+        self.ended.has_changed().is_err()
+    }
+
     /// How the tracker is.
     #[must_use]
     pub fn status(&self) -> TrackerStatus {
@@ -270,7 +278,11 @@ async fn work(opening: Opening) {
 
 async fn open(options: &TrackerOptions, logger: &Logger) -> Result<Target, TrackingStartError> {
     let directory = &options.state_directory;
-    std::fs::create_dir_all(directory)
+    // What the records say about people's mail is not for every user of the machine.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(directory)
         .map_err(|source| TrackingStartError::Directory { path: directory.clone(), source })?;
     let Some(connection) = &options.connection else {
         let path = directory.join(EMBEDDED);
@@ -292,4 +304,32 @@ async fn open_file(path: &Path) -> Result<SqliteStore, TrackingStartError> {
     let mut store = SqliteStore::open(path).map_err(failed)?;
     store.prepare().await.map_err(failed)?;
     Ok(store)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    fn options(state_directory: PathBuf) -> TrackerOptions {
+        TrackerOptions {
+            node: "node".into(),
+            state_directory,
+            connection: None,
+            durability: Durability::Answer,
+            received_delay: Duration::from_millis(50),
+            batch_rows: 512,
+            queue: 10,
+        }
+    }
+
+    #[actix_rt::test]
+    async fn records_are_not_for_everybody_to_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("var/mppd");
+        let tracker = TrackerHandle::start(options(state.clone()), crate::log::silent()).await;
+        assert_eq!(std::fs::metadata(&state).unwrap().mode() & 0o7, 0);
+        tracker.unwrap().stop().await;
+    }
 }

@@ -1,0 +1,46 @@
+//! What is printed when nobody takes it.
+
+use std::io::{self, Read as _};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use crate::harness::pause;
+
+/// Runs `mppd` with a standard output that is closed at the other end.
+fn unread(arguments: &[&str]) -> Output {
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mppd"));
+    command.args(arguments).stdin(Stdio::null()).stdout(writer).output().unwrap()
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_fault() {
+    for arguments in [&["schema", "mysql"][..], &["reference"]] {
+        let output = unread(arguments);
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
+        assert!(output.status.success(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_server_runs_although_nobody_reads_its_hints() {
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = directory.path().join("mppd.conf.xml");
+    let listen = format!("<listen>unix:{}/policy</listen>", directory.path().display());
+    let xml = format!("<mppd><common><policy_server>{listen}</policy_server></common></mppd>");
+    std::fs::write(&configuration, xml).unwrap();
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mppd"));
+    command.arg("run").arg("--config").arg(&configuration).stdin(Stdio::null());
+    let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    pause(Duration::from_secs(1));
+    let ended = child.try_wait().unwrap();
+    drop(child.kill());
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    child.wait().unwrap();
+    assert!(ended.is_none(), "{said}");
+    assert!(said.contains("mppd is ready") && !said.contains("panicked"), "{said}");
+}
