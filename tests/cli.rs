@@ -176,3 +176,16 @@ fn track_finds_and_shows_what_was_asked_in_either_store() {
         assert_eq!(none.code, Some(1));
     }
 }
+
+#[test]
+fn a_second_server_on_the_same_state_directory_is_refused() {
+    let daemon = Daemon::start(Store::Sqlite.track(Settings::default()));
+    let xml = std::fs::read_to_string(daemon.configuration()).unwrap();
+    let port = crate::harness::ports::free_port();
+    let elsewhere = format!("inet:127.0.0.1:{port}");
+    let (_directory, file) =
+        configuration(&xml.replace(&daemon.endpoint().to_string(), &elsewhere));
+    let said = Call::new(["run"]).with(&file).run();
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("another mppd uses the state directory"), "{}", said.err);
+}

@@ -71,21 +71,35 @@ async fn serve(plan: Plan, settings: &Settings, logger: Logger) -> Result<(), Ru
 
 struct Signals {
     hangup: Signal,
+    stop: StopSignals,
+}
+
+struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Signals {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        let stop = StopSignals { terminate, interrupt };
+        Ok(Signals { hangup: signal(SignalKind::hangup())?, stop })
     }
 }
 
-/// Reloads and, in the end, stops as the signals say.
+impl StopSignals {
+    /// Ready when somebody wants the server to end.
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Reloads and, in the end, stops as the signals say. A second signal to stop does not wait for
+/// what is under way.
 async fn obey(
     signals: &mut Signals,
     supervisor: &Addr<Supervisor>,
@@ -93,16 +107,22 @@ async fn obey(
 ) -> Result<(), RunError> {
     loop {
         tokio::select! {
-            _ = signals.hangup.recv() => {
-                info!(logger, "SIGHUP, reloading");
-                // What became of it is logged by the supervisor.
-                let _reported = supervisor.send(Reload).await?;
-            }
-            _ = signals.terminate.recv() => break,
-            _ = signals.interrupt.recv() => break,
+            _ = signals.hangup.recv() => info!(logger, "SIGHUP, reloading"),
+            () = signals.stop.recv() => break,
+        }
+        tokio::select! {
+            // What became of it is logged by the supervisor.
+            reported = supervisor.send(Reload) => drop(reported?),
+            () = signals.stop.recv() => break,
         }
     }
-    Ok(supervisor.send(Stop).await?)
+    tokio::select! {
+        stopped = supervisor.send(Stop) => Ok(stopped?),
+        () = signals.stop.recv() => {
+            warn!(logger, "told to stop once more, ending at once");
+            Ok(())
+        }
+    }
 }
 
 /// What a newcomer can do now.

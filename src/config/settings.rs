@@ -53,7 +53,7 @@ options! {
         /// How long a connection may say nothing before it is closed; for ever unless given, as
         /// Postfix expects.
         idle_timeout: Option<Period> = None,
-        /// How many runs of one engine may wait or be under way in one worker; one more is the
+        /// How many runs of one check may wait or be under way in one worker; one more is the
         /// exception `overloaded`.
         engine_queue: u32 = 1_000,
         /// How long requests that are under way may take to finish when mppd stops.

@@ -126,7 +126,15 @@ impl EngineSet {
         }
         let started = Instant::now();
         let limit = time_left(place, plan, exchange, started)?;
-        let result = self.hosts[index].run(exchange, limit).await;
+        let host = &self.hosts[index];
+        let result = match place {
+            Place::Check => host.run(exchange, limit).await,
+            // A request that was taken in is put on record, and its decision stands, however slow
+            // the store is. A session has one run here at most, so that they are bounded as well.
+            Place::Begin | Place::End | Place::EndException => {
+                host.run_in_any_case(exchange, limit).await
+            }
+        };
         let elapsed = started.elapsed();
         let (outcome, effect) = match result {
             Ok(outcome) => known_status(plan, outcome),

@@ -102,8 +102,10 @@ impl Host {
 
     fn repair(&mut self) -> Result<(), RunError> {
         if self.broken.get() {
-            self.engine = copy(&self.prototype)?;
+            let broken = std::mem::replace(&mut self.engine, copy(&self.prototype)?);
             self.broken.set(false);
+            // What a panic left half-way may panic again when it is dropped.
+            let _dropped = catch_unwind(AssertUnwindSafe(|| drop(broken)));
         }
         Ok(())
     }
@@ -207,7 +209,7 @@ pub struct HostAddress {
 }
 
 impl HostAddress {
-    /// Asks for one run.
+    /// Asks for one run, unless too many wait already.
     ///
     /// # Errors
     /// Whatever kept the engine from an outcome.
@@ -215,6 +217,14 @@ impl HostAddress {
         if self.waiting.get() >= self.most_waiting {
             return Err(RunError::Overloaded(self.most_waiting));
         }
+        self.run_in_any_case(exchange, limit).await
+    }
+
+    /// Asks for one run, however many wait.
+    ///
+    /// # Errors
+    /// Whatever kept the engine from an outcome.
+    pub async fn run_in_any_case(&self, exchange: &Arc<Exchange>, limit: Duration) -> RunResult {
         let _waiting = Waiting::enter(&self.waiting);
         let run = Run { exchange: exchange.clone(), limit };
         self.actor.send(run).await.unwrap_or(Err(RunError::Gone))

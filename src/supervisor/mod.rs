@@ -7,12 +7,14 @@
 //! | [`host`] | the actor around an engine |
 //! | [`chain`] | one request through the chains |
 //! | [`installation`] | one configuration in force, and what a session sees of it |
+//! | [`state_directory`] | one mppd for each state directory |
 //! | [`worker`] | an arbiter with a copy of every chain, and its connections |
 
 pub mod blueprint;
 pub mod chain;
 pub mod host;
 pub mod installation;
+pub mod state_directory;
 #[cfg(test)]
 mod tests;
 pub mod worker;
@@ -32,8 +34,10 @@ use tokio::sync::{Mutex, oneshot, watch};
 
 use self::chain::RaiseError;
 use self::installation::{Installation, Shared};
+use self::state_directory::{StateDirectory, StateDirectoryError};
 use self::worker::{Conclude, Prepare, Worker};
 use crate::config::report::one_line;
+use crate::config::settings::LogOptions;
 use crate::config::{LoadRequest, Rejected};
 use crate::listener::{self, Intake, ListenError, ListenPlan, Listener, WorkerSlot};
 use crate::plan::Plan;
@@ -52,6 +56,9 @@ pub enum StartError {
     /// An engine.
     #[error(transparent)]
     Raise(#[from] RaiseError),
+    /// Where the records are kept.
+    #[error(transparent)]
+    StateDirectory(#[from] StateDirectoryError),
     /// The records.
     #[error(transparent)]
     Tracking(#[from] TrackingStartError),
@@ -92,6 +99,8 @@ struct State {
     /// Trackers that a reload has replaced, for as long as requests are under way with them.
     retiring: Vec<TrackerHandle>,
     drain_timeout: Duration,
+    /// How it was started to log.
+    log: LogOptions,
 }
 
 /// A socket that is listened on.
@@ -105,6 +114,8 @@ struct Tracking {
     handle: TrackerHandle,
     /// As the workers and their requests know it, and nobody else.
     tracker: Arc<dyn Tracker>,
+    /// Shared with the tracker that a reload puts in this one's place.
+    directory: Arc<StateDirectory>,
 }
 
 impl Tracking {
@@ -132,7 +143,7 @@ impl Supervisor {
     ) -> Result<Addr<Supervisor>, StartError> {
         // Sockets first: they are what most often can't be had.
         let sockets = open_all(&plan.listen)?;
-        let tracking = start_tracking(plan, &logger).await?;
+        let tracking = start_tracking(plan, None, &logger).await?;
         let installation = Arc::new(installation(plan, tracking.as_ref()));
         let (stopping, stopping_receiver) = watch::channel(false);
         let shared = Arc::new(Shared {
@@ -173,6 +184,7 @@ impl Supervisor {
             tracking,
             retiring: Vec::new(),
             drain_timeout: server.drain_timeout.0,
+            log: plan.configuration.common.log.clone(),
         };
         Ok(Supervisor { state: Rc::new(Mutex::new(state)) }.start())
     }
@@ -265,7 +277,7 @@ impl State {
         if wanted.as_ref() == self.tracking.as_ref().map(|tracking| &tracking.options) {
             return Ok(None);
         }
-        Ok(start_tracking(plan, &self.logger).await?)
+        Ok(start_tracking(plan, self.tracking.as_ref(), &self.logger).await?)
     }
 
     /// Does what can fail; the sockets that are new.
@@ -342,6 +354,10 @@ impl State {
             warn!(self.logger, "another number of workers takes a restart";
                 "running" => self.workers.len(), "configured" => plan.workers());
         }
+        let (old, new) = (&self.log, &plan.configuration.common.log);
+        if (old.level, old.format) != (new.level, new.format) {
+            warn!(self.logger, "other options of <log> take a restart");
+        }
     }
 
     fn report(&self, reloaded: &Result<(), ReloadError>) {
@@ -406,11 +422,20 @@ fn accept(plan: ListenPlan, listeners: Vec<Listener>, intake: &Arc<Intake>) -> O
     Open { plan, tasks: tasks.collect() }
 }
 
-async fn start_tracking(plan: &Plan, logger: &Logger) -> Result<Option<Tracking>, StartError> {
+async fn start_tracking(
+    plan: &Plan,
+    running: Option<&Tracking>,
+    logger: &Logger,
+) -> Result<Option<Tracking>, StartError> {
     let Some(options) = plan.tracker_options() else { return Ok(None) };
+    let ours = running.map(|tracking| &tracking.directory);
+    let directory = match ours.filter(|ours| ours.path() == options.state_directory) {
+        Some(ours) => ours.clone(),
+        None => Arc::new(StateDirectory::take(&options.state_directory)?),
+    };
     let handle = TrackerHandle::start(options.clone(), logger.clone()).await?;
     let tracker = Arc::new(handle.clone());
-    Ok(Some(Tracking { options, handle, tracker }))
+    Ok(Some(Tracking { options, handle, tracker, directory }))
 }
 
 async fn raise_worker(

@@ -306,6 +306,17 @@ async fn runs_beyond_the_queue_are_an_exception_at_once() {
 }
 
 #[actix_rt::test]
+async fn a_decision_stands_however_many_runs_wait_behind_the_checks() {
+    let slow = Builder::default().engine(Place::End, "slow", Script::GiveLater("none"));
+    let (set, scripts) = slow.raise(1);
+    let (one, two, three) = tokio::join!(ask(&set), ask(&set), ask(&set));
+    for exchange in [one, two, three] {
+        assert_eq!(decided(&exchange), "DUNNO");
+    }
+    assert_eq!(scripts[0].runs.load(Ordering::Relaxed), 3);
+}
+
+#[actix_rt::test]
 async fn a_dry_run_computes_but_never_decides() {
     let (set, _) = Builder::default()
         .check("a", Script::Give("black"))
