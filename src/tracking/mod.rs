@@ -7,6 +7,7 @@
 //! | [`row`] | one row: made from an exchange, and the request read back from it |
 //! | [`batch`] | transitions that wait to be written: what meets is written once |
 //! | [`store`] | what a store can do; [`sqlite`] and [`mysql`] do it |
+//! | [`status`] | how a tracker is |
 //! | [`tracker`] | the actor that owns the stores, and its handle |
 //! | [`search`] | questions to the records, in people's words |
 
@@ -22,6 +23,7 @@ mod snapshot;
 mod spool;
 mod sql;
 pub mod sqlite;
+pub mod status;
 pub mod store;
 pub mod table;
 mod time;
@@ -30,5 +32,6 @@ mod writer;
 
 pub use key::new_key;
 pub use row::Row;
+pub use status::TrackerStatus;
 pub use store::{Store, StoreError};
-pub use tracker::{TrackerHandle, TrackerOptions, TrackerStatus, TrackingStartError};
+pub use tracker::{TrackerHandle, TrackerOptions, TrackingStartError};

@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use actix::fut::{ActorFutureExt as _, wrap_future};
 use actix::{Actor, ActorContext as _, Arbiter, AsyncContext as _, Context};
@@ -21,6 +21,7 @@ use super::queue::{Content, Entry, Queue, ended};
 use super::snapshot::Snapshot;
 use super::spool::{self, Spool};
 use super::sqlite::SqliteStore;
+use super::status::{Place, TrackerStatus};
 use super::store::{Store as _, StoreError};
 use super::writer::{Target, Writer};
 use crate::config::connection::ResolvedConnection;
@@ -81,37 +82,6 @@ pub enum TrackingStartError {
     /// It ended before it had begun.
     #[error("the tracker ended while it started")]
     Ended,
-}
-
-/// Where rows go at the moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// Into the embedded store.
-    Embedded,
-    /// Into the database.
-    Connected,
-    /// Into the spool, while the database is away.
-    Away {
-        /// Since when.
-        since: SystemTime,
-        /// Why.
-        reason: String,
-    },
-}
-
-/// How a tracker is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrackerStatus {
-    /// Where rows go at the moment.
-    pub place: Place,
-    /// Rows in the spool.
-    pub spooled: u64,
-    /// Batches written since the start.
-    pub batches: u64,
-    /// Rows written in them.
-    pub rows: u64,
-    /// Transitions that wait to be written.
-    pub waiting: usize,
 }
 
 /// Reaches a tracker; clones reach the same one.

@@ -11,8 +11,8 @@ use super::database::{Database, write_acceptable};
 use super::queue::{Acknowledgement, Content, Entry, Queue};
 use super::row::Row;
 use super::sqlite::SqliteStore;
+use super::status::{Place, TrackerStatus};
 use super::store::{RowWrite, StoreError};
-use super::tracker::{Place, TrackerStatus};
 
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 const ATTEMPTS_AT_THE_END: u32 = 3;

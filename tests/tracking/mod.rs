@@ -20,9 +20,9 @@ use mppd::tracking::mysql::MySqlStore;
 use mppd::tracking::row::Cell;
 use mppd::tracking::search::Place;
 use mppd::tracking::sqlite::SqliteStore;
+use mppd::tracking::status::Place as Where;
 use mppd::tracking::store::{Condition, Query, RowWrite};
 use mppd::tracking::table::COLUMNS;
-use mppd::tracking::tracker::Place as Where;
 use mppd::tracking::{
     Row, Store, StoreError, TrackerHandle, TrackerOptions, TrackingStartError, new_key,
 };
