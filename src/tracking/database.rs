@@ -48,6 +48,9 @@ pub(super) async fn write_acceptable(
     Ok(refused)
 }
 
+/// How long a spool is left alone that could not be read or emptied.
+const SPOOL_REST: Duration = Duration::from_secs(10);
+
 type Attempt = JoinHandle<Result<MySqlStore, StoreError>>;
 
 struct Absence {
@@ -103,6 +106,8 @@ pub(super) struct Database {
     connection: ResolvedConnection,
     spool: Spool,
     link: Link,
+    /// Until when the spool is left alone after it could not be read or emptied.
+    resting: Option<Instant>,
     moved: u64,
     logger: Logger,
 }
@@ -126,7 +131,7 @@ impl Database {
         if spool.rows() > 0 {
             warn!(logger, "rows of an earlier run wait in the spool"; "rows" => spool.rows());
         }
-        Ok(Database { connection, spool, link, moved: 0, logger })
+        Ok(Database { connection, spool, link, resting: None, moved: 0, logger })
     }
 
     /// Since when the database is away, and why.
@@ -173,28 +178,35 @@ impl Database {
 
     /// Whether [`Database::move_some`] has something to do.
     pub(super) fn can_move(&self) -> bool {
-        matches!(self.link, Link::Up(_)) && self.spool.has_rows_to_move()
+        matches!(self.link, Link::Up(_)) && self.resting.is_none() && self.spool.has_rows_to_move()
     }
 
     /// Moves a few rows from the spool into the database.
-    pub(super) async fn move_some(&mut self) -> Result<(), StoreError> {
-        let Link::Up(store) = &mut self.link else { return Ok(()) };
-        let rows = self.spool.next().await?;
-        if rows.is_empty() {
-            self.say_moved();
-            return Ok(());
-        }
+    pub(super) async fn move_some(&mut self) {
+        let Link::Up(store) = &mut self.link else { return };
+        let rows = match self.spool.next().await {
+            Ok(rows) if rows.is_empty() => return self.say_moved(),
+            Ok(rows) => rows,
+            Err(error) => return self.leave_spool_alone(&error),
+        };
         match write_spooled(store, rows).await {
             Ok((moved, last, refused)) => {
                 self.say_refused(&refused);
                 self.moved += moved.len() as u64;
-                self.spool.moved(&moved, last)
+                if let Err(error) = self.spool.moved(&moved, last) {
+                    self.leave_spool_alone(&error);
+                }
             }
-            Err(error) => {
-                self.go_away(&error);
-                Ok(())
-            }
+            Err(error) => self.go_away(&error),
         }
+    }
+
+    /// Live rows must not wait for a spool that can't be read, or not be emptied (its disk is
+    /// full): that is tried again after a while.
+    fn leave_spool_alone(&mut self, reason: &StoreError) {
+        error!(self.logger, "the spool cannot be moved for now; what comes is written all the same";
+            "reason" => %reason, "spooled" => self.spool.rows());
+        self.resting = Some(Instant::now() + SPOOL_REST);
     }
 
     fn say_moved(&mut self) {
@@ -212,9 +224,14 @@ impl Database {
         }
     }
 
-    /// Ready when something is to be done about an absence; never while the database is there.
+    /// Ready when something is to be done about an absence, or about a spool that was left alone.
     pub(super) async fn changed(&mut self) {
-        let Link::Away(absence) = &mut self.link else { return std::future::pending().await };
+        let Link::Away(absence) = &mut self.link else {
+            return match self.resting {
+                Some(end) => tokio::time::sleep_until(end.into()).await,
+                None => std::future::pending().await,
+            };
+        };
         match absence.attempt {
             Some(_) => absence.attempted().await,
             None => tokio::time::sleep_until(absence.next.into()).await,
@@ -223,8 +240,12 @@ impl Database {
 
     /// Does what is to be done about an absence: tries to connect, in the background, or takes
     /// over the connection that was made.
-    pub(super) async fn attend(&mut self) -> Result<(), StoreError> {
-        let Link::Away(absence) = &mut self.link else { return Ok(()) };
+    pub(super) async fn attend(&mut self) {
+        if self.resting.is_some_and(|end| Instant::now() >= end) {
+            self.resting = None;
+            self.spool.rewind();
+        }
+        let Link::Away(absence) = &mut self.link else { return };
         if absence.attempt.as_ref().is_some_and(JoinHandle::is_finished) {
             absence.attempted().await;
         }
@@ -232,10 +253,10 @@ impl Database {
             self.finish(result);
         } else if absence.attempt.is_none() && Instant::now() >= absence.next {
             self.spool.rewind();
-            let rows = self.spool.next().await?;
+            // Without rows to try, the database is believed when it lets one in.
+            let rows = self.spool.next().await.unwrap_or_default();
             absence.attempt = Some(actix_rt::spawn(prove(self.connection.clone(), rows)));
         }
-        Ok(())
     }
 
     fn finish(&mut self, result: Result<MySqlStore, StoreError>) {

@@ -189,8 +189,8 @@ fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// The domain as the records hold it: lower-case, its labels in reverse order; an address literal
-/// only lower-case.
+/// The domain as the records hold it: lower-case, without a dot at its end, its labels in reverse
+/// order; an address literal only lower-case.
 #[must_use]
 pub fn reverse_domain(domain: &str) -> String {
     let mut reversed = String::with_capacity(domain.len());
@@ -200,7 +200,7 @@ pub fn reverse_domain(domain: &str) -> String {
 
 pub(super) fn push_reverse_domain(text: &mut String, domain: &str) {
     let start = text.len();
-    push_reversed(text, domain);
+    push_reversed(text, domain.strip_suffix('.').unwrap_or(domain));
     text[start..].make_ascii_lowercase();
 }
 
@@ -257,6 +257,7 @@ mod tests {
     #[test]
     fn a_domain_is_held_lower_case_and_reversed() {
         assert_eq!(reverse_domain("mail.Example.com"), "com.example.mail");
+        assert_eq!(reverse_domain("mail.Example.com."), "com.example.mail");
         assert_eq!(reverse_domain("[192.0.2.1]"), "[192.0.2.1]");
         assert_eq!(restore_domain("com.example.mail"), "mail.example.com");
         assert_eq!(restore_domain("com.example..a."), ".a..example.com");
@@ -282,7 +283,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_lower_case_domain_without_bracket_is_read_back(domain in "[a-z0-9.-]{0,30}") {
-            prop_assert_eq!(restore_domain(&reverse_domain(&domain)), domain);
+            let without_dot = domain.strip_suffix('.').unwrap_or(&domain);
+            prop_assert_eq!(restore_domain(&reverse_domain(&domain)), without_dot);
         }
     }
 }

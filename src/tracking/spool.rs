@@ -27,6 +27,25 @@ pub(super) fn path(directory: &Path, connection: &ResolvedConnection) -> PathBuf
     directory.join(format!("spool-{server}-{database}.sqlite"))
 }
 
+/// The other spools in a directory that hold rows: those of databases that were configured before.
+pub(super) async fn others(directory: &Path, ours: &Path) -> Vec<(PathBuf, u64)> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let is_spool = |path: &PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        name.is_some_and(|name| name.starts_with("spool-") && name.ends_with(".sqlite"))
+    };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut others = Vec::new();
+    for path in paths.filter(|path| is_spool(path) && path != ours) {
+        let Ok(mut store) = SqliteStore::open_to_read(&path) else { continue };
+        match store.count().await {
+            Ok(0) | Err(_) => {}
+            Ok(rows) => others.push((path, rows)),
+        }
+    }
+    others
+}
+
 fn file_name(text: &str) -> String {
     let mut name = String::with_capacity(text.len());
     for octet in text.bytes() {

@@ -101,7 +101,7 @@ impl Writer {
     // Does the next thing there is to do; whether there was one.
     async fn step(&mut self) -> Result<bool, StoreError> {
         if let Target::Database(database) = &mut self.target {
-            database.attend().await?;
+            database.attend().await;
         }
         let has_written = self.batch.is_ready(Instant::now());
         if has_written {
@@ -109,7 +109,7 @@ impl Writer {
         }
         match &mut self.target {
             Target::Database(database) if database.can_move() && !self.is_closed => {
-                database.move_some().await?;
+                database.move_some().await;
                 Ok(true)
             }
             _ => Ok(has_written),

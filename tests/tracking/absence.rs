@@ -1,8 +1,12 @@
 //! A database that is away: nothing is lost, nothing is doubled.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 
 use super::*;
+use crate::harness::daemon::{Daemon, Settings};
+use crate::harness::policy_client::PolicyRequest;
+use crate::harness::ports::free_port;
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begin = Instant::now();
@@ -278,4 +282,55 @@ fn a_table_of_a_newer_mppd_is_refused() {
         let error = TrackerHandle::start(options, logger()).await.unwrap_err();
         assert!(error.to_string().contains("version 99"), "{error}");
     });
+}
+
+#[test]
+fn a_spool_that_cannot_be_read_keeps_no_live_request_waiting() {
+    block_on(async {
+        let directory = TempDir::new().unwrap();
+        let mut server = MariaDb::start().await;
+        let options = options(directory.path(), Some(server.connection()));
+        let tracker = TrackerHandle::start(options, logger()).await.unwrap();
+        server.kill();
+        live(&tracker, numbered(1)).await;
+        break_spool(directory.path());
+        server.restart().await;
+        until("the database is not back", || tracker.status().place == Where::Connected).await;
+        for number in 2..10 {
+            let (_, waited) = live(&tracker, numbered(number)).await;
+            assert!(waited < Duration::from_millis(900), "{waited:?}");
+        }
+        assert_eq!(rows_in_database(&server).await.len(), 8);
+        tracker.stop().await;
+    });
+}
+
+/// Takes the table out of the only spool of a directory.
+fn break_spool(directory: &Path) {
+    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let spool = |path: &PathBuf| path.extension().is_some_and(|name| name == "sqlite");
+    let spools: Vec<PathBuf> = files.filter(spool).collect();
+    assert_eq!(spools.len(), 1);
+    let connection = rusqlite::Connection::open(&spools[0]).unwrap();
+    connection.execute_batch("DROP TABLE track_policy_request").unwrap();
+}
+
+#[test]
+fn rows_that_wait_for_another_database_are_mentioned_at_the_start() {
+    let port = free_port();
+    let settings = |database: &str| {
+        let connection = format!(
+            "<PPXX0001_track_policy_connection><host>127.0.0.1</host><port>{port}</port>
+             <database>{database}</database></PPXX0001_track_policy_connection>"
+        );
+        Settings { tracking: true, group: connection, ..Settings::default() }
+    };
+    let mut daemon = Daemon::start(settings("old"));
+    daemon.connect().ask(&PolicyRequest::new().octets()).unwrap();
+    daemon.configure(settings("new"));
+    let daemon = daemon.again();
+    let line = daemon.logged("the old spool", |line| {
+        line["msg"].as_str().is_some_and(|msg| msg.starts_with("rows for another database wait"))
+    });
+    assert_eq!(line["rows"], 1);
 }
