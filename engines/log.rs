@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use mppd_engine::config::OptionValue;
+use mppd_engine::config::{OptionValue, Spanned, plain_text};
 use mppd_engine::slog::{self, KV, Key, Logger, Record, Serializer};
 use mppd_engine::{
     Attribute, BuildContext, Engine, Escaped, Exchange, Failure, Finding, Outcome, StatusDoc,
@@ -13,11 +13,14 @@ use mppd_engine::{
 };
 use serde::Deserialize;
 
+/// What a line says that nobody gave a text.
+const DEFAULT_TEXT: &str = "request";
+
 options! {
     /// `<log>`
     pub(crate) struct LogOptions {
-        /// What the line says.
-        text: String = "request".to_owned(),
+        /// What the line says, `request` unless given; `$$` stands for a dollar.
+        text: Option<Spanned<String>> = None,
         /// How important it is.
         level: Level = Level::Info,
     }
@@ -60,7 +63,12 @@ impl Engine for Log {
     type Options = LogOptions;
 
     fn build(options: LogOptions, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>> {
-        Ok(Log { text: options.text, level: options.level, logger: cx.logger().clone() })
+        let text = match &options.text {
+            Some(text) => plain_text(&Spanned { value: &text.value, span: text.span })
+                .map_err(|fault| vec![fault])?,
+            None => DEFAULT_TEXT.to_owned(),
+        };
+        Ok(Log { text, level: options.level, logger: cx.logger().clone() })
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {
@@ -153,6 +161,12 @@ mod tests {
         let mut lines = lines.0.lock().unwrap();
         assert_eq!(lines.len(), 1);
         lines.remove(0)
+    }
+
+    #[test]
+    fn a_dollar_is_written_twice() {
+        let (_, text, _) = logged(r#"<log text="5$$"/>"#, &exchange([("size", "1")]));
+        assert_eq!(text, "5$");
     }
 
     #[test]

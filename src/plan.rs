@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use mppd_engine::EngineKind;
 use mppd_engine::slog::Logger;
+use mppd_engine::{EngineKind, Finding};
 
 use crate::config::connection::ResolvedConnection;
 use crate::config::limits::Limits as ReadLimits;
@@ -50,14 +50,14 @@ impl Plan {
     #[must_use]
     pub fn limits(&self) -> Limits {
         let server = &self.configuration.common.policy_server;
-        Limits { line: server.max_line.octets(), request: server.max_request.octets() }
+        Limits { line: server.max_line.0.octets(), request: server.max_request.0.octets() }
     }
 
     /// How many workers there are to be.
     #[must_use]
     pub fn workers(&self) -> usize {
         match self.configuration.common.policy_server.workers {
-            Some(workers) => usize::from(workers.max(1)),
+            Some(workers) => usize::from(workers.0),
             None => std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -73,8 +73,8 @@ impl Plan {
                 connection: self.connection().cloned(),
                 durability: common.tracking.durability,
                 received_delay: common.tracking.received_delay.0,
-                batch_rows: usize::try_from(common.tracking.batch_rows).unwrap_or(usize::MAX),
-                queue: usize::try_from(common.tracking.queue).unwrap_or(usize::MAX),
+                batch_rows: usize::try_from(common.tracking.batch_rows.0).unwrap_or(usize::MAX),
+                queue: usize::try_from(common.tracking.queue.0).unwrap_or(usize::MAX),
             }
         })
     }
@@ -100,8 +100,18 @@ fn listen_plans(draft: &mut Draft) -> Vec<ListenPlan> {
         let endpoint = Endpoint::Inet { host: "127.0.0.1".to_owned(), port: DEFAULT_PORT };
         return vec![ListenPlan { endpoint, permissions: Permissions::default() }];
     }
-    let (plans, faults): (Vec<_>, Vec<_>) =
-        options.iter().map(ListenPlan::of).partition(Result::is_ok);
-    draft.findings.extend(faults.into_iter().filter_map(Result::err).flatten());
-    plans.into_iter().filter_map(Result::ok).collect()
+    let mut plans: Vec<ListenPlan> = Vec::new();
+    let mut findings = Vec::new();
+    for option in options {
+        match ListenPlan::of(option) {
+            Ok(plan) if plans.iter().any(|known| known.endpoint == plan.endpoint) => {
+                let message = format!("{} is listened on twice", plan.endpoint);
+                findings.push(Finding::error(option.endpoint.span, message));
+            }
+            Ok(plan) => plans.push(plan),
+            Err(faults) => findings.extend(faults),
+        }
+    }
+    draft.findings.extend(findings);
+    plans
 }

@@ -11,6 +11,7 @@ mod finding;
 mod nearest;
 mod options;
 mod source;
+mod text;
 mod value;
 
 pub use build::{
@@ -22,4 +23,5 @@ pub use finding::{Finding, Severity};
 pub use nearest::nearest;
 pub use options::{OptionDoc, OptionValue, Options};
 pub use source::{Origin, Source, SourceId, SourceMap, Span};
-pub use value::{FileSize, Period, Spanned};
+pub use text::plain_text;
+pub use value::{FileSize, Period, Positive, Spanned};

@@ -12,7 +12,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::config::{BuildContext, Element, Finding, OptionDoc, Options};
+use crate::config::{
+    BuildContext, Element, Finding, OptionDoc, Options, is_common_option, salvage,
+};
 use crate::exchange::Exchange;
 use crate::outcome::Outcome;
 use crate::stage::Stages;
@@ -248,14 +250,16 @@ impl<E: Engine> EngineKind for Typed<E> {
         element: &Element,
         cx: &mut BuildContext<'_>,
     ) -> Result<Vec<Built>, Vec<Finding>> {
-        let built = E::build(cx.options(element)?, cx);
+        // What is sound of the options is built from, so that all faults are told at once.
+        let (options, mut findings) = salvage::<E::Options>(element, is_common_option);
+        let built = options.map(|options| E::build(options, cx));
         cx.place_warnings(element.name_span);
         match built {
-            Ok(engine) => Ok(vec![Built::engine(engine)]),
-            Err(findings) => {
-                Err(findings.into_iter().map(|finding| finding.or_at(element.name_span)).collect())
-            }
+            Some(Ok(engine)) if findings.is_empty() => return Ok(vec![Built::engine(engine)]),
+            Some(Err(faults)) => findings.extend(faults),
+            _ => {}
         }
+        Err(findings.into_iter().map(|finding| finding.or_at(element.name_span)).collect())
     }
 }
 

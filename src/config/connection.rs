@@ -76,6 +76,9 @@ pub fn resolve(
         }
         None => OptionFile::default(),
     };
+    if let Some(file) = options.tls.as_ref().and_then(|tls| tls.ca_file.as_ref()) {
+        findings.extend(check_authorities(file, sources).err());
+    }
     if findings.is_empty() {
         Ok(combine(options, password, defaults, sources))
     } else {
@@ -113,6 +116,19 @@ fn combine(
         connect_timeout: options.connect_timeout.0,
         write_timeout: options.write_timeout.0,
     }
+}
+
+/// A file without certificates would only show as a database that is away.
+fn check_authorities(file: &Spanned<PathBuf>, sources: &SourceMap) -> Result<(), Finding> {
+    let path = beside(file, sources);
+    let pem = std::fs::read(&path).map_err(|error| {
+        Finding::error(file.span, format!("can't read {}: {error}", path.display()))
+    })?;
+    if memchr::memmem::find(&pem, b"-----BEGIN CERTIFICATE-----").is_none() {
+        let message = format!("{} holds no certificate in PEM form", path.display());
+        return Err(Finding::error(file.span, message));
+    }
+    Ok(())
 }
 
 fn encryption(options: &TlsOptions, sources: &SourceMap) -> Tls {

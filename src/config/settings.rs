@@ -4,7 +4,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use mppd_engine::config::{FileSize, OptionDoc, OptionValue, Options as _, Period, Spanned};
+use mppd_engine::config::{
+    FileSize, OptionDoc, OptionValue, Options as _, Period, Positive, Spanned,
+};
 use mppd_engine::options;
 use serde::Deserialize;
 
@@ -40,22 +42,22 @@ options! {
         /// Where to listen; may stand several times.
         listen: Vec<ListenOptions> = Vec::new(),
         /// Worker threads, each with a copy of every engine; one for each core unless given.
-        workers: Option<u16> = None,
+        workers: Option<Positive<u16>> = None,
         /// Most connections at once; one more is closed as soon as it comes, and logged.
-        max_connections: u32 = 10_000,
+        max_connections: Positive<u32> = Positive(10_000),
         /// Longest line of a request.
-        max_line: FileSize = FileSize::kib(16),
+        max_line: Positive<FileSize> = Positive(FileSize::kib(16)),
         /// Longest request.
-        max_request: FileSize = FileSize::kib(64),
+        max_request: Positive<FileSize> = Positive(FileSize::kib(64)),
         /// When a request must be answered at the latest; the exception `deadline` after that.
         /// Postfix gives up after 100 seconds.
-        request_deadline: Period = Period::seconds(30),
+        request_deadline: Positive<Period> = Positive(Period::seconds(30)),
         /// How long a connection may say nothing before it is closed; for ever unless given, as
         /// Postfix expects.
-        idle_timeout: Option<Period> = None,
+        idle_timeout: Option<Positive<Period>> = None,
         /// How many runs of one check may wait or be under way in one worker; one more is the
         /// exception `overloaded`.
-        engine_queue: u32 = 1_000,
+        engine_queue: Positive<u32> = Positive(1_000),
         /// How long requests that are under way may take to finish when mppd stops.
         drain_timeout: Period = Period::seconds(30),
     }
@@ -125,9 +127,9 @@ options! {
         /// row is written as `received`; one that is decided sooner costs one row, written once.
         received_delay: Period = Period::milliseconds(50),
         /// Most rows in one transaction.
-        batch_rows: u32 = 512,
+        batch_rows: Positive<u32> = Positive(512),
         /// Most transitions that may wait to be written; more wait before they are taken in.
-        queue: u32 = 10_000,
+        queue: Positive<u32> = Positive(10_000),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mppd_engine::action::ActionError;
-use mppd_engine::config::{DEFAULT_TIMEOUT, Period, nearest};
+use mppd_engine::config::{DEFAULT_TIMEOUT, Period, nearest, plain_text};
 use mppd_engine::slog::{Logger, o};
 use mppd_engine::{
     Action, BuildContext, Built, Element, EngineKind, Finding, Prototype, Span, Spanned, Stages,
@@ -153,7 +153,11 @@ impl Blueprint {
         };
         builder.check_kinds();
         let chains = match &draft.common {
-            Some(common) => builder.chains(common),
+            Some(common) => {
+                let chains = builder.chains(common);
+                builder.warn_of_unused();
+                chains
+            }
             None => builder.engines_without_chains(),
         };
         let on_error = builder.on_error(draft.groups.first());
@@ -172,6 +176,17 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
+    fn warn_of_unused(&mut self) {
+        for (position, element) in self.draft.engines.iter().enumerate() {
+            if self.kind(element).is_some() && !self.index.contains_key(&position) {
+                let id = engine_id(element);
+                let message = format!("no chain names the engine \"{}\"", id.value);
+                let warning = Finding::warning(id.span, message);
+                self.findings.push(warning.with_help("it is neither checked nor used"));
+            }
+        }
+    }
+
     /// Builds every engine, for its faults: which of them are wanted can't be told.
     fn engines_without_chains(&mut self) -> Chains {
         for element in &self.draft.engines {
@@ -329,7 +344,7 @@ impl Builder<'_> {
         let Some(text) = group.and_then(|group| group.on_error.as_ref()) else {
             return Action::Dunno;
         };
-        match action(&Spanned { value: &text.value, span: text.span }) {
+        match action(&Spanned { value: &text.value, span: text.span }, &[]) {
             Ok(action) => action,
             Err(finding) => {
                 self.findings.push(finding);
@@ -433,38 +448,24 @@ fn effect(text: &Spanned<&str>) -> Result<Effect, Finding> {
     match text.value {
         "continue" => Ok(Effect::Continue),
         "permit" => Ok(Effect::Permit),
-        _ => action(text).map(Effect::Act),
+        _ => action(text, &["continue", "permit"]).map(Effect::Act),
     }
 }
 
-fn action(text: &Spanned<&str>) -> Result<Action, Finding> {
-    let plain = without_macros(text)?;
+/// Reads an action; `others` are the words that could stand in its place.
+fn action(text: &Spanned<&str>, others: &[&str]) -> Result<Action, Finding> {
+    let plain = plain_text(text)?;
     Action::parse(&plain).map_err(|error| {
         let finding = Finding::error(text.span, error.to_string());
         let ActionError::Unknown(word) = error else { return finding };
-        let known = Action::WORDS.iter().copied().chain(["continue", "permit", "fail"]);
+        let known = Action::WORDS.iter().chain(others).copied();
         match nearest(&word, known) {
             Some(nearest) => finding.with_help(format!("did you mean \"{nearest}\"?")),
-            None => finding
-                .with_help("an action of access(5) in one of its forms, or continue, or permit"),
+            None if others.is_empty() => finding.with_help("an action of access(5)"),
+            None => {
+                let others = others.join(" or ");
+                finding.with_help(format!("an action of access(5), or {others}"))
+            }
         }
     })
-}
-
-/// A text in which `$$` stands for a dollar. A single one is kept for macros, which this version
-/// does not have: better refused than sent to a client as it stands.
-fn without_macros(text: &Spanned<&str>) -> Result<String, Finding> {
-    let mut plain = String::with_capacity(text.value.len());
-    let mut rest = text.value;
-    while let Some((before, after)) = rest.split_once('$') {
-        plain.push_str(before);
-        plain.push('$');
-        let Some(after) = after.strip_prefix('$') else {
-            let message = "a single \"$\" would begin a macro, which this version does not have";
-            return Err(Finding::error(text.span, message).with_help("write \"$$\" for a dollar"));
-        };
-        rest = after;
-    }
-    plain.push_str(rest);
-    Ok(plain)
 }

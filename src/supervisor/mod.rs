@@ -167,7 +167,7 @@ impl Supervisor {
         let intake = Arc::new(Intake {
             workers: workers.iter().map(slot).collect(),
             connections: Arc::new(AtomicU32::new(0)),
-            max_connections: AtomicU32::new(server.max_connections),
+            max_connections: AtomicU32::new(server.max_connections.0),
             logger: logger.clone(),
         });
         let listeners =
@@ -253,7 +253,7 @@ impl State {
         };
         self.exchange_listeners(&plan.listen, new_sockets);
         let server = &plan.configuration.common.policy_server;
-        self.intake.max_connections.store(server.max_connections, Ordering::Relaxed);
+        self.intake.max_connections.store(server.max_connections.0, Ordering::Relaxed);
         self.drain_timeout = server.drain_timeout.0;
         if !kept {
             self.exchange_tracking(tracking);
@@ -466,9 +466,9 @@ fn installation(plan: &Plan, tracking: Option<&Tracking>) -> Installation {
         tracker,
         group: "default".into(),
         limits: plan.limits(),
-        request_deadline: server.request_deadline.0,
-        idle_timeout: server.idle_timeout.map(|period| period.0),
-        engine_queue: server.engine_queue,
+        request_deadline: server.request_deadline.0.0,
+        idle_timeout: server.idle_timeout.map(|period| period.0.0),
+        engine_queue: server.engine_queue.0,
     }
 }
 

@@ -9,7 +9,7 @@ use super::options::OptionValue;
 use super::source::{SourceId, Span};
 
 /// A stretch of time, written as a number with its unit: `250ms`, `5s`, `10m`, `2h`, `1d`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub Duration);
 
 const PERIOD_UNITS: &[(&str, u64)] =
@@ -41,7 +41,7 @@ impl fmt::Display for Period {
 }
 
 /// A number of octets, written as `4096`, `64KiB`, `1MiB`, `2GiB`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileSize(pub u64);
 
 const SIZE_UNITS: &[(&str, u64)] = &[("", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
@@ -107,6 +107,28 @@ macro_rules! from_text {
 
 from_text!(Period, "a time, such as 250ms, 5s, 10m, 2h or 1d");
 from_text!(FileSize, "a size, such as 4096, 64KiB or 1MiB");
+
+/// A number, size or time of which 0 makes no sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Positive<T>(pub T);
+
+impl<'de, T: Deserialize<'de> + Default + PartialEq> Deserialize<'de> for Positive<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = T::deserialize(deserializer)?;
+        if value == T::default() {
+            return Err(D::Error::custom("0 makes no sense here"));
+        }
+        Ok(Positive(value))
+    }
+}
+
+impl<T: OptionValue + Default + PartialEq> OptionValue for Positive<T> {
+    const TYPE: &'static str = T::TYPE;
+
+    fn show(&self) -> String {
+        self.0.show()
+    }
+}
 
 /// A value together with the place where it stands, for faults that are only found later.
 #[derive(Debug, Clone, PartialEq, Eq)]

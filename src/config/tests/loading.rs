@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use mppd_engine::Element;
 
+use mppd_engine::config::Positive;
+
 use super::*;
 use crate::config::connection::Tls;
 use crate::config::settings::{Durability, LogLevel, Secret};
@@ -160,7 +162,7 @@ fn the_environment_overrides_the_file_and_the_command_line_both() {
     assert_eq!(configuration.common.log.level, LogLevel::Trace);
     assert_eq!(configuration.common.node.as_deref(), Some("environment"));
     assert_eq!(configuration.common.tracking.durability, Durability::Strict);
-    assert_eq!(configuration.common.policy_server.max_connections, 10_000);
+    assert_eq!(configuration.common.policy_server.max_connections, Positive(10_000));
 }
 
 #[test]
@@ -172,8 +174,8 @@ fn every_single_value_of_common_can_be_overridden() {
         .set("common.tracking.queue=7");
     let common = files.loaded().common;
     assert_eq!(common.state_directory, PathBuf::from("/x"));
-    assert_eq!(common.policy_server.idle_timeout.unwrap().0, Duration::from_secs(5));
-    assert_eq!(common.tracking.queue, 7);
+    assert_eq!(common.policy_server.idle_timeout.unwrap().0.0, Duration::from_secs(5));
+    assert_eq!(common.tracking.queue, Positive(7));
 }
 
 fn connection(inside: &str) -> String {
