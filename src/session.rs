@@ -193,7 +193,7 @@ fn log_decision(logger: &Logger, exchange: &Exchange, started: Instant, peer: &P
         "id" => %exchange.key(),
         "repeat_of" => %OrNothing(exchange.repeat_of()),
         "exception" => %OrNothing(exchange.exception()),
-        "ms" => format_args!("{milliseconds:.3}"),
+        "ms" => (milliseconds * 1e3).round() / 1e3,
         "peer" => %peer,
     );
 }

@@ -61,6 +61,67 @@ fn every_fault_of_a_configuration_is_told_at_once_with_its_place() {
 }
 
 #[test]
+fn what_would_stop_the_service_is_refused() {
+    for option in [
+        "policy_server.max_connections=0",
+        "policy_server.max_line=0",
+        "policy_server.request_deadline=0s",
+        "policy_server.engine_queue=0",
+        "policy_server.workers=0",
+        "tracking.queue=0",
+    ] {
+        let said =
+            Call::new(["check", "--set", &format!("common.{option}")]).with(&shipped()).run();
+        assert_eq!(said.code, Some(78), "{option}");
+        assert!(said.err.contains("0 makes no sense here"), "{option}: {}", said.err);
+    }
+}
+
+#[test]
+fn a_socket_that_is_named_twice_is_told_with_its_place() {
+    let (_directory, file) = configuration(
+        "<mppd><common><policy_server>
+<listen>inet:127.0.0.1:10040</listen>
+<listen>inet:127.0.0.1:10040</listen>
+</policy_server></common></mppd>",
+    );
+    let said = Call::new(["check"]).with(&file).run();
+    assert!(said.err.contains(":3:9"), "{}", said.err);
+    assert!(said.err.contains("inet:127.0.0.1:10040 is listened on twice"), "{}", said.err);
+}
+
+#[test]
+fn an_engine_that_no_chain_names_is_warned_of() {
+    let (_directory, file) = configuration("<mppd><engines><log id=\"idle\"/></engines></mppd>");
+    let said = Call::new(["check"]).with(&file).run();
+    assert_eq!(said.code, Some(0));
+    assert!(said.err.contains("no chain names the engine \"idle\""), "{}", said.err);
+    let said = Call::new(["check", "--deny-warnings"]).with(&file).run();
+    assert_eq!(said.code, Some(78));
+}
+
+#[test]
+fn authorities_that_cannot_be_read_are_told_before_the_database_is_asked() {
+    let (directory, file) = configuration(
+        "<mppd><groups><group id=\"default\"><PPXX0001_track_policy_connection>
+<tls><ca_file>none.pem</ca_file></tls>
+</PPXX0001_track_policy_connection></group></groups></mppd>",
+    );
+    let said = Call::new(["check"]).with(&file).run();
+    assert_eq!(said.code, Some(78));
+    assert!(said.err.contains(":2:15") && said.err.contains("none.pem"), "{}", said.err);
+    std::fs::write(directory.path().join("none.pem"), "no certificate").unwrap();
+    let said = Call::new(["check"]).with(&file).run();
+    assert!(said.err.contains("holds no certificate"), "{}", said.err);
+}
+
+#[test]
+fn an_empty_variable_names_no_configuration() {
+    let said = Call::new(["check"]).environment("MPPD_CONFIG", "").run();
+    assert_eq!(said.code, Some(0), "{}", said.err);
+}
+
+#[test]
 fn a_faulty_configuration_does_not_start() {
     let (_directory, file) = configuration("<mppd><common><lgo/></common></mppd>");
     let said = Call::new(["run"]).with(&file).run();

@@ -88,8 +88,9 @@ struct Arguments {
 /// Where the configuration comes from.
 #[derive(Debug, Args)]
 struct SourceArguments {
-    /// The configuration file; /etc/mppd/mppd.conf.xml or else a built-in one unless given
-    #[arg(short, long, global = true, env = "MPPD_CONFIG", value_name = "FILE")]
+    /// The configuration file; unless given that of the variable `MPPD_CONFIG`, else
+    /// /etc/mppd/mppd.conf.xml, else a built-in one
+    #[arg(short, long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Overrides a scalar option of <common>, as in common.log.level=debug
     #[arg(long, global = true, value_name = "OPTION=VALUE")]
@@ -140,8 +141,10 @@ pub struct Settings {
 impl Settings {
     /// Where the configuration is to be read from.
     fn load_request(&self) -> LoadRequest {
-        let file = match &self.source.config {
-            Some(path) => ConfigurationFile::Path(path.clone()),
+        // A variable that is empty counts as not set.
+        let variable = std::env::var_os("MPPD_CONFIG").filter(|path| !path.is_empty());
+        let file = match self.source.config.clone().or(variable.map(PathBuf::from)) {
+            Some(path) => ConfigurationFile::Path(path),
             None if std::path::Path::new(INSTALLED).exists() => {
                 ConfigurationFile::Path(PathBuf::from(INSTALLED))
             }

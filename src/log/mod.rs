@@ -9,6 +9,7 @@ mod syslog;
 mod writer;
 
 use std::fmt;
+use std::io::Write as _;
 use std::sync::Mutex;
 
 use slog::{Discard, Drain, Logger, o};
@@ -35,7 +36,15 @@ pub fn start(options: &LogOptions) -> (Logger, Flush) {
             (Logger::root(Mutex::new(json).filter_level(level).fuse(), o!()), flush)
         }
         LogFormat::Syslog => {
-            let (lines, flush) = Lines::start(Destination::Syslog(syslog::Socket::default()));
+            let mut socket = syslog::Socket::default();
+            if let Err(error) = socket.try_to_connect() {
+                // With standard error gone as well, nobody can be told.
+                let _untold = writeln!(
+                    std::io::stderr(),
+                    "mppd: the system's logger can't be reached for now: {error}"
+                );
+            }
+            let (lines, flush) = Lines::start(Destination::Syslog(socket));
             (Logger::root(format::Syslog::new(lines).filter_level(level).fuse(), o!()), flush)
         }
     }

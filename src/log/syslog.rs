@@ -15,6 +15,14 @@ const FACILITY: u8 = 2;
 pub(super) struct Socket(Option<UnixDatagram>);
 
 impl Socket {
+    /// Whether the system's logger can be reached now.
+    pub(super) fn try_to_connect(&mut self) -> io::Result<()> {
+        let socket = UnixDatagram::unbound()?;
+        socket.connect(PATH)?;
+        self.0 = Some(socket);
+        Ok(())
+    }
+
     /// Sends each line as a datagram.
     pub(super) fn send_lines(&mut self, lines: &[u8]) -> io::Result<()> {
         lines.split(|octet| *octet == b'\n').filter(|line| !line.is_empty()).try_for_each(|line| {
@@ -30,9 +38,8 @@ impl Socket {
         if let Some(socket) = &self.0 {
             return socket.send(line).map(drop);
         }
-        let socket = UnixDatagram::unbound()?;
-        socket.connect(PATH)?;
-        self.0.insert(socket).send(line).map(drop)
+        self.try_to_connect()?;
+        self.send(line)
     }
 }
 
