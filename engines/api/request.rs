@@ -72,6 +72,7 @@ impl Request {
         let octets = octets.into();
         let mut lines = Vec::with_capacity(32);
         let mut known = [ABSENT; KNOWN];
+        let mut expected = 0;
         let mut start = 0;
         loop {
             let rest = &octets[start..];
@@ -84,7 +85,8 @@ impl Request {
             }
             let line = read_line(&rest[..length], start, lines.len() + 1)?;
             let name = &octets[start..line.equals as usize];
-            if let Some(attribute) = Attribute::from_name(name) {
+            if let Some(attribute) = recognise(name, expected) {
+                expected = attribute as usize + 1;
                 let slot = &mut known[attribute as usize];
                 if *slot == ABSENT {
                     // `lines.len()` is below MAX_LINES, so it fits and is never ABSENT.
@@ -235,6 +237,15 @@ impl Request {
     fn pair(&self, line: Line) -> (&[u8], &[u8]) {
         let (start, equals, end) = (line.start as usize, line.equals as usize, line.end as usize);
         (&self.octets[start..equals], &self.octets[equals + 1..end])
+    }
+}
+
+/// The known attribute of this name. Postfix sends them in one order, so the one that is expected
+/// is compared first: a request is read in an eighth less time (`benches/codec.rs`).
+fn recognise(name: &[u8], expected: usize) -> Option<Attribute> {
+    match Attribute::ALL.get(expected) {
+        Some(attribute) if attribute.name().as_bytes() == name => Some(*attribute),
+        _ => Attribute::from_name(name),
     }
 }
 
