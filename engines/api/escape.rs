@@ -28,12 +28,13 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Writes what is plain as it stands, in one piece: nearly all that mail servers say is.
+/// Writes what is plain in one piece: nearly all that mail servers say is.
 fn write_text(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let is_plain = |octet: &u8| matches!(octet, b' '..=b'~') && *octet != b'\\';
-    let plain = text.bytes().take_while(|octet| is_plain(octet)).count();
-    f.write_str(&text[..plain])?;
-    for letter in text[plain..].chars() {
+    let is_plain = |octet: u8| matches!(octet, b' '..=b'~') && octet != b'\\';
+    if text.bytes().all(is_plain) {
+        return f.write_str(text);
+    }
+    for letter in text.chars() {
         match letter {
             '\'' | '"' => f.write_char(letter)?,
             _ => write!(f, "{}", letter.escape_debug())?,

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
-use std::sync::Mutex;
 
 use slog::{Drain, KV, Key, OwnedKVList, Record, Serializer};
 
@@ -44,8 +43,8 @@ impl Line {
 pub(super) struct Terminal(Lines);
 
 impl Terminal {
-    pub(super) fn new(lines: Lines) -> Mutex<Self> {
-        Mutex::new(Terminal(lines))
+    pub(super) fn new(lines: Lines) -> Self {
+        Terminal(lines)
     }
 }
 
@@ -65,8 +64,8 @@ impl Drain for Terminal {
 pub(super) struct Syslog(Lines);
 
 impl Syslog {
-    pub(super) fn new(lines: Lines) -> Mutex<Self> {
-        Mutex::new(Syslog(lines))
+    pub(super) fn new(lines: Lines) -> Self {
+        Syslog(lines)
     }
 }
 
@@ -124,14 +123,16 @@ impl Serializer for Values<'_> {
     fn emit_arguments(&mut self, key: Key, value: &fmt::Arguments<'_>) -> slog::Result {
         let values = &mut self.0.values;
         let before = values.len();
-        write!(values, " {key}=")?;
+        values.push(' ');
+        values.push_str(key);
+        values.push('=');
         let start = values.len();
         write!(Safe(values), "{value}")?;
         if values.len() == start {
             values.truncate(before);
             return Ok(());
         }
-        if values[start..].contains([' ', '"', '=']) {
+        if values[start..].bytes().any(|octet| matches!(octet, b' ' | b'"' | b'=')) {
             let quoted = format!("\"{}\"", values[start..].replace('"', "\\\""));
             values.replace_range(start.., &quoted);
         }

@@ -72,6 +72,10 @@ fn level(level: LogLevel) -> slog::Level {
 /// # Errors
 /// When the writer fails.
 pub fn write_safe(text: &str, to: &mut impl fmt::Write) -> fmt::Result {
+    // Nearly all that is logged is plain, and this is quicker than looking at each character.
+    if text.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
+        return to.write_str(text);
+    }
     let mut rest = text;
     while let Some((at, unsafe_character)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
         to.write_str(&rest[..at])?;
