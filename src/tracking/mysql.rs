@@ -124,7 +124,9 @@ impl Connected {
             Err(error) if code(&error) == Some(NO_SUCH_TABLE) => self.create().await?,
             Err(error) => return Err(error.into()),
         };
-        check_version(version)
+        check_version(version)?;
+        let present: Vec<String> = self.conn.query(Dialect::MySql.read_columns()).await?;
+        self.define(Dialect::MySql.migrate(&present, version)).await
     }
 
     async fn read_version(&mut self) -> Result<Option<i64>, mysql_async::Error> {
@@ -132,7 +134,13 @@ impl Connected {
     }
 
     async fn create(&mut self) -> Result<i64, StoreError> {
-        for sql in Dialect::MySql.create() {
+        self.define(Dialect::MySql.create()).await?;
+        Ok(self.read_version().await?.unwrap_or_default())
+    }
+
+    /// Changes the schema, which its user may not be allowed to do.
+    async fn define(&mut self, statements: Vec<String>) -> Result<(), StoreError> {
+        for sql in statements {
             if let Err(error) = self.conn.query_drop(sql).await {
                 let is_denied = code(&error).is_some_and(|code| DENIED.contains(&code));
                 let reason = error.to_string();
@@ -143,7 +151,7 @@ impl Connected {
                 });
             }
         }
-        Ok(self.read_version().await?.unwrap_or_default())
+        Ok(())
     }
 
     async fn write(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {

@@ -70,6 +70,39 @@ impl Dialect {
         format!("SELECT version FROM {} WHERE name = '{TABLE}'", self.quote(SCHEMA_TABLE))
     }
 
+    /// The statement that reads the names of the columns that the table has.
+    #[must_use]
+    pub fn read_columns(self) -> String {
+        match self {
+            Dialect::MySql => format!(
+                "SELECT column_name FROM information_schema.columns \
+                 WHERE table_schema = DATABASE() AND table_name = '{TABLE}'"
+            ),
+            Dialect::Sqlite => format!("SELECT name FROM pragma_table_info('{TABLE}')"),
+        }
+    }
+
+    /// The statements that make a table of these columns, which an older mppd or somebody else has
+    /// made, one of this version; none where nothing is missing. What is there stays.
+    #[must_use]
+    pub fn migrate(self, present: &[String], version: i64) -> Vec<String> {
+        let is_missing = |column: &&Column| {
+            let has_name = |name: &String| name.eq_ignore_ascii_case(column.name);
+            !column.is_required() && !present.iter().any(has_name)
+        };
+        let add = |column: &Column| {
+            let (table, name) = (self.quote(TABLE), self.quote(column.name));
+            format!("ALTER TABLE {table} ADD COLUMN {name} {}", self.type_of(column))
+        };
+        let mut statements: Vec<String> = COLUMNS.iter().filter(is_missing).map(add).collect();
+        if version < VERSION {
+            let table = self.quote(SCHEMA_TABLE);
+            let note = format!("UPDATE {table} SET version = {VERSION} WHERE name = '{TABLE}'");
+            statements.push(note);
+        }
+        statements
+    }
+
     /// The whole schema, as `mppd schema` prints it.
     #[must_use]
     pub fn schema(self) -> String {

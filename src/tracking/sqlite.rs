@@ -75,6 +75,10 @@ impl SqliteStore {
         let sql = Dialect::Sqlite.read_version();
         let version = transaction.query_row(&sql, [], |row| row.get(0))?;
         check_version(version)?;
+        let present = columns(&transaction)?;
+        for sql in Dialect::Sqlite.migrate(&present, version) {
+            transaction.execute(&sql, [])?;
+        }
         Ok(transaction.commit()?)
     }
 
@@ -218,6 +222,12 @@ impl ToSql for Bound {
             Bound::Time(microseconds) => ToSqlOutput::from(time::show(*microseconds)),
         })
     }
+}
+
+fn columns(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut statement = connection.prepare(&Dialect::Sqlite.read_columns())?;
+    let names = statement.query_map([], |row| row.get(0))?;
+    Ok(names.collect::<Result<_, _>>()?)
 }
 
 fn insert_sql(on_duplicate: OnDuplicate) -> &'static str {

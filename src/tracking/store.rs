@@ -48,7 +48,7 @@ pub enum StoreError {
         /// The argument of `mppd schema`.
         dialect: &'static str,
     },
-    /// The tables were made by another version of mppd.
+    /// The tables were made by a newer version of mppd.
     #[error("the table {TABLE} has version {found} of its schema; this mppd knows {VERSION}")]
     Version {
         /// The version found.
@@ -225,9 +225,9 @@ pub(super) fn rewrites(rows: Vec<Row>) -> Vec<RowWrite> {
     rows.into_iter().filter_map(write).collect()
 }
 
-/// The version that a prepared store must have.
+/// Refuses a store that a newer mppd has made; an older one is migrated.
 pub(super) fn check_version(found: i64) -> Result<(), StoreError> {
-    if found == VERSION { Ok(()) } else { Err(StoreError::Version { found }) }
+    if found <= VERSION { Ok(()) } else { Err(StoreError::Version { found }) }
 }
 
 const _: () = assert!(COLUMNS.len() < 64, "statements of 1,024 rows must stay possible");

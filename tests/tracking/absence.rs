@@ -285,6 +285,43 @@ fn a_table_of_a_newer_mppd_is_refused() {
 }
 
 #[test]
+fn a_table_of_an_older_mppd_gets_the_columns_it_lacks_and_keeps_its_rows() {
+    let older = [
+        "ALTER TABLE track_policy_request DROP COLUMN tls_sni",
+        "ALTER TABLE track_policy_request DROP COLUMN node",
+        "UPDATE mppd_schema SET version = 0",
+    ];
+    block_on(async {
+        let server = MariaDb::start().await;
+        for connection in [None, Some(server.connection())] {
+            let directory = TempDir::new().unwrap();
+            let file = directory.path().join("requests.sqlite");
+            let options = options(directory.path(), connection.clone());
+            let tracker = TrackerHandle::start(options.clone(), logger()).await.unwrap();
+            live(&tracker, numbered(1)).await;
+            tracker.stop().await;
+            for sql in older {
+                match connection {
+                    Some(_) => server.execute(sql).await,
+                    None => rusqlite::Connection::open(&file).unwrap().execute_batch(sql).unwrap(),
+                }
+            }
+            let tracker = TrackerHandle::start(options.clone(), logger()).await.unwrap();
+            live(&tracker, numbered(2)).await;
+            tracker.stop().await;
+            let rows = match connection {
+                Some(_) => rows_in_database(&server).await,
+                None => rows_in_file(&file).await,
+            };
+            assert_eq!(rows.len(), 2);
+            assert_eq!(rows[0].get("node"), Cell::Null);
+            assert_ne!(rows[1].get("node"), Cell::Null);
+            TrackerHandle::start(options, logger()).await.unwrap().stop().await;
+        }
+    });
+}
+
+#[test]
 fn a_spool_that_cannot_be_read_keeps_no_live_request_waiting() {
     block_on(async {
         let directory = TempDir::new().unwrap();
