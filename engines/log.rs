@@ -55,11 +55,11 @@ pub(crate) struct Log {
 impl Engine for Log {
     const NAME: &'static str = "log";
     const SUMMARY: &'static str = "writes one line to the log";
-    const STATUSES: &'static [StatusDoc] = &[StatusDoc {
-        name: "done",
-        meaning: "The line is written, if the log takes lines of this level.",
-        default_action: "continue",
-    }];
+    const STATUSES: &'static [StatusDoc] = &[StatusDoc::new(
+        "done",
+        "The line is written, if the log takes lines of this level.",
+        "continue",
+    )];
     type Options = LogOptions;
 
     fn build(options: LogOptions, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>> {

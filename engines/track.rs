@@ -48,11 +48,7 @@ impl EngineKind for Track {
     }
 
     fn statuses(&self) -> &'static [StatusDoc] {
-        &[StatusDoc {
-            name: "recorded",
-            meaning: "The step is as durable as configured.",
-            default_action: "continue",
-        }]
+        const { &[StatusDoc::new("recorded", "The step is as durable as configured.", "continue")] }
     }
 
     fn methods(&self) -> &'static [MethodDoc] {

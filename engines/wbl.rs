@@ -88,22 +88,14 @@ impl Engine for Wbl {
     const NAME: &'static str = "wbl";
     const SUMMARY: &'static str = "white and black lists of clients, senders and recipients";
     const STATUSES: &'static [StatusDoc] = &[
-        StatusDoc {
-            name: "white",
-            meaning: "Something about the request is on the white list.",
-            default_action: "permit",
-        },
-        StatusDoc {
-            name: "black",
-            meaning: "Something about the request is on the black list, and nothing on the white \
+        StatusDoc::new("white", "Something about the request is on the white list.", "permit"),
+        StatusDoc::new(
+            "black",
+            "Something about the request is on the black list, and nothing on the white \
                       list.",
-            default_action: "REJECT 5.7.1 refused by a block list of this site",
-        },
-        StatusDoc {
-            name: "none",
-            meaning: "Nothing about the request is on a list.",
-            default_action: "continue",
-        },
+            "REJECT 5.7.1 refused by a block list of this site",
+        ),
+        StatusDoc::new("none", "Nothing about the request is on a list.", "continue"),
     ];
     const VALUES: &'static [ValueDoc] = &[
         ValueDoc { name: "list", meaning: "The attribute that matched, with `white` and `black`." },

@@ -67,6 +67,6 @@ fn the_example_runs_in_a_program_of_its_own() {
     let mut client = daemon.connect();
     let mut ask =
         |size: &str| client.ask(&PolicyRequest::new().set("size", size).octets()).unwrap();
-    assert_eq!(ask("1048577"), "552 5.3.4 this message is too large");
+    assert_eq!(ask("1048577"), "552 5.3.4 too large a message");
     assert_eq!(ask("1048576"), "DUNNO");
 }

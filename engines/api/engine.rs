@@ -31,6 +31,18 @@ pub struct StatusDoc {
     pub default_action: &'static str,
 }
 
+impl StatusDoc {
+    /// A status with its meaning and default action.
+    #[must_use]
+    pub const fn new(
+        name: &'static str,
+        meaning: &'static str,
+        default_action: &'static str,
+    ) -> Self {
+        StatusDoc { name, meaning, default_action }
+    }
+}
+
 /// A named value that an engine may give with a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ValueDoc {

@@ -39,8 +39,12 @@
 //! assert_eq!(outcome.status, "bounce");
 //! ```
 
-// A test that cannot go on panics, and says why.
-#![allow(clippy::missing_panics_doc, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on panics, and says why"
+)]
 
 mod xml;
 

@@ -28,21 +28,9 @@ impl Engine for SizeLimit {
     const NAME: &'static str = "size_limit";
     const SUMMARY: &'static str = "tells messages that are too large";
     const STATUSES: &'static [StatusDoc] = &[
-        StatusDoc {
-            name: "fits",
-            meaning: "The message is not too large.",
-            default_action: "continue",
-        },
-        StatusDoc {
-            name: "too_large",
-            meaning: "The message is larger than the limit.",
-            default_action: "552 5.3.4 this message is too large",
-        },
-        StatusDoc {
-            name: "unknown",
-            meaning: "The client did not say how large the message will be.",
-            default_action: "continue",
-        },
+        StatusDoc::new("fits", "The message is not too large.", "continue"),
+        StatusDoc::new("too_large", "The message is too large.", "552 5.3.4 too large a message"),
+        StatusDoc::new("unknown", "The client did not say how large it will be.", "continue"),
     ];
     const VALUES: &'static [ValueDoc] =
         &[ValueDoc { name: "limit", meaning: "The limit in octets that held for the client." }];
