@@ -9,8 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use mppd::log;
-use mppd::supervisor::blueprint::{Blueprint, Chains, Effect, EnginePlan, Place};
+use mppd::supervisor::blueprint::{Blueprint, Chains, EnginePlan, Place};
 use mppd::supervisor::chain::EngineSet;
+use mppd::supervisor::effect::Effect;
 use mppd_engine::exchange::Receipt;
 use mppd_engine::tracking::Recorded;
 use mppd_engine::{
@@ -83,6 +84,7 @@ fn exchange(request: &Arc<Request>, tracker: &Arc<dyn Tracker>) -> Arc<Exchange>
         received: SystemTime::UNIX_EPOCH,
         deadline: Instant::now() + Duration::from_secs(30),
         group: "default".into(),
+        node: "test".into(),
         tracker: tracker.clone(),
         repeat_of: None,
     }))

@@ -205,6 +205,7 @@ async fn live(tracker: &TrackerHandle, number: usize) {
         received: SystemTime::now(),
         deadline: Instant::now() + Duration::from_secs(30),
         group: "default".into(),
+        node: "test".into(),
         tracker: Arc::new(tracker.clone()),
         repeat_of: None,
     });

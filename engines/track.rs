@@ -75,8 +75,7 @@ impl EngineKind for Track {
         cx: &mut BuildContext<'_>,
     ) -> Result<Vec<Built>, Vec<Finding>> {
         let TrackOptions {} = cx.options(element)?;
-        let build =
-            |step: Step| Built { method: Some(step.name.to_owned()), prototype: Arc::new(step) };
+        let build = |step: Step| Built::new(Some(step.name.to_owned()), Arc::new(step));
         Ok(STEPS.map(build).into())
     }
 }

@@ -85,7 +85,9 @@ impl Plan {
         self.configuration.connections.get("default")
     }
 
-    fn node(&self) -> Arc<str> {
+    /// Name of this node in the records.
+    #[must_use]
+    pub fn node(&self) -> Arc<str> {
         match &self.configuration.common.node {
             Some(node) => node.as_str().into(),
             None => gethostname::gethostname().to_string_lossy().into(),

@@ -142,6 +142,7 @@ async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
         received,
         deadline,
         group: installed.group.clone(),
+        node: installed.node.clone(),
         tracker: installed.tracker.clone(),
         repeat_of,
     };

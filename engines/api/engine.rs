@@ -5,6 +5,7 @@
 //! Most engines implement [`Engine`] and are registered with [`kind`]. A kind whose element holds
 //! several engines of their own (methods, `<id>.<method>`) implements [`EngineKind`] itself.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -16,6 +17,7 @@ use crate::config::{
     BuildContext, Element, Finding, OptionDoc, Options, is_common_option, salvage,
 };
 use crate::exchange::Exchange;
+use crate::language::{PatternLibrary, Reference};
 use crate::outcome::Outcome;
 use crate::stage::Stages;
 
@@ -163,19 +165,57 @@ pub struct Built {
     pub method: Option<String>,
     /// Gives each worker its copy.
     pub prototype: Arc<dyn Prototype>,
+    /// Names of the values that it can give besides those that its kind declares.
+    pub values: Vec<Cow<'static, str>>,
+    /// What its texts refer to, apart from the rest of its element.
+    pub references: Vec<Reference>,
+    /// The element of the method, where it may say what every engine's element can (`on_STATUS`
+    /// and so on), over what the engine's element says.
+    pub element: Option<Element>,
 }
 
 impl Built {
     /// The only engine of an element.
     #[must_use]
     pub fn engine<E: Engine>(engine: E) -> Self {
-        Built { method: None, prototype: Arc::new(Cloned::new(engine)) }
+        Built::new(None, Arc::new(Cloned::new(engine)))
     }
 
     /// One method of an element.
     #[must_use]
     pub fn method<E: Engine>(name: impl Into<String>, engine: E) -> Self {
-        Built { method: Some(name.into()), prototype: Arc::new(Cloned::new(engine)) }
+        Built::new(Some(name.into()), Arc::new(Cloned::new(engine)))
+    }
+
+    /// An engine, or one method, whose copies are made by its own prototype.
+    #[must_use]
+    pub fn new(method: Option<String>, prototype: Arc<dyn Prototype>) -> Self {
+        Built { method, prototype, values: Vec::new(), references: Vec::new(), element: None }
+    }
+
+    /// With values that the configuration names.
+    #[must_use]
+    pub fn with_values(
+        mut self,
+        names: impl IntoIterator<Item = impl Into<Cow<'static, str>>>,
+    ) -> Self {
+        self.values.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// With what its texts refer to: what
+    /// [`take_references`](crate::BuildContext::take_references) gave after they were compiled.
+    #[must_use]
+    pub fn with_references(mut self, references: Vec<Reference>) -> Self {
+        self.references.extend(references);
+        self
+    }
+
+    /// With an element of its own, in which it may have the options of every engine.
+    #[must_use]
+    pub fn with_element(mut self, element: Element) -> Self {
+        self.element = Some(element);
+        self
     }
 }
 
@@ -206,6 +246,18 @@ pub trait EngineKind: Sync {
     /// Its methods, for a kind that has them.
     fn methods(&self) -> &'static [MethodDoc] {
         &[]
+    }
+    /// The named regular expressions that an element declares for the conditions of the whole
+    /// configuration; read before any engine is built.
+    ///
+    /// # Errors
+    /// Every fault of the expressions, each with its place.
+    fn patterns(
+        &self,
+        _element: &Element,
+        _cx: &mut BuildContext<'_>,
+    ) -> Result<Option<PatternLibrary>, Vec<Finding>> {
+        Ok(None)
     }
     /// Makes the engines of one element.
     ///

@@ -1,12 +1,15 @@
 //! One request on its way through the chains: what every engine can see, and what the server adds
 //! as it goes.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use crate::action::Decision;
 use crate::outcome::EngineResult;
 use crate::request::Request;
+use crate::score::Score;
 use crate::stage::Stage;
 use crate::tracking::{RequestKey, Tracker};
 
@@ -42,6 +45,8 @@ pub struct Receipt {
     pub deadline: Instant,
     /// ID of the policy group that was selected for it.
     pub group: Arc<str>,
+    /// Name of this node.
+    pub node: Arc<str>,
     /// Where it is put on record.
     pub tracker: Arc<dyn Tracker>,
     /// The request that this one repeats octet for octet, if it does.
@@ -56,6 +61,7 @@ impl std::fmt::Debug for Receipt {
             .field("received", &self.received)
             .field("deadline", &self.deadline)
             .field("group", &self.group)
+            .field("node", &self.node)
             .field("repeat_of", &self.repeat_of)
             .finish_non_exhaustive()
     }
@@ -66,6 +72,8 @@ pub struct Exchange {
     receipt: Receipt,
     stage: Stage,
     results: Mutex<Vec<Arc<EngineResult>>>,
+    globals: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
+    score: AtomicI64,
     decision: OnceLock<Decision>,
     failed: OnceLock<(Exception, Decision)>,
 }
@@ -78,6 +86,8 @@ impl Exchange {
             stage: receipt.request.stage(),
             receipt,
             results: Mutex::new(Vec::new()),
+            globals: Mutex::new(BTreeMap::new()),
+            score: AtomicI64::new(0),
             decision: OnceLock::new(),
             failed: OnceLock::new(),
         }
@@ -113,6 +123,12 @@ impl Exchange {
         &self.receipt.group
     }
 
+    /// Name of this node.
+    #[must_use]
+    pub fn node(&self) -> &Arc<str> {
+        &self.receipt.node
+    }
+
     /// The group's records.
     #[must_use]
     pub fn tracker(&self) -> &Arc<dyn Tracker> {
@@ -142,6 +158,31 @@ impl Exchange {
     #[must_use]
     pub fn result(&self, engine: &str) -> Option<Arc<EngineResult>> {
         self.lock_results().iter().rev().find(|result| &*result.engine == engine).cloned()
+    }
+
+    /// Looks at what the engine of this full ID came to, where it has run.
+    pub fn with_result<T>(&self, engine: &str, look: impl FnOnce(&EngineResult) -> T) -> Option<T> {
+        let results = self.lock_results();
+        results.iter().rev().find(|result| &*result.engine == engine).map(|result| look(result))
+    }
+
+    /// Looks at the variables that the texts of this request have set (`globals_set`), or changes
+    /// them.
+    pub fn with_globals<T>(&self, look: impl FnOnce(&mut BTreeMap<Vec<u8>, Vec<u8>>) -> T) -> T {
+        // No change leaves the map half-way, so a poisoned lock is as good as any.
+        look(&mut self.globals.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the effects `score N` of this request have come to.
+    #[must_use]
+    pub fn score(&self) -> Score {
+        Score(self.score.load(Ordering::Relaxed))
+    }
+
+    /// Adds to the score. For the server.
+    pub fn add_score(&self, score: Score) {
+        // A request is with one engine at a time; the sum cannot be read half-way.
+        self.score.store(self.score().0.saturating_add(score.0), Ordering::Relaxed);
     }
 
     /// The decision: that of the check chain once it has ended; after an exception, that of

@@ -16,10 +16,12 @@
 //! | [`stage`] | the points of an SMTP session at which Postfix asks |
 //! | [`action`] | what Postfix can be told, and the decision |
 //! | [`engine`] | the traits an engine implements, and what it declares about itself |
+//! | [`score`] | how much speaks against a request |
 //! | [`outcome`] | what an engine comes to |
 //! | [`exchange`] | one request on its way through the chains: what engines see |
 //! | [`tracking`] | how an engine puts a request on record |
 //! | [`escape`] | octets that a peer chose, made fit to be read |
+//! | [`language`] | templates and conditions, compiled when the configuration is read |
 //! | [`config`] | elements of the configuration, with positions; typed options; findings |
 //! | `testkit` | what tests of engines need (feature `testkit`) |
 
@@ -29,8 +31,10 @@ pub mod config;
 pub mod engine;
 pub mod escape;
 pub mod exchange;
+pub mod language;
 pub mod outcome;
 pub mod request;
+pub mod score;
 pub mod stage;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -44,8 +48,10 @@ pub use engine::{
 };
 pub use escape::Escaped;
 pub use exchange::{Exception, Exchange};
+pub use language::{Condition, Template, View};
 pub use outcome::{EngineResult, NamedValue, Outcome};
 pub use request::{Mailbox, Request};
+pub use score::Score;
 pub use stage::{Stage, Stages};
 pub use tracking::{RequestKey, Tracker, TrackingError, Transition};
 

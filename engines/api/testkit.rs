@@ -95,6 +95,7 @@ pub fn exchange_on(request: Arc<Request>, tracker: Arc<dyn Tracker>) -> Arc<Exch
         received: SystemTime::now(),
         deadline: Instant::now() + Duration::from_secs(30),
         group: "default".into(),
+        node: "test".into(),
         tracker,
         repeat_of: None,
     }))

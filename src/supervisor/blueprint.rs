@@ -5,33 +5,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mppd_engine::action::ActionError;
-use mppd_engine::config::{DEFAULT_TIMEOUT, Period, nearest, plain_text};
 use mppd_engine::slog::{Logger, o};
 use mppd_engine::{
     Action, BuildContext, Built, Element, EngineKind, Finding, Prototype, Span, Spanned, Stages,
-    StatusDoc,
 };
 
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
-use serde::de::value::StrDeserializer;
-
+use super::common_options::Common;
+use super::effect::{Effect, action};
 use crate::config::settings::{CommonOptions, GroupOptions};
 use crate::config::{Draft, engine_id};
-
-/// What a status, or an exception, does to the request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// The next engine is asked.
-    Continue,
-    /// The checks end; what was kept so far is the answer, else DUNNO.
-    Permit,
-    /// A final action is the answer; another one is kept until the checks end.
-    Act(Action),
-    /// The end-exception chain runs.
-    Fail,
-}
 
 /// One engine, or one method of one, as the chains call it.
 pub struct EnginePlan {
@@ -366,106 +348,4 @@ fn unknown_method(
         None => Finding::error(span, format!("engine \"{id}\" has methods; one must be named"))
             .with_help(format!("known here: {}", known.join(", "))),
     }
-}
-
-/// What every engine's element can say, understood.
-struct Common {
-    effects: HashMap<&'static str, Effect>,
-    timeout: Duration,
-    on_exception: Option<Effect>,
-    dry_run: bool,
-}
-
-impl Common {
-    fn of(statuses: &'static [StatusDoc]) -> Self {
-        let default = |status: &StatusDoc| {
-            // The table of engines is tested to have defaults that can be read.
-            effect_of(status.default_action).unwrap_or(Effect::Continue)
-        };
-        Common {
-            effects: statuses.iter().map(|status| (status.name, default(status))).collect(),
-            timeout: DEFAULT_TIMEOUT.0,
-            on_exception: None,
-            dry_run: false,
-        }
-    }
-
-    fn set(&mut self, name: &Spanned<&str>, value: &Spanned<&str>) -> Result<(), Finding> {
-        match name.value {
-            "timeout" => self.timeout = period(value)?,
-            "dry_run" => self.dry_run = truth(value)?,
-            "on_exception" => {
-                self.on_exception = Some(match value.value {
-                    "fail" => Effect::Fail,
-                    _ => effect(value)?,
-                });
-            }
-            on_status => {
-                let status = on_status.trim_start_matches("on_");
-                let Some(slot) = self.effects.get_mut(status) else {
-                    return Err(self.unknown_status(name));
-                };
-                *slot = effect(value)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn unknown_status(&self, name: &Spanned<&str>) -> Finding {
-        let mut known: Vec<String> =
-            self.effects.keys().map(|status| format!("on_{status}")).collect();
-        known.push("on_exception".to_owned());
-        known.sort();
-        Finding::unknown(name.span, "option", name.value, known.iter().map(String::as_str))
-    }
-}
-
-fn period(text: &Spanned<&str>) -> Result<Duration, Finding> {
-    let text_value: StrDeserializer<'_, serde::de::value::Error> = text.value.into_deserializer();
-    match Period::deserialize(text_value) {
-        Ok(period) => Ok(period.0),
-        Err(error) => Err(Finding::error(text.span, error.to_string())),
-    }
-}
-
-fn truth(text: &Spanned<&str>) -> Result<bool, Finding> {
-    match text.value {
-        "true" | "yes" => Ok(true),
-        "false" | "no" => Ok(false),
-        other => Err(Finding::error(text.span, format!("\"{other}\" is neither true nor false"))),
-    }
-}
-
-fn effect_of(text: &str) -> Result<Effect, ActionError> {
-    Ok(match text {
-        "continue" => Effect::Continue,
-        "permit" => Effect::Permit,
-        text => Effect::Act(Action::parse(text)?),
-    })
-}
-
-fn effect(text: &Spanned<&str>) -> Result<Effect, Finding> {
-    match text.value {
-        "continue" => Ok(Effect::Continue),
-        "permit" => Ok(Effect::Permit),
-        _ => action(text, &["continue", "permit"]).map(Effect::Act),
-    }
-}
-
-/// Reads an action; `others` are the words that could stand in its place.
-fn action(text: &Spanned<&str>, others: &[&str]) -> Result<Action, Finding> {
-    let plain = plain_text(text)?;
-    Action::parse(&plain).map_err(|error| {
-        let finding = Finding::error(text.span, error.to_string());
-        let ActionError::Unknown(word) = error else { return finding };
-        let known = Action::WORDS.iter().chain(others).copied();
-        match nearest(&word, known) {
-            Some(nearest) => finding.with_help(format!("did you mean \"{nearest}\"?")),
-            None if others.is_empty() => finding.with_help("an action of access(5)"),
-            None => {
-                let others = others.join(" or ");
-                finding.with_help(format!("an action of access(5), or {others}"))
-            }
-        }
-    })
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use mppd_engine::slog::{Logger, warn};
 use mppd_engine::{Action, Decision, EngineResult, Escaped, Exception, Exchange, Outcome};
 
-use super::blueprint::{Blueprint, Effect, EnginePlan, Place};
+use super::blueprint::{Blueprint, EnginePlan, Place};
+use super::effect::Effect;
 use super::host::{Host, HostAddress, RunError};
 
 /// The engines of one blueprint, raised on one worker.

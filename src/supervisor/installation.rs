@@ -33,6 +33,8 @@ pub struct Installation {
     pub tracker: Arc<dyn Tracker>,
     /// ID of the group.
     pub group: Arc<str>,
+    /// Name of this node.
+    pub node: Arc<str>,
     /// How much a peer may send.
     pub limits: Limits,
     /// When a request must be answered.
@@ -51,6 +53,8 @@ pub struct Installed {
     pub tracker: Arc<dyn Tracker>,
     /// ID of the group.
     pub group: Arc<str>,
+    /// Name of this node.
+    pub node: Arc<str>,
     /// How much a peer may send.
     pub limits: Limits,
     /// When a request must be answered.
@@ -66,6 +70,7 @@ impl Installed {
             engines: EngineSet::raise(blueprint, *engine_queue, logger)?,
             tracker: installation.tracker.clone(),
             group: installation.group.clone(),
+            node: installation.node.clone(),
             limits: installation.limits,
             request_deadline: installation.request_deadline,
             idle_timeout: installation.idle_timeout,

@@ -12,6 +12,8 @@
 
 pub mod blueprint;
 pub mod chain;
+mod common_options;
+pub mod effect;
 pub mod host;
 pub mod installation;
 pub mod state_directory;
@@ -465,6 +467,7 @@ fn installation(plan: &Plan, tracking: Option<&Tracking>) -> Installation {
         blueprint: plan.blueprint.clone(),
         tracker,
         group: "default".into(),
+        node: plan.node(),
         limits: plan.limits(),
         request_deadline: server.request_deadline.0.0,
         idle_timeout: server.idle_timeout.map(|period| period.0.0),

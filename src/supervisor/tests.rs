@@ -18,8 +18,9 @@ use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 
-use super::blueprint::{Blueprint, Chains, Effect, EnginePlan, Place};
+use super::blueprint::{Blueprint, Chains, EnginePlan, Place};
 use super::chain::EngineSet;
+use super::effect::Effect;
 use super::installation::{Installed, Shared, WorkerState};
 use crate::listener::Peer;
 use crate::policy::codec::Limits;
@@ -147,6 +148,7 @@ fn exchange_with(deadline: Duration) -> Arc<Exchange> {
         received: SystemTime::now(),
         deadline: Instant::now() + deadline,
         group: "default".into(),
+        node: "test".into(),
         tracker: Arc::new(NoTracker),
         repeat_of: None,
     }))
@@ -379,6 +381,7 @@ async fn a_header_that_gave_way_to_on_error_is_given_with_the_next_recipient() {
         engines,
         tracker: Arc::new(NoTracker),
         group: "default".into(),
+        node: "test".into(),
         limits: Limits::default(),
         request_deadline: Duration::from_secs(10),
         idle_timeout: None,

@@ -220,6 +220,7 @@ pub(super) mod tests {
             received: SystemTime::now(),
             deadline: Instant::now() + Duration::from_secs(30),
             group: "default".into(),
+            node: "test".into(),
             tracker: Arc::new(Nowhere),
             repeat_of: None,
         })

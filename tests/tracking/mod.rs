@@ -65,6 +65,7 @@ fn exchange(tracker: &TrackerHandle, request: Request) -> Exchange {
         received: SystemTime::now(),
         deadline: Instant::now() + Duration::from_secs(30),
         group: "default".into(),
+        node: "test".into(),
         tracker: Arc::new(tracker.clone()),
         repeat_of: None,
     })

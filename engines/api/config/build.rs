@@ -1,6 +1,7 @@
 //! What an engine has at hand while it is built from its element.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use slog::Logger;
@@ -11,6 +12,7 @@ use super::finding::{Finding, Severity};
 use super::options::{OptionDoc, OptionValue};
 use super::source::{SourceMap, Span};
 use super::value::{Period, Spanned};
+use crate::language::{Condition, Patterns, Piece, Reference, Scope, Template};
 
 /// The names that the server reads from every engine's element itself; `on_STATUS` stands for
 /// one name for each status. An engine's own options must not use them.
@@ -79,13 +81,51 @@ pub struct BuildContext<'a> {
     sources: &'a SourceMap,
     logger: Logger,
     warnings: Vec<Finding>,
+    scope: Scope,
 }
 
 impl<'a> BuildContext<'a> {
     /// For the server, and for tests of engines.
     #[must_use]
     pub fn new(sources: &'a SourceMap, logger: Logger) -> Self {
-        BuildContext { sources, logger, warnings: Vec::new() }
+        BuildContext { sources, logger, warnings: Vec::new(), scope: Scope::default() }
+    }
+
+    /// With the named regular expressions of the configuration. For the server.
+    #[must_use]
+    pub fn with_patterns(mut self, patterns: Arc<Patterns>) -> Self {
+        self.scope = Scope::before(patterns);
+        self
+    }
+
+    /// Compiles a text with macros.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its place.
+    pub fn template(&mut self, text: &Spanned<String>) -> Result<Template, Vec<Finding>> {
+        Template::compile(&text.as_deref(), &mut self.scope)
+    }
+
+    /// Cuts a text at its macros, which do not become part of it: a statement of SQL, say.
+    ///
+    /// # Errors
+    /// Everything that is wrong with its macros, each with its place.
+    pub fn pieces(&mut self, text: &Spanned<String>) -> Result<Vec<Piece>, Vec<Finding>> {
+        Template::pieces(&text.as_deref(), &mut self.scope)
+    }
+
+    /// Compiles a condition.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its place.
+    pub fn condition(&mut self, text: &Spanned<String>) -> Result<Condition, Vec<Finding>> {
+        Condition::compile(&text.as_deref(), &mut self.scope)
+    }
+
+    /// What the texts compiled since the last call refer to. A kind with methods gives each
+    /// [`Built`](crate::Built) its own; what is left is the whole element's.
+    pub fn take_references(&mut self) -> Vec<Reference> {
+        self.scope.take_references()
     }
 
     /// Reads typed options from an element, without those that the server reads itself.

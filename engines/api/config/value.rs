@@ -140,6 +140,12 @@ pub struct Spanned<T> {
 }
 
 impl Spanned<String> {
+    /// The same, borrowed.
+    #[must_use]
+    pub fn as_deref(&self) -> Spanned<&str> {
+        Spanned { value: &self.value, span: self.span }
+    }
+
     /// The words of the text, each with its place. Where the text does not stand in the source as
     /// it is (references were resolved, a comment was taken out), each gets the place of the whole.
     ///

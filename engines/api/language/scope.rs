@@ -1,0 +1,85 @@
+//! What names mean where a text stands, and what the texts compiled so far refer to.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::patterns::Patterns;
+use crate::config::Span;
+use crate::stage::Stages;
+
+/// What a text refers to, and where: for the server, which knows the chains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// The place of the macro.
+    pub span: Span,
+    /// What it names.
+    pub target: Target,
+}
+
+/// What a macro names that is not there everywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// `$engines.ID.NAME`: what an engine came to.
+    Engine {
+        /// Its full ID.
+        id: String,
+        /// `status`, `text`, `result`, or one of its values or named results.
+        name: String,
+    },
+    /// A macro that can have a value at some stages only.
+    Stages {
+        /// As written, without the dollar: `recipient.domain`.
+        name: String,
+        /// Where it can have a value.
+        stages: Stages,
+    },
+    /// `$decision` and its parts: known once the checks have ended.
+    Decision,
+    /// `$exception` and its parts: known in the end-exception chain.
+    Exception,
+}
+
+/// What names mean where a text stands.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    patterns: Arc<Patterns>,
+    own: Option<Vec<Cow<'static, str>>>,
+    references: Vec<Reference>,
+}
+
+impl Scope {
+    /// The scope of an engine's options, which are evaluated before it has run.
+    #[must_use]
+    pub fn before(patterns: Arc<Patterns>) -> Self {
+        Scope { patterns, own: None, references: Vec::new() }
+    }
+
+    /// The scope of what follows from an engine's run: there `$status`, `$text` and the names of
+    /// its own values mean what it came to.
+    #[must_use]
+    pub fn after(patterns: Arc<Patterns>, values: Vec<Cow<'static, str>>) -> Self {
+        Scope { patterns, own: Some(values), references: Vec::new() }
+    }
+
+    /// The named regular expressions.
+    #[must_use]
+    pub fn patterns(&self) -> &Arc<Patterns> {
+        &self.patterns
+    }
+
+    /// The names of the engine's own values, where it has run.
+    #[must_use]
+    pub fn own_values(&self) -> Option<&[Cow<'static, str>]> {
+        self.own.as_deref()
+    }
+
+    /// Notes what a text refers to.
+    pub fn refer(&mut self, reference: Reference) {
+        self.references.push(reference);
+    }
+
+    /// What the texts compiled since the last call refer to.
+    pub fn take_references(&mut self) -> Vec<Reference> {
+        std::mem::take(&mut self.references)
+    }
+}
