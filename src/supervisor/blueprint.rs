@@ -2,7 +2,7 @@
 //! is made once for a configuration; every worker raises its own copy of the engines from it.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -176,7 +176,7 @@ impl Blueprint {
             kinds,
             logger,
             patterns: Arc::default(),
-            patterns_of: HashSet::new(),
+            used_patterns: BTreeSet::new(),
             engines: Vec::new(),
             facts: Vec::new(),
             index: HashMap::new(),
@@ -203,8 +203,8 @@ struct Builder<'a> {
     logger: &'a Logger,
     /// The named regular expressions of the whole configuration.
     patterns: Arc<Patterns>,
-    /// The elements that declare some, by position in the draft.
-    patterns_of: HashSet<usize>,
+    /// The IDs of the engines whose expressions texts ask for.
+    used_patterns: BTreeSet<String>,
     engines: Vec<EnginePlan>,
     /// What is to be checked of each engine once the chains are known.
     facts: Vec<Facts>,
@@ -216,11 +216,10 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn warn_of_unused(&mut self) {
         for (position, element) in self.draft.engines.iter().enumerate() {
-            if self.kind(element).is_some()
-                && !self.index.contains_key(&position)
-                && !self.patterns_of.contains(&position)
-            {
-                let id = engine_id(element);
+            let id = engine_id(element);
+            let is_used =
+                self.index.contains_key(&position) || self.used_patterns.contains(&id.value);
+            if self.kind(element).is_some() && !is_used {
                 let message = format!("no chain names the engine \"{}\"", id.value);
                 let warning = Finding::warning(id.span, message);
                 self.findings.push(warning.with_help("it is neither checked nor used"));
@@ -257,16 +256,13 @@ impl Builder<'_> {
     /// Reads the named regular expressions, also of engines that no chain names.
     fn read_patterns(&mut self) {
         let mut patterns = Patterns::default();
-        for (position, element) in self.draft.engines.iter().enumerate() {
+        for element in &self.draft.engines {
             let Some(kind) = self.kind(element) else { continue };
             let id = engine_id(element).value;
             let logger = self.logger.new(o!("engine" => id.clone()));
             let mut context = BuildContext::new(&self.draft.sources, logger);
             match kind.patterns(element, &mut context) {
-                Ok(Some(library)) => {
-                    patterns.add(id, library);
-                    self.patterns_of.insert(position);
-                }
+                Ok(Some(library)) => patterns.add(id, library),
                 Ok(None) => {}
                 Err(faults) => self.report(faults),
             }
@@ -368,6 +364,7 @@ impl Builder<'_> {
         let mut context = context.with_patterns(self.patterns.clone());
         let built = kind.build(element, &mut context);
         let references = context.take_references();
+        self.used_patterns.append(&mut context.take_used_patterns());
         self.report(context.into_warnings());
         let mut faults = Vec::new();
         let written = Written::of(element, &mut faults);
@@ -412,7 +409,8 @@ impl Builder<'_> {
             Some(method) => format!("{}.{method}", whole.id).into(),
             None => whole.id.into(),
         };
-        let (common, names) = self.common_options(whole, &part)?;
+        let (mut common, names) = self.common_options(whole, &part)?;
+        self.used_patterns.append(&mut common.used_patterns);
         self.facts.push(facts_of(&full, whole, &part, &common, names));
         self.engines.push(EnginePlan {
             stages: whole.kind.stages(),
