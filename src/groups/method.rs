@@ -20,12 +20,8 @@ pub enum Method {
 
 impl Method {
     /// Every method, in the order in which they are asked unless configured.
-    pub const ALL: [Method; 4] = [
-        Method::IpList,
-        Method::AddressListRecipient,
-        Method::AddressListSender,
-        Method::SaslUser,
-    ];
+    pub const ALL: [Method; 4] =
+        [Method::IpList, Method::AddressListRecipient, Method::AddressListSender, Method::SaslUser];
 
     /// Its name in `<members_global_sequence>`, which is that of the element with its members.
     #[must_use]

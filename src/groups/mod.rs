@@ -21,7 +21,7 @@ use crate::config::Draft;
 use crate::config::settings::DEFAULT_GROUP;
 
 /// How the group of a request is found. A group is known by its place among the configured ones.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Groups {
     sequence: Vec<Method>,
     members: Members,

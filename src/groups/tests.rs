@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mppd_engine::Severity;
+use mppd_engine::config::Severity;
 use mppd_engine::testkit::request;
 
 use super::*;
@@ -210,9 +210,8 @@ fn default_has_no_members() {
 
 #[test]
 fn a_sequence_names_each_method_once() {
-    let found = errors(
-        "<members_global_sequence>ip_list sasl_usr ip_list</members_global_sequence>",
-    );
+    let found =
+        errors("<members_global_sequence>ip_list sasl_usr ip_list</members_global_sequence>");
     let expected = [
         ("unknown method \"sasl_usr\"", "sasl_usr"),
         ("method \"ip_list\" stands twice in the sequence", "ip_list"),
@@ -228,9 +227,8 @@ fn members_that_are_never_looked_for_are_warned_of() {
         "<members_global_sequence>ip_list</members_global_sequence><group id='default'/>
          <group id='a'><members><sasl_user>alice</sasl_user></members></group><group id='b'/>",
     );
-    let warning = |message: &str, text: &str| {
-        (Severity::Warning, message.to_owned(), text.to_owned())
-    };
+    let warning =
+        |message: &str, text: &str| (Severity::Warning, message.to_owned(), text.to_owned());
     let expected = [
         warning("no group is looked for by \"sasl_user\"", "alice"),
         warning("group \"b\" has no members", "b"),

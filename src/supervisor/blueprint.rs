@@ -12,7 +12,7 @@ use mppd_engine::{
 
 use super::common_options::Common;
 use super::effect::{Effect, action};
-use crate::config::settings::{CommonOptions, GroupOptions};
+use crate::config::settings::{DEFAULT_GROUP, GroupOptions};
 use crate::config::{Draft, engine_id};
 
 /// One engine, or one method of one, as the chains call it.
@@ -82,9 +82,10 @@ impl Place {
     }
 }
 
-/// The engines at each place, as indexes into [`Blueprint::engines`].
+/// The engines at each place, as indexes into [`Blueprint::engines`]. Groups share the lists that
+/// they do not set themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Chains([Vec<usize>; 4]);
+pub struct Chains([Arc<Vec<usize>>; 4]);
 
 impl Chains {
     /// The engines at one place, in order.
@@ -95,26 +96,68 @@ impl Chains {
 
     /// Adds an engine at the end of one place.
     pub fn add(&mut self, place: Place, engine: usize) {
-        self.0[place as usize].push(engine);
+        Arc::make_mut(&mut self.0[place as usize]).push(engine);
+    }
+
+    fn set(&mut self, place: Place, engines: Vec<usize>) {
+        self.0[place as usize] = Arc::new(engines);
+    }
+
+    fn engines(&self) -> impl Iterator<Item = usize> {
+        Place::ALL.into_iter().flat_map(|place| self.at(place)).copied()
+    }
+}
+
+/// What a policy group means for its requests.
+#[derive(Debug, Clone)]
+pub struct GroupPlan {
+    /// Its ID.
+    pub id: Arc<str>,
+    /// Its chains.
+    pub chains: Chains,
+    /// The reply after an exception.
+    pub on_error: Action,
+    /// Whether its requests are answered with DUNNO, whatever is decided.
+    pub dry_run: bool,
+}
+
+impl GroupPlan {
+    /// A group that is answered as decided, with DUNNO after an exception.
+    #[must_use]
+    pub fn new(id: &str, chains: Chains) -> Self {
+        GroupPlan { id: id.into(), chains, on_error: Action::Dunno, dry_run: false }
     }
 }
 
 /// Everything that the workers need to know of one configuration.
 #[derive(Debug)]
 pub struct Blueprint {
-    /// Every engine that a chain names.
+    /// Every engine that a chain names, once for all groups.
     pub engines: Vec<EnginePlan>,
-    /// The chains of group `default`.
-    pub chains: Chains,
-    /// The reply after an exception.
-    pub on_error: Action,
+    /// The policy groups, in the order of the configuration.
+    pub groups: Vec<GroupPlan>,
+    positions: HashMap<Arc<str>, usize>,
 }
 
 impl Blueprint {
-    /// Whether any chain puts requests on record.
+    /// A blueprint of engines and groups that are known already.
     #[must_use]
-    pub fn tracks(&self) -> bool {
-        self.engines.iter().any(|engine| engine.kind == "track")
+    pub fn new(engines: Vec<EnginePlan>, groups: Vec<GroupPlan>) -> Self {
+        let places = groups.iter().enumerate();
+        let positions = places.map(|(place, group)| (group.id.clone(), place)).collect();
+        Blueprint { engines, groups, positions }
+    }
+
+    /// The group of this ID.
+    #[must_use]
+    pub fn group(&self, id: &str) -> Option<&GroupPlan> {
+        self.groups.get(*self.positions.get(id)?)
+    }
+
+    /// Whether a group's chains put requests on record.
+    #[must_use]
+    pub fn tracks(&self, group: &GroupPlan) -> bool {
+        group.chains.engines().any(|engine| self.engines[engine].kind == "track")
     }
 
     /// Builds the engines that the chains name. The blueprint is of use only where no finding is
@@ -134,16 +177,14 @@ impl Blueprint {
             findings: Vec::new(),
         };
         builder.check_kinds();
-        let chains = match &draft.common {
-            Some(common) => {
-                let chains = builder.chains(common);
-                builder.warn_of_unused();
-                chains
-            }
-            None => builder.engines_without_chains(),
-        };
-        let on_error = builder.on_error(draft.groups.first());
-        (Blueprint { engines: builder.engines, chains, on_error }, builder.findings)
+        if draft.common.is_none() {
+            builder.build_all();
+        }
+        let groups = builder.groups();
+        if draft.common.is_some() {
+            builder.warn_of_unused();
+        }
+        (Blueprint::new(builder.engines, groups), builder.findings)
     }
 }
 
@@ -170,11 +211,11 @@ impl Builder<'_> {
     }
 
     /// Builds every engine, for its faults: which of them are wanted can't be told.
-    fn engines_without_chains(&mut self) -> Chains {
-        for element in &self.draft.engines {
-            self.build_element(element);
+    fn build_all(&mut self) {
+        for (position, element) in self.draft.engines.iter().enumerate() {
+            let built = self.build_element(element);
+            self.index.insert(position, built);
         }
-        Chains::default()
     }
 
     fn kind(&self, element: &Element) -> Option<&'static dyn EngineKind> {
@@ -195,8 +236,45 @@ impl Builder<'_> {
         }
     }
 
-    fn chains(&mut self, common: &CommonOptions) -> Chains {
+    /// The groups. What `default` does not set is as in `common`, what another does not set is as
+    /// in `default`.
+    fn groups(&mut self) -> Vec<GroupPlan> {
+        let options = &self.draft.groups;
+        let common = GroupPlan::new(DEFAULT_GROUP, self.chains_of_common());
+        let default = options.iter().find(|group| group.id.value == DEFAULT_GROUP);
+        let default = default.map(|options| self.group(options, &common)).unwrap_or(common);
+        let plans = options.iter().map(|options| match &*options.id.value {
+            DEFAULT_GROUP => default.clone(),
+            _ => self.group(options, &default),
+        });
+        plans.collect()
+    }
+
+    fn group(&mut self, options: &GroupOptions, inherited: &GroupPlan) -> GroupPlan {
+        let mut chains = inherited.chains.clone();
+        for place in Place::ALL {
+            let lists = match place {
+                Place::Begin => &options.policy_begin_engines,
+                Place::Check => &options.policy_check_engines,
+                Place::End => &options.policy_end_engines,
+                Place::EndException => &options.policy_end_exception_engines,
+            };
+            if !lists.is_empty() {
+                chains.set(place, self.chain(lists));
+            }
+        }
+        let on_error = options.on_error.as_ref().map(|text| self.on_error(text));
+        GroupPlan {
+            id: options.id.value.as_str().into(),
+            chains,
+            on_error: on_error.unwrap_or_else(|| inherited.on_error.clone()),
+            dry_run: options.dry_run.unwrap_or(inherited.dry_run),
+        }
+    }
+
+    fn chains_of_common(&mut self) -> Chains {
         let mut chains = Chains::default();
+        let Some(common) = &self.draft.common else { return chains };
         for place in Place::ALL {
             let lists = match place {
                 Place::Begin => &common.policy_begin_engines,
@@ -204,19 +282,25 @@ impl Builder<'_> {
                 Place::End => &common.policy_end_engines,
                 Place::EndException => &common.policy_end_exception_engines,
             };
-            let words: Vec<Spanned<&str>> = lists.iter().flat_map(Spanned::words).collect();
-            let mut seen: HashMap<&str, Span> = HashMap::new();
-            for word in words {
-                if let Some(first) = seen.insert(word.value, word.span) {
-                    let message = format!("engine \"{}\" stands twice in one chain", word.value);
-                    self.findings
-                        .push(Finding::error(word.span, message).with_related(first, "first here"));
-                } else if let Some(engine) = self.engine(&word) {
-                    chains.add(place, engine);
-                }
-            }
+            chains.set(place, self.chain(lists));
         }
         chains
+    }
+
+    /// The engines that some lists name, one after the other.
+    fn chain(&mut self, lists: &[Spanned<String>]) -> Vec<usize> {
+        let mut chain = Vec::new();
+        let mut seen: HashMap<&str, Span> = HashMap::new();
+        for word in lists.iter().flat_map(Spanned::words) {
+            if let Some(first) = seen.insert(word.value, word.span) {
+                let message = format!("engine \"{}\" stands twice in one chain", word.value);
+                self.findings
+                    .push(Finding::error(word.span, message).with_related(first, "first here"));
+            } else if let Some(engine) = self.engine(&word) {
+                chain.push(engine);
+            }
+        }
+        chain
     }
 
     /// The engine of a full ID, built when it is first named.
@@ -322,10 +406,7 @@ impl Builder<'_> {
         (self.findings.len() == before).then_some(common)
     }
 
-    fn on_error(&mut self, group: Option<&GroupOptions>) -> Action {
-        let Some(text) = group.and_then(|group| group.on_error.as_ref()) else {
-            return Action::Dunno;
-        };
+    fn on_error(&mut self, text: &Spanned<String>) -> Action {
         match action(&Spanned { value: &text.value, span: text.span }, &[]) {
             Ok(action) => action,
             Err(finding) => {
