@@ -267,14 +267,9 @@ fn unreadable(text: &Spanned<&str>, error: &EffectError, others: &[&str]) -> Fin
     let known = Action::WORDS.iter().chain(others).copied();
     match nearest(word, known) {
         Some(nearest) => finding.with_help(format!("did you mean \"{nearest}\"?")),
-        None if others.is_empty() => finding.with_help("an action of access(5)"),
-        None => finding.with_help(format!("an action of access(5), {}", either(others))),
-    }
-}
-
-fn either(words: &[&str]) -> String {
-    match words {
-        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
-        words => words.join(""),
+        None => {
+            let others: String = others.iter().map(|word| format!(", \"{word}\"")).collect();
+            finding.with_help(format!("an action of access(5){others}"))
+        }
     }
 }
