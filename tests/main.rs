@@ -22,4 +22,6 @@ mod seeds;
 #[cfg(test)]
 mod tracking;
 #[cfg(test)]
+mod transcripts;
+#[cfg(test)]
 mod wire;
