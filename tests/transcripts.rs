@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::harness::daemon::{Daemon, Settings};
+use crate::harness::mariadb::MariaDb;
 use crate::harness::policy_client::{PolicyRequest, fresh_instance};
+use crate::harness::records::block_on;
 use crate::harness::transcript::{Question, Scenario, scenarios};
 
 fn octets(question: &Question) -> Vec<u8> {
@@ -14,15 +16,48 @@ fn octets(question: &Question) -> Vec<u8> {
     request.octets()
 }
 
+/// The other servers of a scenario, and its own, which knows them by their true addresses.
+struct Servers {
+    main: Daemon,
+    _others: Vec<Daemon>,
+    _database: Option<MariaDb>,
+}
+
+impl Servers {
+    fn start(scenario: &Scenario) -> Self {
+        let mut configuration = scenario.configuration.clone();
+        let mut files = scenario.files.clone();
+        let mut others = Vec::new();
+        for (address, whole) in &scenario.servers {
+            let whole = Some(whole.clone());
+            let other = Daemon::start(Settings { whole, ..Settings::default() });
+            configuration = configuration.replace(address, &other.endpoint().to_string());
+            others.push(other);
+        }
+        let database = scenario.sql.as_ref().map(|sql| block_on(with_database(sql)));
+        if let Some(database) = &database {
+            let file = ("secrets/database.xml".to_owned(), database.element_named("connection"));
+            files.push(file);
+        }
+        let whole = Some(configuration);
+        let main = Daemon::start(Settings { whole, files, ..Settings::default() });
+        Servers { main, _others: others, _database: database }
+    }
+}
+
+async fn with_database(sql: &str) -> MariaDb {
+    let database = MariaDb::start().await;
+    database.execute(sql).await;
+    database
+}
+
 /// What a scenario's answers are that should be others.
-fn wrong_answers(page: &Path, scenario: Scenario) -> Vec<String> {
-    let Scenario { configuration, files, questions } = scenario;
-    let settings = Settings { whole: Some(configuration), files, ..Settings::default() };
-    let daemon = Daemon::start(settings);
-    let mut client = daemon.connect();
+fn wrong_answers(page: &Path, scenario: &Scenario) -> Vec<String> {
+    let servers = Servers::start(scenario);
+    let mut client = servers.main.connect();
     let mut wrong = Vec::new();
-    for question in questions {
-        let answer = client.ask(&octets(&question)).unwrap();
+    for question in &scenario.questions {
+        let answer = client.ask(&octets(question)).unwrap();
         if answer != question.answer {
             let (place, line) = (page.display(), question.line);
             wrong.push(format!("{place}:{line}: {answer}, not {}", question.answer));
@@ -50,7 +85,7 @@ fn every_page_gives_the_answers_that_it_shows() {
         let scenarios = scenarios(&text).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
         for scenario in scenarios.into_iter().filter(|scenario| !scenario.questions.is_empty()) {
             asked += scenario.questions.len();
-            wrong.extend(wrong_answers(&page, scenario));
+            wrong.extend(wrong_answers(&page, &scenario));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

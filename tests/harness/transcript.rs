@@ -6,6 +6,10 @@
 //! - `xml`: a whole configuration, for the transcripts below it; sockets, the state directory and
 //!   the log are the test's own and not written;
 //! - `xml file=NAME`, `text file=NAME`: a file beside the last configuration;
+//! - `xml server=ADDRESS`: the configuration of another policy server, which the last one knows by
+//!   this address; in the test it is another `mppd`, on a port of its own;
+//! - `sql`: what is put into a MariaDB of the test's own. The last configuration finds it by
+//!   including `secrets/database.xml`, `xpath="/connection"`;
 //! - `transcript`: lines `> STATE name=value …` are a request, the line `< ACTION` below them is
 //!   the answer. A value with blanks is written in quotes, a line with `#` is a comment;
 //! - any other block is prose.
@@ -19,6 +23,10 @@ pub(crate) struct Scenario {
     pub(crate) configuration: String,
     /// Files beside it.
     pub(crate) files: Vec<(String, String)>,
+    /// Other policy servers: the address on the page, and their configuration.
+    pub(crate) servers: Vec<(String, String)>,
+    /// What its database holds, if it has one.
+    pub(crate) sql: Option<String>,
     /// What is asked, in order.
     pub(crate) questions: Vec<Question>,
 }
@@ -51,36 +59,56 @@ impl fmt::Display for BadPage {
 pub(crate) fn scenarios(page: &str) -> Result<Vec<Scenario>, BadPage> {
     let mut scenarios: Vec<Scenario> = Vec::new();
     for block in blocks(page)? {
-        match (block.kind, block.file) {
-            ("xml", None) if block.text.trim_start().starts_with("<mppd>") => {
-                let configuration = block.text;
-                scenarios.push(Scenario { configuration, ..Scenario::default() });
-            }
-            (_, Some(file)) => {
-                let scenario = last(&mut scenarios, block.line)?;
-                scenario.files.push((file.to_owned(), block.text));
-            }
-            ("transcript", None) => {
-                let scenario = last(&mut scenarios, block.line)?;
-                scenario.questions.extend(questions(&block)?);
-            }
-            _ => {}
+        if block.is_main_configuration() {
+            let configuration = block.text;
+            scenarios.push(Scenario { configuration, ..Scenario::default() });
+            continue;
+        }
+        let Some(part) = part(&block)? else { continue };
+        let missing = BadPage { line: block.line, message: "no configuration stands above" };
+        let scenario = scenarios.last_mut().ok_or(missing)?;
+        match part {
+            Part::File(name) => scenario.files.push((name.to_owned(), block.text)),
+            Part::Server(address) => scenario.servers.push((address.to_owned(), block.text)),
+            Part::Sql => scenario.sql.get_or_insert_default().push_str(&block.text),
+            Part::Transcript(questions) => scenario.questions.extend(questions),
         }
     }
     Ok(scenarios)
 }
 
-fn last(scenarios: &mut [Scenario], line: usize) -> Result<&mut Scenario, BadPage> {
-    scenarios.last_mut().ok_or(BadPage { line, message: "no configuration stands above" })
+/// What a block adds to the scenario above it.
+enum Part<'a> {
+    File(&'a str),
+    Server(&'a str),
+    Sql,
+    Transcript(Vec<Question>),
+}
+
+fn part<'a>(block: &Block<'a>) -> Result<Option<Part<'a>>, BadPage> {
+    Ok(match (block.kind, block.argument) {
+        (_, Some(("file", name))) => Some(Part::File(name)),
+        ("xml", Some(("server", address))) => Some(Part::Server(address)),
+        ("sql", None) => Some(Part::Sql),
+        ("transcript", None) => Some(Part::Transcript(questions(block)?)),
+        _ => None,
+    })
 }
 
 /// A fenced block.
 struct Block<'a> {
     kind: &'a str,
-    file: Option<&'a str>,
+    /// What stands behind it, as `name=value`.
+    argument: Option<(&'a str, &'a str)>,
     /// The line of its fence.
     line: usize,
     text: String,
+}
+
+impl Block<'_> {
+    fn is_main_configuration(&self) -> bool {
+        self.kind == "xml" && self.argument.is_none() && self.text.starts_with("<mppd>")
+    }
 }
 
 fn blocks(page: &str) -> Result<Vec<Block<'_>>, BadPage> {
@@ -91,8 +119,8 @@ fn blocks(page: &str) -> Result<Vec<Block<'_>>, BadPage> {
             (None, None) => {}
             (None, Some(info)) => {
                 let (kind, rest) = info.split_once(' ').unwrap_or((info, ""));
-                let file = rest.strip_prefix("file=");
-                open = Some(Block { kind, file, line: index + 1, text: String::new() });
+                let argument = rest.split_once('=');
+                open = Some(Block { kind, argument, line: index + 1, text: String::new() });
             }
             (Some(mut block), None) => {
                 block.text.push_str(line);
