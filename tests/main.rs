@@ -8,6 +8,8 @@ mod examples;
 #[cfg(test)]
 mod faulty;
 #[cfg(test)]
+mod groups;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod kill;

@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) tracking: bool,
     /// Elements of `<group id="default">`.
     pub(crate) group: String,
+    /// What stands in `<groups>` beside that group.
+    pub(crate) groups: String,
     /// The content of `<policy_check_engines>`.
     pub(crate) checks: String,
     /// The content of `<engines>`.
@@ -85,13 +87,14 @@ impl Settings {
     {common}
     {chains}
   </common>
-  <groups><group id=\"default\">{group}</group></groups>
+  <groups><group id=\"default\">{group}</group>{groups}</groups>
   <engines>{track}{engines}</engines>
 </mppd>
 ",
             policy_server = self.policy_server,
             common = self.common,
             group = self.group,
+            groups = self.groups,
             engines = self.engines,
         )
     }
