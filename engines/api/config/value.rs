@@ -1,6 +1,7 @@
 //! Kinds of values that options have: times, sizes, and any value with its place.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
@@ -181,6 +182,40 @@ impl Spanned<String> {
             let part = Span { start, end: start + word.len(), ..whole };
             Spanned { value: word, span: if verbatim { part } else { whole } }
         })
+    }
+}
+
+impl<'a> Spanned<&'a str> {
+    /// A part of the text, with its place. Where the text does not stand in the source as it is,
+    /// the part gets the place of the whole.
+    ///
+    /// ```
+    /// # use mppd_engine::config::{Origin, Source, SourceMap, Span, Spanned};
+    /// # let mut sources = SourceMap::default();
+    /// # let origin = Origin::CommandLine;
+    /// # let source = sources.add(Source { origin, text: "REJECT no".to_owned() });
+    /// let text = Spanned { value: "REJECT no", span: Span { source, start: 0, end: 9 } };
+    /// let behind = text.part(7..9);
+    /// assert_eq!((behind.value, behind.span.start), ("no", 7));
+    /// ```
+    ///
+    /// # Panics
+    /// If the range does not lie in the text, at characters' ends.
+    #[must_use]
+    pub fn part(&self, range: Range<usize>) -> Spanned<&'a str> {
+        let whole = self.span;
+        let is_verbatim = whole.end.saturating_sub(whole.start) == self.value.len();
+        let start = whole.start + range.start;
+        let part = Span { start, end: start + range.len(), ..whole };
+        Spanned { value: &self.value[range], span: if is_verbatim { part } else { whole } }
+    }
+
+    /// The text without white space at its ends.
+    #[must_use]
+    pub fn trimmed(&self) -> Spanned<&'a str> {
+        let start = self.value.len() - self.value.trim_start().len();
+        let length = self.value.trim().len();
+        self.part(start..start + length)
     }
 }
 
