@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
+use mppd_database::ResolvedConnection;
 use mppd_engine::slog::Logger;
 use mppd_engine::{EngineKind, Finding};
 
-use crate::config::connection::ResolvedConnection;
 use crate::config::limits::Limits as ReadLimits;
 use crate::config::{Configuration, Draft, LoadRequest, Rejected, draft};
 use crate::listener::{Endpoint, ListenPlan, Permissions};

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use mppd_database::ResolvedConnection;
 use mppd_engine::config::{Severity, SourceMap, Spanned, nearest, salvage};
 use mppd_engine::{Element, Finding};
 use serde::de::DeserializeOwned;
 
-use super::connection::{self, ResolvedConnection};
 use super::files::{ConfigurationFile, Files};
 use super::limits::Limits;
 use super::merge::Parts;
@@ -172,7 +172,7 @@ impl Draft {
         }
         for group in &self.groups {
             let Some(options) = &group.tracking else { continue };
-            let resolved = keep(connection::resolve(options, sources), findings);
+            let resolved = keep(mppd_database::resolve(options, sources), findings);
             let named = resolved.map(|connection| (group.id.value.clone(), connection));
             self.connections.extend(named);
         }

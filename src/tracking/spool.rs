@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use mppd_database::ResolvedConnection;
 use mppd_engine::RequestKey;
 
 use super::batch::State;
 use super::row::Row;
 use super::sqlite::SqliteStore;
 use super::store::{RowWrite, Store, StoreError};
-use crate::config::connection::ResolvedConnection;
 
 /// Rows that are moved at once; few, so that live ones do not wait long behind them.
 const MOVED_AT_ONCE: usize = 128;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use actix::fut::{ActorFutureExt as _, wrap_future};
 use actix::{Actor, ActorContext as _, Arbiter, AsyncContext as _, Context};
 use futures_util::FutureExt as _;
+use mppd_database::ResolvedConnection;
 use mppd_engine::tracking::Recorded;
 use mppd_engine::{Exchange, Tracker, TrackingError, Transition};
 use slog::{Logger, crit, o, warn};
@@ -24,7 +25,6 @@ use super::sqlite::SqliteStore;
 use super::status::{Place, TrackerStatus};
 use super::store::{Store as _, StoreError};
 use super::writer::{Target, Writer};
-use crate::config::connection::ResolvedConnection;
 use crate::config::settings::Durability;
 
 /// File name of the embedded store.

@@ -1,42 +1,54 @@
 //! Option files of the MySQL and MariaDB clients (`my.cnf`): what their `[client]` sections say
 //! about a connection.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
-use mppd_engine::config::{SourceId, Spanned};
-use mppd_engine::{Finding, Span};
-
-use super::settings::Secret;
+use crate::options::Secret;
 
 /// The sections that are read.
 const SECTIONS: [&str; 3] = ["client", "client-server", "client-mariadb"];
 
 /// What an option file says about a connection; the last word on each option counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct OptionFile {
-    pub(super) host: Option<String>,
-    pub(super) port: Option<u16>,
-    pub(super) user: Option<String>,
-    pub(super) password: Option<Secret>,
-    pub(super) socket: Option<PathBuf>,
-    pub(super) database: Option<String>,
-    pub(super) ssl_ca: Option<Spanned<PathBuf>>,
+pub(crate) struct OptionFile {
+    pub(crate) host: Option<String>,
+    pub(crate) port: Option<u16>,
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) socket: Option<PathBuf>,
+    pub(crate) database: Option<String>,
+    /// Relative to the directory of the option file.
+    pub(crate) ssl_ca: Option<PathBuf>,
+}
+
+/// Something that is wrong in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Where in its text, in octets.
+    pub place: Range<usize>,
+    /// What is wrong, in one line without a full stop.
+    pub message: String,
+    /// What to do.
+    pub help: Option<&'static str>,
+}
+
+impl Fault {
+    fn new(place: Range<usize>, message: impl Into<String>) -> Self {
+        Fault { place, message: message.into(), help: None }
+    }
 }
 
 /// Reads the text of an option file.
-pub(super) fn parse(text: &str, source: SourceId) -> Result<OptionFile, Vec<Finding>> {
-    let mut reader = Reader {
-        source,
-        section: Section::None,
-        options: OptionFile::default(),
-        findings: Vec::new(),
-    };
+pub(crate) fn parse(text: &str) -> Result<OptionFile, Vec<Fault>> {
+    let mut reader =
+        Reader { section: Section::None, options: OptionFile::default(), faults: Vec::new() };
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         reader.line(line, start);
         start += line.len();
     }
-    if reader.findings.is_empty() { Ok(reader.options) } else { Err(reader.findings) }
+    if reader.faults.is_empty() { Ok(reader.options) } else { Err(reader.faults) }
 }
 
 enum Section {
@@ -46,25 +58,23 @@ enum Section {
 }
 
 struct Reader {
-    source: SourceId,
     section: Section,
     options: OptionFile,
-    findings: Vec<Finding>,
+    faults: Vec<Fault>,
 }
 
 impl Reader {
     fn line(&mut self, line: &str, start: usize) {
         let start = start + (line.len() - line.trim_start().len());
         let line = line.trim();
-        let place = Span { source: self.source, start, end: start + line.len() };
+        let place = start..start + line.len();
         if line.is_empty() || line.starts_with(['#', ';']) {
             return;
         }
         if line.starts_with('!') {
-            let finding =
-                Finding::error(place, "option files that include others are not followed")
-                    .with_help("write the options of [client] into this file");
-            self.findings.push(finding);
+            let fault = Fault::new(place, "option files that include others are not followed");
+            let help = Some("write the options of [client] into this file");
+            self.faults.push(Fault { help, ..fault });
             return;
         }
         if let Some(section) = line.strip_prefix('[') {
@@ -74,29 +84,29 @@ impl Reader {
         match self.section {
             Section::None => {
                 let message = "an option before the first [section]";
-                self.findings.push(Finding::error(place, message));
+                self.faults.push(Fault::new(place, message));
             }
             Section::Ours => self.option(line, place),
             Section::Other => {}
         }
     }
 
-    fn section(&mut self, text: &str, place: Span) {
+    fn section(&mut self, text: &str, place: Range<usize>) {
         let Some((name, _)) = text.split_once(']') else {
-            self.findings.push(Finding::error(place, "this section's name is not closed by \"]\""));
+            self.faults.push(Fault::new(place, "this section's name is not closed by \"]\""));
             return;
         };
         let is_ours = SECTIONS.contains(&name.trim());
         self.section = if is_ours { Section::Ours } else { Section::Other };
     }
 
-    fn option(&mut self, line: &str, place: Span) {
+    fn option(&mut self, line: &str, place: Range<usize>) {
         let (key, raw) = line.split_once('=').unwrap_or((line, ""));
-        let key_span = Span { end: place.start + key.trim_end().len(), ..place };
+        let key_place = place.start..place.start + key.trim_end().len();
         let value = match value(raw) {
             Ok(value) => value,
             Err(message) => {
-                self.findings.push(Finding::error(key_span, message));
+                self.faults.push(Fault::new(key_place, message));
                 return;
             }
         };
@@ -107,15 +117,12 @@ impl Reader {
             "password" => self.options.password = Some(Secret::from(value)),
             "socket" => self.options.socket = Some(PathBuf::from(value)),
             "database" => self.options.database = Some(value),
-            "ssl-ca" => {
-                let ssl_ca = Spanned { value: PathBuf::from(value), span: key_span };
-                self.options.ssl_ca = Some(ssl_ca);
-            }
+            "ssl-ca" => self.options.ssl_ca = Some(PathBuf::from(value)),
             "port" => {
                 self.options.port = value.parse().ok();
                 if self.options.port.is_none() {
                     let message = format!("\"{value}\" is not a port (0 to 65535)");
-                    self.findings.push(Finding::error(place, message));
+                    self.faults.push(Fault::new(place, message));
                 }
             }
             // The other clients have options that are none of mppd's business.
@@ -170,18 +177,13 @@ fn unescaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mppd_engine::config::{Origin, Source, SourceMap};
-
     use super::*;
 
     fn read(text: &str) -> Result<OptionFile, Vec<String>> {
-        let mut sources = SourceMap::default();
-        let id = sources.add(Source { origin: Origin::Embedded("my.cnf"), text: text.to_owned() });
-        parse(text, id).map_err(|findings| {
-            let shown = |finding: &Finding| {
-                format!("{}: {}", sources.text(finding.span.unwrap()), finding.message)
-            };
-            findings.iter().map(shown).collect()
+        parse(text).map_err(|faults| {
+            let shown =
+                |fault: &Fault| format!("{}: {}", &text[fault.place.clone()], fault.message);
+            faults.iter().map(shown).collect()
         })
     }
 
@@ -197,7 +199,7 @@ mod tests {
         assert_eq!(options.port, Some(3307));
         assert_eq!(options.user.as_deref(), Some("a # b"));
         assert_eq!(options.password.unwrap().reveal(), "x\"y\\");
-        assert_eq!(options.ssl_ca.unwrap().value, PathBuf::from("/etc/ca.pem"));
+        assert_eq!(options.ssl_ca.unwrap(), PathBuf::from("/etc/ca.pem"));
         assert_eq!(options.database.as_deref(), Some(""));
         assert_eq!(options.socket, Some(PathBuf::from("/run/my sql")));
     }
