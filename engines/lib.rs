@@ -3,15 +3,24 @@
 //! A new engine costs its file, its `mod` line and its line in [`ENGINES`].
 
 mod delegate;
+mod http;
+mod ldap;
 mod log;
+mod tls;
 mod track;
 mod wbl;
 
 use mppd_engine::{EngineKind, kind};
 
 /// Every engine that comes with mppd, by name.
-pub const ENGINES: &[&dyn EngineKind] =
-    &[kind::<delegate::Delegate>(), kind::<log::Log>(), &track::Track, kind::<wbl::Wbl>()];
+pub const ENGINES: &[&dyn EngineKind] = &[
+    kind::<delegate::Delegate>(),
+    kind::<http::Http>(),
+    kind::<ldap::Ldap>(),
+    kind::<log::Log>(),
+    &track::Track,
+    kind::<wbl::Wbl>(),
+];
 
 #[cfg(test)]
 mod tests {
