@@ -139,6 +139,19 @@ pub struct Spanned<T> {
     pub span: Span,
 }
 
+impl Spanned<&str> {
+    /// The place of a part of the text, given by octets; that of the whole where the text does not
+    /// stand in the source as it is (references were resolved, a comment was taken out).
+    #[must_use]
+    pub fn part(&self, range: std::ops::Range<usize>) -> Span {
+        let whole = self.span;
+        if whole.end.saturating_sub(whole.start) != self.value.len() {
+            return whole;
+        }
+        Span { start: whole.start + range.start, end: whole.start + range.end, ..whole }
+    }
+}
+
 impl Spanned<String> {
     /// The same, borrowed.
     #[must_use]
