@@ -64,16 +64,16 @@ impl Engine for Delegate {
     const STATUSES: &'static [StatusDoc] = &[
         StatusDoc::new("dunno", "The server has no opinion.", "continue"),
         StatusDoc::new("ok", "The server accepts: OK.", "permit"),
-        StatusDoc::new("reject", "The server refuses for good: REJECT, or a code 5NN.", "continue"),
+        StatusDoc::new("reject", "The server refuses for good: REJECT, or a code 5NN.", "$action"),
         StatusDoc::new(
             "defer",
             "The server refuses for now: DEFER, DEFER_IF_PERMIT, DEFER_IF_REJECT, or a code 4NN.",
-            "continue",
+            "$action",
         ),
         StatusDoc::new(
             "other",
             "Any other action, such as PREPEND, WARN or HOLD, or the name of a restriction.",
-            "continue",
+            "$action",
         ),
     ];
     const VALUES: &'static [ValueDoc] = &[
