@@ -260,7 +260,8 @@ impl<'t, 's> Compiler<'t, 's> {
                 self.refer(call.at, Target::Exception);
                 Expression::Live(live)
             }
-            Value::Pure(function, check) => {
+            Value::Pure(function) => folded(function, arguments),
+            Value::Checked(function, check) => {
                 let constants: Vec<Option<&[u8]>> =
                     arguments.iter().map(Expression::as_constant).collect();
                 check(&constants).map_err(|(index, message)| {
@@ -365,13 +366,11 @@ impl<'t, 's> Compiler<'t, 's> {
             }
             [_, name, part, ..] => {
                 let message = format!("\"$request.{}\" has no parts", name.text);
-                let help = match short_name(&name.text) {
-                    Some(short) => format!("\"${short}\" has: \"${short}.{}\"", part.text),
-                    None => {
-                        let (name, part) = (&name.text, &part.text);
-                        format!("write \"${{request.{name}}}.{part}\" for text behind it")
-                    }
-                };
+                let (attribute, word) = (&name.text, &part.text);
+                let help = short_name(attribute).map_or_else(
+                    || format!("write \"${{request.{attribute}}}.{word}\" for text behind it"),
+                    |short| format!("\"${short}\" may have it: \"${short}.{word}\""),
+                );
                 Err(Finding::error(self.span(part.at), message).with_help(help))
             }
             _ => {

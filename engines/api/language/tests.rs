@@ -1,5 +1,8 @@
 //! The language as a whole.
 
+mod grammar;
+mod properties;
+
 use super::testing::{condition, holds, shown, spanned, template, told, value};
 use super::{Piece, Template, macros};
 
