@@ -1,7 +1,7 @@
 //! The configuration: files, includes, layers, and what it all means.
 //!
 //! ```text
-//! files ─► xml ─► include ─► merge ─► layers ─► settings ─► connection
+//! files ─► xml ─► include ─► merge ─► layers ─► settings ─► connections
 //! read     a tree  file=,     one      the        typed       option
 //! once     with    xpath=     <common> environment options    files,
 //!          places             …        and --set               secrets
@@ -9,14 +9,12 @@
 //!
 //! [`load`](load::load) goes all the way; [`report`] shows people what it found wrong.
 
-pub mod connection;
 mod files;
 mod include;
 mod layers;
 pub mod limits;
 pub mod load;
 mod merge;
-mod option_file;
 mod redact;
 pub mod report;
 pub mod settings;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use mppd_database::ResolvedConnection;
 use mppd_engine::RequestKey;
 use slog::{Logger, error, info, warn};
 use tokio::task::JoinHandle;
@@ -11,7 +12,6 @@ use super::mysql::MySqlStore;
 use super::row::Row;
 use super::spool::Spool;
 use super::store::{RowWrite, Store, StoreError, rewrites};
-use crate::config::connection::ResolvedConnection;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);

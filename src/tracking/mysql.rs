@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
+use mppd_database::ResolvedConnection;
 use mppd_engine::RequestKey;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, Params, SslOpts, Statement, Value};
+use mysql_async::{Conn, Opts, Params, Statement, Value};
 
 use super::row::{Cell, Row};
 use super::store::{
@@ -16,8 +17,6 @@ use super::store::{
 };
 use super::table::{COLUMNS, Column, Dialect, Kind, OnDuplicate, TABLE};
 use super::time;
-use crate::config::connection::{ResolvedConnection, Tls};
-use crate::config::settings::Secret;
 
 /// The largest statement has 2^10 rows: 65,535 parameters are the protocol's limit.
 const LARGEST: usize = 10;
@@ -311,33 +310,10 @@ fn read_date(value: &Value) -> Option<i64> {
 }
 
 fn options(to: &ResolvedConnection) -> Opts {
-    let mut options = OptsBuilder::default()
-        .user(Some(&to.user))
-        .pass(to.password.as_ref().map(Secret::reveal))
-        .db_name(Some(&to.database))
-        .prefer_socket(false)
+    to.opts()
         .stmt_cache_size(KINDS.len() * (LARGEST + 1) + 8)
-        .tcp_keepalive(Some(Duration::from_mins(1)))
-        .ssl_opts(to.tls.as_ref().map(encryption))
-        .setup(vec![session(to.write_timeout)]);
-    options = match (&to.unix_socket, &to.host) {
-        (Some(path), _) => options.socket(path.to_str()),
-        (None, host) => {
-            options.ip_or_hostname(host.as_deref().unwrap_or("localhost")).tcp_port(to.port)
-        }
-    };
-    options.into()
-}
-
-fn encryption(tls: &Tls) -> SslOpts {
-    let mut options = SslOpts::default();
-    if let Some(file) = &tls.ca_file {
-        options =
-            options.with_root_certs(vec![file.clone().into()]).with_disable_built_in_roots(true);
-    }
-    options
-        .with_danger_accept_invalid_certs(tls.skip_verification)
-        .with_danger_skip_domain_validation(tls.skip_verification)
+        .setup(vec![session(to.write_timeout)])
+        .into()
 }
 
 // Nothing of what is written or read may depend on how the server is configured. A statement that

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::{Span, Timestamp, ToSpan as _, Zoned};
+use mppd_database::ResolvedConnection;
 use mppd_engine::RequestKey;
 
 use super::mysql::MySqlStore;
@@ -15,7 +16,6 @@ use super::sqlite::SqliteStore;
 use super::store::{Condition, Query, Store, StoreError};
 use super::table::{COLUMNS, position};
 use super::tracker::EMBEDDED;
-use crate::config::connection::ResolvedConnection;
 
 /// How long a question may take; without a key it reads the whole table.
 const PATIENCE: Duration = Duration::from_mins(10);

@@ -10,9 +10,10 @@ use std::time::Duration;
 use actix::fut::{ActorFutureExt as _, wrap_future};
 use actix::{Actor, ActorContext as _, Arbiter, AsyncContext as _, Context};
 use futures_util::FutureExt as _;
+use mppd_database::ResolvedConnection;
 use mppd_engine::tracking::Recorded;
 use mppd_engine::{Exchange, Tracker, TrackingError, Transition};
-use slog::{Logger, crit, o, warn};
+use slog::{Logger, crit, o};
 use tokio::sync::{oneshot, watch};
 
 use super::batch::State;
@@ -24,7 +25,6 @@ use super::sqlite::SqliteStore;
 use super::status::{Place, TrackerStatus};
 use super::store::{Store as _, StoreError};
 use super::writer::{Target, Writer};
-use crate::config::connection::ResolvedConnection;
 use crate::config::settings::Durability;
 
 /// File name of the embedded store.
@@ -259,10 +259,6 @@ async fn open(options: &TrackerOptions, logger: &Logger) -> Result<Target, Track
         return Ok(Target::Embedded(Box::new(open_file(&path).await?)));
     };
     let path = spool::path(directory, connection);
-    for (other, rows) in spool::others(directory, &path).await {
-        warn!(logger, "rows for another database wait in the state directory; they are moved when \
-            the configuration names it again"; "spool" => %other.display(), "rows" => rows);
-    }
     let spool = Spool::open(&path).await;
     let spool = spool.map_err(|source| TrackingStartError::File { path, source })?;
     let database = Database::open(connection.clone(), spool, logger.clone()).await;

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::harness::captures;
 use crate::harness::mariadb::MariaDb;
 use mppd::cli::track::{Output, TrackArguments};
-use mppd::config::connection::ResolvedConnection;
 use mppd::config::settings::Durability;
 use mppd::tracking::batch::{State, Write};
 use mppd::tracking::mysql::MySqlStore;
@@ -26,6 +25,7 @@ use mppd::tracking::table::COLUMNS;
 use mppd::tracking::{
     Row, Store, StoreError, TrackerHandle, TrackerOptions, TrackingStartError, new_key,
 };
+use mppd_database::ResolvedConnection;
 use mppd_engine::exchange::Receipt;
 use mppd_engine::{
     Action, Decision, EngineResult, Exception, Exchange, Outcome, Request, RequestKey, Tracker,

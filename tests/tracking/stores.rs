@@ -1,6 +1,6 @@
 //! What every store does, whichever it is.
 
-use mppd::config::connection::Tls;
+use mppd_database::Tls;
 
 use super::*;
 use crate::harness::mariadb::tls_file;

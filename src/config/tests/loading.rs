@@ -5,8 +5,8 @@ use mppd_engine::Element;
 use mppd_engine::config::Positive;
 
 use super::*;
-use crate::config::connection::Tls;
-use crate::config::settings::{Durability, LogLevel, Secret};
+use crate::config::settings::{Durability, LogLevel};
+use mppd_database::{Secret, Tls};
 
 const PPXX0001: &str = "<mppd>
   <common>
