@@ -3,6 +3,7 @@
 //! A new engine costs its file, its `mod` line and its line in [`ENGINES`].
 
 mod log;
+mod mysql;
 mod set;
 mod track;
 mod wbl;
@@ -11,7 +12,7 @@ use mppd_engine::{EngineKind, kind};
 
 /// Every engine that comes with mppd, by name.
 pub const ENGINES: &[&dyn EngineKind] =
-    &[kind::<log::Log>(), kind::<set::Set>(), &track::Track, kind::<wbl::Wbl>()];
+    &[kind::<log::Log>(), &mysql::Mysql, kind::<set::Set>(), &track::Track, kind::<wbl::Wbl>()];
 
 #[cfg(test)]
 mod tests {
@@ -20,7 +21,7 @@ mod tests {
 
     use mppd_engine::config::is_common_option;
     use mppd_engine::testkit::Configured;
-    use mppd_engine::{Action, OptionDoc};
+    use mppd_engine::{Action, Finding, OptionDoc};
 
     use super::*;
 
@@ -98,13 +99,25 @@ mod tests {
     }
 
     #[test]
-    fn every_engine_is_built_from_its_bare_element() {
+    fn every_engine_is_built_from_its_bare_element_or_says_what_it_needs() {
         for kind in ENGINES {
             let name = kind.name();
             let configured = Configured::xml(&format!(r#"<{name} id="x" dry_run="true"/>"#));
-            let engine = configured.build(*kind).unwrap();
-            let documented = kind.methods().iter().map(|method| method.name);
-            assert!(engine.methods().eq(documented), "{name}");
+            let options = kind.options();
+            let needed = options.iter().filter(|option| option.default.is_none());
+            let missing: Vec<String> =
+                needed.map(|need| format!("\"{}\" is missing in <{name}>", need.name)).collect();
+            match configured.build(*kind) {
+                Ok(engine) => {
+                    let documented = kind.methods().iter().map(|method| method.name);
+                    assert!(engine.methods().eq(documented), "{name}");
+                    assert!(missing.is_empty(), "{name}: {missing:?}");
+                }
+                Err(faults) => {
+                    let is_missing = |fault: &Finding| missing.contains(&fault.message);
+                    assert!(faults.iter().all(is_missing), "{name}: {faults:?}");
+                }
+            }
         }
     }
 }
