@@ -1,7 +1,7 @@
 //! What every engine's element can say, understood.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(super) struct Common {
     pub(super) before: Vec<Reference>,
     /// What the results and effects refer to.
     pub(super) after: Vec<Reference>,
+    /// The IDs of the engines whose regular expressions are asked for.
+    pub(super) used_patterns: BTreeSet<String>,
     /// Where the options stand that were given.
     pub(super) places: HashMap<String, Span>,
 }
@@ -144,6 +146,8 @@ impl Written {
         let Compiler { mut common, mut before, mut after } = compiler;
         common.before = before.take_references();
         common.after.extend(after.take_references());
+        common.used_patterns.append(&mut before.take_used_patterns());
+        common.used_patterns.append(&mut after.take_used_patterns());
         Ok(common)
     }
 }
@@ -159,6 +163,7 @@ impl Default for Common {
             results: Vec::new(),
             before: Vec::new(),
             after: Vec::new(),
+            used_patterns: BTreeSet::new(),
             places: HashMap::new(),
         }
     }
@@ -186,6 +191,7 @@ impl Compiler {
                 Err(faults) => findings.extend(faults),
             }
             self.common.after.extend(self.after.take_references());
+            self.common.used_patterns.append(&mut self.after.take_used_patterns());
             known.push(result.name.value.clone().into());
             self.after = Scope::after(patterns.clone(), known.clone());
         }

@@ -228,11 +228,11 @@ fn compile(
     if rest.is_empty() || OTHERS.contains(&word) {
         return read(text.value, &text, others);
     }
-    let behind = text.part(text.value.len() - rest.len()..text.value.len());
+    let behind = text.cut(text.value.len() - rest.len()..text.value.len());
     let template = match (known_word(word), Template::compile(&behind, scope)) {
         (Ok(()), template) => template?,
         (Err(error), template) => {
-            let mut findings = vec![unreadable(&text.part(0..word.len()), &error.into(), others)];
+            let mut findings = vec![unreadable(&text.cut(0..word.len()), &error.into(), others)];
             findings.extend(template.err().unwrap_or_default());
             return Err(findings);
         }

@@ -1,5 +1,6 @@
 //! What an engine has at hand while it is built from its element.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -177,6 +178,12 @@ impl<'a> BuildContext<'a> {
     /// [`Built`](crate::Built) its own; what is left is the whole element's.
     pub fn take_references(&mut self) -> Vec<Reference> {
         self.scope.take_references()
+    }
+
+    /// The IDs of the engines whose regular expressions the texts compiled since the last call ask
+    /// for. For the server.
+    pub fn take_used_patterns(&mut self) -> BTreeSet<String> {
+        self.scope.take_used_patterns()
     }
 
     /// Reads typed options from an element, without those that the server reads itself.

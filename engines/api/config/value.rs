@@ -144,7 +144,7 @@ impl Spanned<&str> {
     /// The place of a part of the text, given by octets; that of the whole where the text does not
     /// stand in the source as it is (references were resolved, a comment was taken out).
     #[must_use]
-    pub fn part(&self, range: std::ops::Range<usize>) -> Span {
+    pub fn part(&self, range: Range<usize>) -> Span {
         let whole = self.span;
         if whole.end.saturating_sub(whole.start) != self.value.len() {
             return whole;
@@ -195,19 +195,15 @@ impl<'a> Spanned<&'a str> {
     /// # let origin = Origin::CommandLine;
     /// # let source = sources.add(Source { origin, text: "REJECT no".to_owned() });
     /// let text = Spanned { value: "REJECT no", span: Span { source, start: 0, end: 9 } };
-    /// let behind = text.part(7..9);
+    /// let behind = text.cut(7..9);
     /// assert_eq!((behind.value, behind.span.start), ("no", 7));
     /// ```
     ///
     /// # Panics
     /// If the range does not lie in the text, at characters' ends.
     #[must_use]
-    pub fn part(&self, range: Range<usize>) -> Spanned<&'a str> {
-        let whole = self.span;
-        let is_verbatim = whole.end.saturating_sub(whole.start) == self.value.len();
-        let start = whole.start + range.start;
-        let part = Span { start, end: start + range.len(), ..whole };
-        Spanned { value: &self.value[range], span: if is_verbatim { part } else { whole } }
+    pub fn cut(&self, range: Range<usize>) -> Spanned<&'a str> {
+        Spanned { value: &self.value[range.clone()], span: self.part(range) }
     }
 
     /// The text without white space at its ends.
@@ -215,7 +211,7 @@ impl<'a> Spanned<&'a str> {
     pub fn trimmed(&self) -> Spanned<&'a str> {
         let start = self.value.len() - self.value.trim_start().len();
         let length = self.value.trim().len();
-        self.part(start..start + length)
+        self.cut(start..start + length)
     }
 }
 
