@@ -133,6 +133,12 @@ pub trait Engine: Clone + Send + 'static {
     /// [`Finding::nowhere`], gets that of the element.
     fn build(options: Self::Options, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>>;
 
+    /// Names of the values that it gives besides [`VALUES`](Self::VALUES): those that the
+    /// configuration chose.
+    fn value_names(&self) -> Vec<Cow<'static, str>> {
+        Vec::new()
+    }
+
     /// Looks at one request.
     ///
     /// The future may wait for anything; it is dropped when the engine's `timeout` or the
@@ -337,7 +343,10 @@ impl<E: Engine> EngineKind for Typed<E> {
         let built = options.map(|options| E::build(options, cx));
         cx.place_warnings(element.name_span);
         match built {
-            Some(Ok(engine)) if findings.is_empty() => return Ok(vec![Built::engine(engine)]),
+            Some(Ok(engine)) if findings.is_empty() => {
+                let values = engine.value_names();
+                return Ok(vec![Built::engine(engine).with_values(values)]);
+            }
             Some(Err(faults)) => findings.extend(faults),
             _ => {}
         }
