@@ -9,13 +9,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use mppd::log;
-use mppd::supervisor::blueprint::{Blueprint, Chains, EnginePlan, Place};
+use mppd::supervisor::blueprint::{Blueprint, Chains, EnginePlan, GroupPlan, Place};
 use mppd::supervisor::chain::EngineSet;
 use mppd::supervisor::effect::Effect;
 use mppd_engine::exchange::Receipt;
 use mppd_engine::tracking::Recorded;
 use mppd_engine::{
-    Action, BuildContext, Built, Engine, Exchange, Failure, Finding, Outcome, Request, RequestKey,
+    BuildContext, Built, Engine, Exchange, Failure, Finding, Outcome, Request, RequestKey,
     StatusDoc, Tracker, Transition, options,
 };
 
@@ -68,7 +68,7 @@ fn raise(length: usize, waits: bool) -> Option<EngineSet> {
     let mut chains = Chains::default();
     (0..length).for_each(|engine| chains.add(Place::Check, engine));
     let engines = (0..length).map(|number| plan(number, waits)).collect();
-    let blueprint = Blueprint { engines, chains, on_error: Action::Dunno };
+    let blueprint = Blueprint::new(engines, vec![GroupPlan::new("default", chains)]);
     EngineSet::raise(&Arc::new(blueprint), 1_000, &log::silent()).ok()
 }
 

@@ -21,24 +21,19 @@
 //! Lookups cost the same however long the lists are: networks are found by longest prefix, names
 //! by one hash lookup for each label.
 
-mod mailboxes;
-mod names;
-mod networks;
-mod reading;
-
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use mppd_engine::{
-    Attribute, BuildContext, Engine, Exchange, Failure, Finding, Outcome, Request, Stage, Stages,
-    StatusDoc, ValueDoc, options,
+    Attribute, BuildContext, Engine, Exchange, Failure, Finding, Outcome, Request, StatusDoc,
+    ValueDoc, options,
 };
-
-use self::mailboxes::Mailboxes;
-use self::names::Names;
-use self::networks::Networks;
-use self::reading::{Entries as _, EntriesOptions, read};
+use mppd_lists::mailboxes::Mailboxes;
+use mppd_lists::names::Names;
+use mppd_lists::networks::Networks;
+use mppd_lists::reading::{EntriesOptions, Fault, Said, read};
+use mppd_lists::{Table, subject};
 
 options! {
     /// `<wbl>`
@@ -141,24 +136,14 @@ struct Subject<'a> {
     recipient: Option<Cow<'a, [u8]>>,
 }
 
-/// Where Postfix knows the sender, so that an empty one is the null sender.
-const WITH_SENDER: Stages =
-    Stages::of(&[Stage::Mail, Stage::Rcpt, Stage::Data, Stage::EndOfMessage]);
-
 impl<'a> Subject<'a> {
     fn of(request: &'a Request) -> Self {
-        let known = |attribute| Some(request.get(attribute)).filter(|value| !value.is_empty());
-        let client_name = known(Attribute::ClientName).filter(|name| *name != b"unknown");
-        let has_sender = request
-            .find(Attribute::Sender)
-            .is_some_and(|sender| !sender.is_empty() || WITH_SENDER.contains(request.stage()));
         Subject {
             client_address: request.client_address(),
-            client_name: client_name.map(names::normalise),
-            helo_name: known(Attribute::HeloName).map(names::normalise),
-            sender: has_sender.then(|| mailboxes::normalise(request.sender())),
-            recipient: known(Attribute::Recipient)
-                .map(|_| mailboxes::normalise(request.recipient())),
+            client_name: subject::client_name(request),
+            helo_name: subject::helo_name(request),
+            sender: subject::sender(request),
+            recipient: subject::recipient(request),
         }
     }
 }
@@ -166,11 +151,11 @@ impl<'a> Subject<'a> {
 /// One list, with a table for each attribute.
 #[derive(Debug, Default)]
 struct List {
-    client_address: Networks,
-    client_name: Names,
-    helo_name: Names,
-    sender: Mailboxes,
-    recipient: Mailboxes,
+    client_address: Networks<()>,
+    client_name: Names<()>,
+    helo_name: Names<()>,
+    sender: Mailboxes<()>,
+    recipient: Mailboxes<()>,
 }
 
 impl List {
@@ -185,7 +170,7 @@ impl List {
         macro_rules! read_each {
             ($($field:ident: $attribute:ident,)+) => {
                 for options in options {
-                    $(findings.extend(read(
+                    $(findings.extend(add(
                         &mut self.$field,
                         winner.map(|list| &list.$field),
                         Attribute::$attribute,
@@ -220,14 +205,41 @@ impl List {
         let helo_name = || self.helo_name.find(subject.helo_name.as_deref()?);
         let sender = || self.sender.find(subject.sender.as_deref()?);
         let recipient = || self.recipient.find(subject.recipient.as_deref()?);
-        let with = |attribute| move |entry| (attribute, entry);
-        client_address()
-            .map(with(Attribute::ClientAddress))
-            .or_else(|| client_name().map(with(Attribute::ClientName)))
-            .or_else(|| helo_name().map(with(Attribute::HeloName)))
-            .or_else(|| sender().map(with(Attribute::Sender)))
-            .or_else(|| recipient().map(with(Attribute::Recipient)))
+        let (attribute, found) = client_address()
+            .map(|found| (Attribute::ClientAddress, found))
+            .or_else(|| Some((Attribute::ClientName, client_name()?)))
+            .or_else(|| Some((Attribute::HeloName, helo_name()?)))
+            .or_else(|| Some((Attribute::Sender, sender()?)))
+            .or_else(|| Some((Attribute::Recipient, recipient()?)))?;
+        Some((attribute, found.entry.to_string()))
     }
+}
+
+/// Adds the entries of some lists to a table. Says what is no entry, and warns of those that the
+/// table that wins over this one has as well.
+fn add<T: Table<()>>(
+    table: &mut T,
+    winner: Option<&T>,
+    attribute: Attribute,
+    options: &[EntriesOptions],
+    cx: &mut BuildContext<'_>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for options in options {
+        let mut lost = Said::default();
+        findings.extend(read::<(), T>(options, attribute, cx, |entry, text, place| {
+            if winner.is_some_and(|winner| winner.contains(&entry)) {
+                let message = format!("\"{text}\" is on the white list as well, which wins");
+                lost.say(place.finding(Fault::new(message)), place);
+            }
+            table.insert(entry, ());
+            None
+        }));
+        for warning in lost.into_findings() {
+            cx.warn(warning);
+        }
+    }
+    findings
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //! | [`listener`] | sockets, limits, handing connections to workers |
 //! | [`session`] | one connection: read, decide, answer |
 //! | [`repeats`] | the memory of the core: repeated questions, headers given once |
+//! | [`groups`] | which policy group a request belongs to |
 //! | [`supervisor`] | engines as actors, chains, workers, reload |
 //! | [`tracking`] | the records: rows, stores, spool, the tracking actor |
 //! | [`config`] | files, includes, layers, and reports of what is wrong |
@@ -23,6 +24,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod groups;
 pub mod listener;
 pub mod log;
 pub mod plan;

@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
-use mppd_database::ResolvedConnection;
 use mppd_engine::slog::Logger;
 use mppd_engine::{EngineKind, Finding};
 
 use crate::config::limits::Limits as ReadLimits;
 use crate::config::{Configuration, Draft, LoadRequest, Rejected, draft};
+use crate::groups::Groups;
 use crate::listener::{Endpoint, ListenPlan, Permissions};
 use crate::policy::codec::Limits;
-use crate::supervisor::blueprint::Blueprint;
+use crate::supervisor::blueprint::{Blueprint, GroupPlan};
 use crate::tracking::TrackerOptions;
 
 /// Where mppd listens unless told.
@@ -22,7 +22,9 @@ const DEFAULT_PORT: u16 = 10_040;
 pub struct Plan {
     /// What was read.
     pub configuration: Configuration,
-    /// Engines and chains.
+    /// How the policy group of a request is found.
+    pub groups: Arc<Groups>,
+    /// Engines, groups and their chains.
     pub blueprint: Arc<Blueprint>,
     /// The sockets.
     pub listen: Vec<ListenPlan>,
@@ -40,10 +42,13 @@ impl Plan {
     ) -> Result<Plan, Rejected> {
         let mut draft = draft(request, &ReadLimits::default());
         let listen = listen_plans(&mut draft);
+        let (groups, findings) = Groups::build(&draft, logger);
+        draft.findings.extend(findings);
         let (blueprint, findings) = Blueprint::build(&draft, kinds, logger);
         draft.findings.extend(findings);
         let configuration = draft.finish()?;
-        Ok(Plan { configuration, blueprint: Arc::new(blueprint), listen })
+        let (groups, blueprint) = (Arc::new(groups), Arc::new(blueprint));
+        Ok(Plan { configuration, groups, blueprint, listen })
     }
 
     /// How much a peer may send.
@@ -62,27 +67,35 @@ impl Plan {
         }
     }
 
-    /// Where requests are put on record; `None` where no chain does that.
+    /// Where requests are put on record: one tracker for each distinct connection of a group that
+    /// is tracked.
     #[must_use]
-    pub fn tracker_options(&self) -> Option<TrackerOptions> {
-        self.blueprint.tracks().then(|| {
+    pub fn trackers(&self) -> Vec<TrackerOptions> {
+        let groups = &self.blueprint.groups;
+        let mut trackers: Vec<TrackerOptions> = Vec::new();
+        for options in groups.iter().filter_map(|group| self.tracker_of(group)) {
+            if !trackers.contains(&options) {
+                trackers.push(options);
+            }
+        }
+        trackers
+    }
+
+    /// Where the requests of a group are put on record; `None` where none of its chains does that.
+    #[must_use]
+    pub fn tracker_of(&self, group: &GroupPlan) -> Option<TrackerOptions> {
+        self.blueprint.tracks(group).then(|| {
             let common = &self.configuration.common;
             TrackerOptions {
                 node: self.node(),
                 state_directory: common.state_directory.clone(),
-                connection: self.connection().cloned(),
+                connection: self.configuration.connection(&group.id).cloned(),
                 durability: common.tracking.durability,
                 received_delay: common.tracking.received_delay.0,
                 batch_rows: usize::try_from(common.tracking.batch_rows.0).unwrap_or(usize::MAX),
                 queue: usize::try_from(common.tracking.queue.0).unwrap_or(usize::MAX),
             }
         })
-    }
-
-    /// The database of group `default`; the embedded store where there is none.
-    #[must_use]
-    pub fn connection(&self) -> Option<&ResolvedConnection> {
-        self.configuration.connections.get("default")
     }
 
     /// Name of this node in the records.

@@ -96,8 +96,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn answer(&mut self, request: Request) -> Result<(), Ended> {
         let installed = self.worker.installed();
         let request = Arc::new(request);
-        let decision = decide(&installed, &self.worker.shared.repeats, &request, self).await;
-        let reply = reply::encode(&decision.action, &request);
+        let decided = decide(&installed, &self.worker.shared.repeats, &request, self).await;
+        let Answer { decision, is_dry_run } = decided;
+        let action = if is_dry_run { &Action::Dunno } else { &decision.action };
+        let reply = reply::encode(action, &request);
         let written = self.stream.write_all(&reply).await;
         written.map_err(|error| {
             self.worker.shared.repeats.not_delivered(&request, &decision);
@@ -117,13 +119,20 @@ async fn sleep(period: Option<std::time::Duration>) {
     }
 }
 
-/// Takes one request through the chains and gives the decision that is to be answered.
+/// What becomes of a request.
+struct Answer {
+    decision: Decision,
+    /// Whether DUNNO is answered in its place.
+    is_dry_run: bool,
+}
+
+/// Takes one request through the chains of its group and gives the decision that is to be answered.
 async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
     installed: &Installed,
     repeats: &Arc<Repeats>,
     request: &Arc<Request>,
     session: &Session<S>,
-) -> Decision {
+) -> Answer {
     let (started, received, key) = (Instant::now(), SystemTime::now(), new_key());
     let deadline = started + installed.request_deadline;
     let (claim, repeated) = match repeats.ask(request, key) {
@@ -136,17 +145,18 @@ async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
         }
     };
     let (repeat_of, given) = repeated.unzip();
+    let group = installed.groups.of(request);
     let receipt = Receipt {
         request: request.clone(),
         key,
         received,
         deadline,
-        group: installed.group.clone(),
+        group: group.id.clone(),
         node: installed.node.clone(),
-        tracker: installed.tracker.clone(),
+        tracker: group.tracker.clone(),
         repeat_of,
     };
-    let exchange = Arc::new(Exchange::new(receipt));
+    let exchange = Arc::new(Exchange::new(receipt).in_dry_run(group.dry_run));
     let mut header = None;
     let settle = |decision| {
         let decision = repeats.once_per_message(request, decision);
@@ -163,7 +173,7 @@ async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
         claim.answer(decision.clone());
     }
     session.log(&exchange, started);
-    decision
+    Answer { decision, is_dry_run: exchange.is_dry_run() }
 }
 
 /// One line for each decision.
@@ -173,16 +183,15 @@ fn log_decision(logger: &Logger, exchange: &Exchange, started: Instant, peer: &P
     }
     let request = exchange.request();
     let text = |attribute: Attribute| Escaped(request.get(attribute));
-    let (word, reason) =
-        exchange.decision().map_or((std::borrow::Cow::from("DUNNO"), ""), |decision| {
-            (decision.action.word(), decision.action.text().unwrap_or_default())
-        });
+    let (word, reason) = exchange.answer().unwrap_or_default();
+    let reason = reason.unwrap_or_default();
     let engine = exchange.decision().and_then(|decision| decision.engine.as_deref());
     let milliseconds = started.elapsed().as_secs_f64() * 1e3;
     info!(logger, "decision";
         "decision" => &*word,
-        "text" => reason,
+        "text" => &*reason,
         "engine" => engine.unwrap_or_default(),
+        "group" => &**exchange.group(),
         "stage" => exchange.stage().name(),
         "client" => %text(Attribute::ClientAddress),
         "client_name" => %text(Attribute::ClientName),

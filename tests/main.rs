@@ -8,6 +8,8 @@ mod examples;
 #[cfg(test)]
 mod faulty;
 #[cfg(test)]
+mod groups;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod kill;
@@ -23,5 +25,7 @@ mod reload;
 mod seeds;
 #[cfg(test)]
 mod tracking;
+#[cfg(test)]
+mod transcripts;
 #[cfg(test)]
 mod wire;

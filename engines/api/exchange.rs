@@ -1,12 +1,13 @@
 //! One request on its way through the chains: what every engine can see, and what the server adds
 //! as it goes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use crate::action::Decision;
+use crate::action::{Action, Decision};
 use crate::outcome::EngineResult;
 use crate::request::Request;
 use crate::score::Score;
@@ -71,6 +72,7 @@ impl std::fmt::Debug for Receipt {
 pub struct Exchange {
     receipt: Receipt,
     stage: Stage,
+    dry_run: bool,
     results: Mutex<Vec<Arc<EngineResult>>>,
     globals: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
     score: AtomicI64,
@@ -85,12 +87,27 @@ impl Exchange {
         Exchange {
             stage: receipt.request.stage(),
             receipt,
+            dry_run: false,
             results: Mutex::new(Vec::new()),
             globals: Mutex::new(BTreeMap::new()),
             score: AtomicI64::new(0),
             decision: OnceLock::new(),
             failed: OnceLock::new(),
         }
+    }
+
+    /// The same, to be answered with DUNNO whatever is decided. For the server.
+    #[must_use]
+    pub fn in_dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+
+    /// Whether the request is answered with DUNNO, whatever is decided: its policy group says
+    /// `dry_run`. [`Exchange::decision`] is what would be answered.
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run
     }
 
     /// The request.
@@ -190,6 +207,17 @@ impl Exchange {
     #[must_use]
     pub fn decision(&self) -> Option<&Decision> {
         self.failed.get().map(|(_, decision)| decision).or_else(|| self.decision.get())
+    }
+
+    /// What is answered, as the log and the records tell it: the action's word or code, and its
+    /// text. In a dry run that is DUNNO, with what would have been answered as the text.
+    #[must_use]
+    pub fn answer(&self) -> Option<(Cow<'_, str>, Option<Cow<'_, str>>)> {
+        let action = &self.decision()?.action;
+        if self.dry_run {
+            return Some((Action::Dunno.word(), Some(format!("dry run: {action}").into())));
+        }
+        Some((action.word(), action.text().map(Cow::Borrowed)))
     }
 
     /// The exception, in the end-exception chain.

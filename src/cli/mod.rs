@@ -11,11 +11,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use mppd_engine::config::SourceMap;
+use mppd_database::ResolvedConnection;
+use mppd_engine::config::{SourceMap, nearest};
 use mppd_engine::{EngineKind, Finding};
 
 use crate::config::report::{self, Look};
-use crate::config::{ConfigurationFile, LoadRequest, Rejected, load};
+use crate::config::settings::GroupOptions;
+use crate::config::{Configuration, ConfigurationFile, LoadRequest, Rejected, load};
+use crate::tracking::search::Place;
 use crate::tracking::table::Dialect;
 
 /// Where the configuration is looked for unless named.
@@ -67,7 +70,7 @@ impl Program {
         match arguments.command.unwrap_or(Command::Run) {
             Command::Run => run::run(&settings),
             Command::Check(arguments) => check::run(&settings, &arguments),
-            Command::Schema { dialect } => print_text(&Dialect::from(dialect).schema()),
+            Command::Schema(arguments) => schema(&settings, &arguments),
             Command::Ask(arguments) => ask::run(&settings, &arguments),
             Command::Track(arguments) => search_records(&settings, &arguments),
             Command::Reference => print_text(&crate::reference::markdown(&settings.kinds)),
@@ -104,16 +107,24 @@ enum Command {
     /// Checks the configuration and touches nothing
     Check(check::CheckArguments),
     /// Prints the SQL that makes the table of the records
-    Schema {
-        /// For which database
-        dialect: SchemaDialect,
-    },
+    Schema(SchemaArguments),
     /// Sends a request and prints the reply
     Ask(ask::AskArguments),
     /// Searches the records
     Track(track::TrackArguments),
     /// Prints the reference of every option and engine, as Markdown
     Reference,
+}
+
+/// For which database
+#[derive(Debug, Args)]
+struct SchemaArguments {
+    /// Of this kind
+    #[arg(required_unless_present = "group", conflicts_with = "group")]
+    dialect: Option<SchemaDialect>,
+    /// That of this policy group
+    #[arg(long, value_name = "ID")]
+    group: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -158,14 +169,82 @@ impl Settings {
     }
 }
 
+/// No policy group has the name that was given.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no group \"{group}\" in the configuration{hint}")]
+struct UnknownGroup {
+    group: String,
+    /// The name that was probably meant.
+    hint: String,
+}
+
+/// The configured group of this name.
+fn group<'a>(
+    configuration: &'a Configuration,
+    name: &str,
+) -> Result<&'a GroupOptions, UnknownGroup> {
+    let groups = &configuration.groups;
+    groups.iter().find(|group| group.id.value == name).ok_or_else(|| {
+        let nearest = nearest(name, groups.iter().map(|group| group.id.value.as_str()));
+        UnknownGroup {
+            group: name.to_owned(),
+            hint: nearest.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default(),
+        }
+    })
+}
+
+/// Where records may be: those of one group, or of all.
+fn places(configuration: &Configuration, name: Option<&str>) -> Result<Vec<Place>, UnknownGroup> {
+    let groups: Vec<&GroupOptions> = match name {
+        Some(name) => vec![group(configuration, name)?],
+        None => configuration.groups.iter().collect(),
+    };
+    let mut connections: Vec<Option<&ResolvedConnection>> = Vec::new();
+    for group in groups {
+        let connection = configuration.connection(&group.id.value);
+        if !connections.contains(&connection) {
+            connections.push(connection);
+        }
+    }
+    let directory = &configuration.common.state_directory;
+    let place = |connection: Option<&ResolvedConnection>| (connection.cloned(), directory.clone());
+    Ok(connections.into_iter().map(place).collect())
+}
+
+/// Prints the table for a kind of database, or for that of a group.
+fn schema(settings: &Settings, arguments: &SchemaArguments) -> ExitCode {
+    let Some(name) = &arguments.group else {
+        // One of the two is required.
+        let dialect = arguments.dialect.unwrap_or(SchemaDialect::Mysql);
+        return print_text(&Dialect::from(dialect).schema());
+    };
+    let configuration = match load(&settings.load_request()) {
+        Ok(configuration) => configuration,
+        Err(rejected) => return refuse(&rejected),
+    };
+    match group(&configuration, name).map(|group| configuration.connection(&group.id.value)) {
+        Ok(Some(_)) => print_text(&Dialect::MySql.schema()),
+        Ok(None) => print_text(&Dialect::Sqlite.schema()),
+        Err(error) => {
+            eprintln!("mppd schema: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Looks into the records that the configuration names.
 fn search_records(settings: &Settings, arguments: &track::TrackArguments) -> ExitCode {
     let configuration = match load(&settings.load_request()) {
         Ok(configuration) => configuration,
         Err(rejected) => return refuse(&rejected),
     };
-    let connection = configuration.connections.get("default").cloned();
-    let places = [(connection, configuration.common.state_directory)];
+    let places = match places(&configuration, arguments.group.as_deref()) {
+        Ok(places) => places,
+        Err(error) => {
+            eprintln!("mppd track: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let (mut out, mut errors) = (std::io::stdout().lock(), std::io::stderr().lock());
     let is_terminal = out.is_terminal();
     let mut output = track::Output { out: &mut out, errors: &mut errors, is_terminal };

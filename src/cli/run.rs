@@ -14,6 +14,7 @@ use crate::listener::Endpoint;
 use crate::log;
 use crate::plan::Plan;
 use crate::supervisor::{Reload, StartError, Stop, Supervisor};
+use crate::tracking::TrackerOptions;
 
 /// Why the server ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -129,12 +130,16 @@ async fn obey(
 fn print_next_steps(plan: &Plan) {
     let Some(listen) = plan.listen.first() else { return };
     let endpoint = &listen.endpoint;
-    let records = match plan.connection() {
-        _ if !plan.blueprint.tracks() => {
-            "nowhere (no chain names an engine that tracks)".to_owned()
-        }
+    let place = |tracker: &TrackerOptions| match &tracker.connection {
         Some(connection) => format!("in MySQL, database {}", connection.database),
-        None => format!("in SQLite, below {}", plan.configuration.common.state_directory.display()),
+        None => format!("in SQLite, below {}", tracker.state_directory.display()),
+    };
+    let records = match plan.trackers().as_slice() {
+        [] => "nowhere (no chain names an engine that tracks)".to_owned(),
+        [tracker] => place(tracker),
+        [first, more @ ..] => {
+            format!("{} and in {} more, by their groups", place(first), more.len())
+        }
     };
     let mppd = std::env::args().next().unwrap_or_else(|| "mppd".to_owned());
     // The server does not depend on anybody who reads this.

@@ -25,6 +25,9 @@ const MOST_OF_AN_INSTANCE: u32 = 10_000;
 pub struct TrackArguments {
     #[command(subcommand)]
     command: TrackCommand,
+    /// Only where the requests of this policy group are put on record
+    #[arg(long, global = true, value_name = "ID")]
+    pub group: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

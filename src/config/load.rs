@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::files::{ConfigurationFile, Files};
 use super::limits::Limits;
 use super::merge::Parts;
-use super::settings::{CommonOptions, GroupOptions};
+use super::settings::{CommonOptions, DEFAULT_GROUP, GroupOptions, GroupsOptions};
 use super::{include, layers, merge};
 
 /// The name of the outermost element.
@@ -33,9 +33,11 @@ pub struct LoadRequest {
 pub struct Configuration {
     /// What holds for the whole server.
     pub common: CommonOptions,
+    /// How the group of a request is found.
+    pub selection: GroupsOptions,
     /// The policy groups; `default` is one of them.
     pub groups: Vec<GroupOptions>,
-    /// The databases for the records, by the ID of the group; a group without one has none.
+    /// The databases for the records, by the ID of the group that names one.
     pub connections: BTreeMap<String, ResolvedConnection>,
     /// The engines, as written; their kinds read them.
     pub engines: Vec<Element>,
@@ -43,6 +45,15 @@ pub struct Configuration {
     pub sources: SourceMap,
     /// What works, but probably not as meant.
     pub warnings: Vec<Finding>,
+}
+
+impl Configuration {
+    /// The database for the records of a group: its own, else that of group `default`; `None` for
+    /// the embedded store.
+    #[must_use]
+    pub fn connection(&self, group: &str) -> Option<&ResolvedConnection> {
+        self.connections.get(group).or_else(|| self.connections.get(DEFAULT_GROUP))
+    }
 }
 
 /// A configuration that can't be used, and why.
@@ -66,6 +77,8 @@ impl fmt::Display for Rejected {
 pub struct Draft {
     /// What holds for the whole server, if it could be read.
     pub common: Option<CommonOptions>,
+    /// How the group of a request is found.
+    pub selection: GroupsOptions,
     /// The policy groups that could be read.
     pub groups: Vec<GroupOptions>,
     /// The databases for the records, by the ID of the group.
@@ -89,6 +102,7 @@ impl Draft {
         match self.common {
             Some(common) if is_good => Ok(Configuration {
                 common,
+                selection: self.selection,
                 groups: self.groups,
                 connections: self.connections,
                 engines: self.engines,
@@ -108,6 +122,7 @@ pub fn draft(request: &LoadRequest, limits: &Limits) -> Draft {
     let Files { sources, findings, .. } = files;
     let mut draft = Draft {
         common: None,
+        selection: GroupsOptions::default(),
         groups: Vec::new(),
         connections: BTreeMap::new(),
         engines: Vec::new(),
@@ -162,13 +177,14 @@ impl Draft {
     /// Reads what the tree says.
     fn interpret(&mut self, root: &Element, request: &LoadRequest) {
         let (sources, findings) = (&mut self.sources, &mut self.findings);
-        let Parts { mut common, groups, engines } = merge::parts(root, findings);
+        let Parts { mut common, selection, groups, engines } = merge::parts(root, findings);
         layers::apply(&mut common, &request.environment, &request.set, sources, findings);
         self.common = sound(&common, findings);
+        self.selection = sound(&selection, findings).unwrap_or_default();
         self.groups = groups.iter().filter_map(|group| sound(group, findings)).collect();
         if self.groups.is_empty() {
-            let id = Spanned { value: "default".to_owned(), span: root.name_span };
-            self.groups.push(GroupOptions { id, on_error: None, tracking: None });
+            let id = Spanned { value: DEFAULT_GROUP.to_owned(), span: root.name_span };
+            self.groups.push(GroupOptions::of_id(id));
         }
         for group in &self.groups {
             let Some(options) = &group.tracking else { continue };

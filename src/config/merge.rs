@@ -1,7 +1,9 @@
 //! What is written in several elements of the same name, and means one.
 
-use mppd_engine::config::Spanned;
+use mppd_engine::config::{Options as _, Spanned};
 use mppd_engine::{Element, Finding, Span};
+
+use super::settings::GroupsOptions;
 
 /// The elements of `<common>` that are one, however often they stand there.
 pub(super) const SECTIONS: [&str; 3] = ["policy_server", "log", "tracking"];
@@ -12,6 +14,8 @@ const PARTS: [&str; 3] = ["common", "groups", "engines"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Parts {
     pub(super) common: Element,
+    /// `<groups>` without the groups.
+    pub(super) selection: Element,
     pub(super) groups: Vec<Element>,
     pub(super) engines: Vec<Element>,
 }
@@ -24,16 +28,29 @@ pub(super) fn parts(root: &Element, findings: &mut Vec<Finding>) -> Parts {
     }
     let mut common = joined(root, "common");
     merge_sections(&mut common);
-    let groups = list(root, "groups", findings);
+    let mut selection = joined(root, "groups");
     let (groups, others): (Vec<Element>, Vec<Element>) =
-        groups.into_iter().partition(|element| element.name == "group");
-    for other in others {
-        findings.push(Finding::unknown(other.name_span, "element", &other.name, ["group"]));
-    }
+        selection.children.into_iter().partition(|element| element.name == "group");
+    selection.children = keep_options(others, findings);
     check_groups(&groups, findings);
     let engines = list(root, "engines", findings);
     check_engines(&engines, findings);
-    Parts { common, groups, engines }
+    Parts { common, selection, groups, engines }
+}
+
+/// What of the elements beside the groups are options of `<groups>`.
+fn keep_options(mut elements: Vec<Element>, findings: &mut Vec<Finding>) -> Vec<Element> {
+    let mut known: Vec<&str> = GroupsOptions::docs().iter().map(|doc| doc.name).collect();
+    known.push("group");
+    elements.retain(|element| {
+        let is_known = known.contains(&element.name.as_str());
+        if !is_known {
+            let known = known.iter().copied();
+            findings.push(Finding::unknown(element.name_span, "element", &element.name, known));
+        }
+        is_known
+    });
+    elements
 }
 
 /// An element that only holds others has neither attributes nor text.
@@ -128,16 +145,25 @@ fn check_engines(engines: &[Element], findings: &mut Vec<Finding>) {
 fn check_groups(groups: &[Element], findings: &mut Vec<Finding>) {
     let ids: Vec<Spanned<String>> = groups.iter().filter_map(id_of).collect();
     refuse_repeated(&ids, "group", findings);
-    for id in ids.iter().filter(|id| id.value != "default") {
-        let message = format!("group \"{}\" would never be used", id.value);
+    for id in ids.iter().filter(|id| !is_group_id(&id.value)) {
+        let message = format!("\"{}\" can't be the ID of a group", id.value);
         let finding = Finding::error(id.span, message)
-            .with_help("selecting groups is not available yet; the only group is \"default\"");
+            .with_help("an ID is made of up to 255 characters without white space");
         findings.push(finding);
     }
     let has_default = ids.iter().any(|id| id.value == "default");
     if let Some(first) = groups.first().filter(|_| !has_default && ids.len() == groups.len()) {
-        findings.push(Finding::error(first.name_span, "there is no group \"default\""));
+        findings.push(Finding::error(first.name_span, "there is no group \"default\"").with_help(
+            "it is that of every request which belongs to no other; it may set nothing",
+        ));
     }
+}
+
+/// As long as the column for it in the records.
+fn is_group_id(id: &str) -> bool {
+    const MOST: usize = 255;
+    let is_odd = |character: char| character.is_whitespace() || character.is_control();
+    (1..=MOST).contains(&id.chars().count()) && !id.contains(is_odd)
 }
 
 fn refuse_repeated(ids: &[Spanned<String>], what: &str, findings: &mut Vec<Finding>) {

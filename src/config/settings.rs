@@ -8,6 +8,7 @@ use mppd_engine::config::{
     FileSize, OptionDoc, OptionValue, Options as _, Period, Positive, Spanned,
 };
 use mppd_engine::options;
+use mppd_lists::reading::EntriesOptions;
 use serde::Deserialize;
 
 options! {
@@ -25,7 +26,7 @@ options! {
         /// How requests are put on record.
         tracking: TrackingOptions = TrackingOptions::default(),
         /// Engines that run before the checks, by their full IDs, in order. May stand several
-        /// times; the lists are read one after the other.
+        /// times; the lists are read one after the other. A policy group can have its own.
         policy_begin_engines: Vec<Spanned<String>> = Vec::new(),
         /// The checks, in order.
         policy_check_engines: Vec<Spanned<String>> = Vec::new(),
@@ -146,14 +147,82 @@ pub enum Durability {
 }
 
 options! {
-    /// `<group>`: options that a policy group can set for itself.
+    /// `<groups>`: the policy groups, and how that of a request is found.
+    pub struct GroupsOptions: Default {
+        /// The methods that look for the group of a request, in order, separated by white space:
+        /// `ip_list`, `address_list_recipient`, `address_list_sender`, `sasl_user`. The first that
+        /// finds one wins; a request that none finds one for belongs to `default`.
+        members_global_sequence: Option<Spanned<String>> = None,
+    }
+}
+
+options! {
+    /// `<group>`: who belongs to a policy group, and options that it can set for itself. What it
+    /// does not set is as in group `default`.
     pub struct GroupOptions {
-        /// Its name; `default` must exist.
+        /// Its name, without white space; `default` must exist.
         id: Spanned<String>,
-        /// The reply after an exception, an action of access(5).
+        /// Who belongs to it. May stand several times. Group `default` has no members: every
+        /// request that belongs to no other group belongs to it.
+        members: Vec<Spanned<MembersOptions>> = Vec::new(),
+        /// Engines that run before the checks of this group's requests, instead of those of group
+        /// `default`, whose own are instead of those in `common`. May stand several times, as may
+        /// each of the following lists; an empty one leaves the engines out.
+        policy_begin_engines: Vec<Spanned<String>> = Vec::new(),
+        /// The checks of this group's requests.
+        policy_check_engines: Vec<Spanned<String>> = Vec::new(),
+        /// Engines that run after the decision.
+        policy_end_engines: Vec<Spanned<String>> = Vec::new(),
+        /// Engines that run instead of the rest after an exception.
+        policy_end_exception_engines: Vec<Spanned<String>> = Vec::new(),
+        /// The reply after an exception, an action of access(5); DUNNO if group `default` says
+        /// nothing either.
         on_error: Option<Spanned<String>> = None,
-        /// The database for this group's records; the embedded store unless given.
+        /// Whether requests are checked, logged and put on record, but always answered with DUNNO.
+        /// The log and the records tell what would have been answered.
+        dry_run: Option<bool> = None,
+        /// The database for this group's records; the embedded store if group `default` names none
+        /// either.
         ["PPXX0001_track_policy_connection"] tracking: Option<ConnectionOptions> = None,
+    }
+}
+
+/// The group of every request that belongs to no other.
+pub const DEFAULT_GROUP: &str = "default";
+
+impl GroupOptions {
+    /// A group that sets nothing.
+    #[must_use]
+    pub fn of_id(id: Spanned<String>) -> Self {
+        GroupOptions {
+            id,
+            members: Vec::new(),
+            policy_begin_engines: Vec::new(),
+            policy_check_engines: Vec::new(),
+            policy_end_engines: Vec::new(),
+            policy_end_exception_engines: Vec::new(),
+            on_error: None,
+            dry_run: None,
+            tracking: None,
+        }
+    }
+}
+
+options! {
+    /// `<members>`: who belongs to a policy group. Each list may stand several times; a member is
+    /// in one group only.
+    pub struct MembersOptions {
+        /// Client addresses and networks: `192.0.2.1`, `192.0.2.0/24`, `2001:db8::/32`. The
+        /// smallest network that holds an address counts, whichever group it is in.
+        ip_list: Vec<EntriesOptions> = Vec::new(),
+        /// Envelope recipients: `user@example.org` is that address, `user@` that local part in any
+        /// domain, `@example.org` every address in that domain, `example.org` also those in
+        /// domains below it, `.example.org` only those. The most specific counts, in this order.
+        address_list_recipient: Vec<EntriesOptions> = Vec::new(),
+        /// Envelope senders, written as recipients are; `<>` is the null sender.
+        address_list_sender: Vec<EntriesOptions> = Vec::new(),
+        /// Names of users who have logged in, in upper and lower case as they did.
+        sasl_user: Vec<EntriesOptions> = Vec::new(),
     }
 }
 
@@ -178,5 +247,9 @@ words! {
 /// The reference of everything outside the engines: the element's name and its options.
 #[must_use]
 pub fn reference() -> Vec<(&'static str, Vec<OptionDoc>)> {
-    vec![("common", CommonOptions::docs()), ("group", GroupOptions::docs())]
+    vec![
+        ("common", CommonOptions::docs()),
+        ("groups", GroupsOptions::docs()),
+        ("group", GroupOptions::docs()),
+    ]
 }

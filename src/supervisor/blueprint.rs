@@ -18,7 +18,7 @@ use super::common_options::{Common, Declared, Written};
 use super::effect::{Effect, fixed_action};
 use super::references::{self, Absent, Configured, Facts, Listed};
 use super::results::NamedResult;
-use crate::config::settings::{CommonOptions, GroupOptions};
+use crate::config::settings::{DEFAULT_GROUP, GroupOptions};
 use crate::config::{Draft, engine_id};
 
 /// One engine, or one method of one, as the chains call it.
@@ -128,39 +128,99 @@ impl Place {
     }
 }
 
-/// The engines at each place, as indexes into [`Blueprint::engines`].
+/// The engines at each place, as indexes into [`Blueprint::engines`]. Groups share the lists that
+/// they do not set themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Chains([Vec<usize>; 4]);
+pub struct Chains([Arc<Chain>; 4]);
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Chain {
+    engines: Vec<usize>,
+    /// Where the configuration names each.
+    places: Vec<Span>,
+}
 
 impl Chains {
     /// The engines at one place, in order.
     #[must_use]
     pub fn at(&self, place: Place) -> &[usize] {
-        &self.0[place as usize]
+        &self.0[place as usize].engines
     }
 
     /// Adds an engine at the end of one place.
     pub fn add(&mut self, place: Place, engine: usize) {
-        self.0[place as usize].push(engine);
+        Arc::make_mut(&mut self.0[place as usize]).engines.push(engine);
+    }
+
+    fn set(&mut self, place: Place, chain: Chain) {
+        self.0[place as usize] = Arc::new(chain);
+    }
+
+    fn engines(&self) -> impl Iterator<Item = usize> {
+        Place::ALL.into_iter().flat_map(|place| self.at(place)).copied()
+    }
+
+    /// Every engine that the configuration names, in the order of a request's life.
+    fn listed(&self) -> Vec<Listed> {
+        let listed = Place::ALL.into_iter().flat_map(|place| {
+            let Chain { engines, places } = &*self.0[place as usize];
+            let named = engines.iter().zip(places);
+            named.map(move |(engine, span)| Listed { place, engine: *engine, span: *span })
+        });
+        listed.collect()
+    }
+}
+
+/// What a policy group means for its requests.
+#[derive(Debug, Clone)]
+pub struct GroupPlan {
+    /// Its ID.
+    pub id: Arc<str>,
+    /// Its chains.
+    pub chains: Chains,
+    /// The reply after an exception.
+    pub on_error: Action,
+    /// Whether its requests are answered with DUNNO, whatever is decided.
+    pub dry_run: bool,
+}
+
+impl GroupPlan {
+    /// A group that is answered as decided, with DUNNO after an exception.
+    #[must_use]
+    pub fn new(id: &str, chains: Chains) -> Self {
+        GroupPlan { id: id.into(), chains, on_error: Action::Dunno, dry_run: false }
     }
 }
 
 /// Everything that the workers need to know of one configuration.
 #[derive(Debug)]
 pub struct Blueprint {
-    /// Every engine that a chain names.
+    /// Every engine that a chain names, once for all groups.
     pub engines: Vec<EnginePlan>,
-    /// The chains of group `default`.
-    pub chains: Chains,
-    /// The reply after an exception.
-    pub on_error: Action,
+    /// The policy groups, in the order of the configuration.
+    pub groups: Vec<GroupPlan>,
+    positions: HashMap<Arc<str>, usize>,
 }
 
 impl Blueprint {
-    /// Whether any chain puts requests on record.
+    /// A blueprint of engines and groups that are known already.
     #[must_use]
-    pub fn tracks(&self) -> bool {
-        self.engines.iter().any(|engine| engine.kind == "track")
+    pub fn new(engines: Vec<EnginePlan>, groups: Vec<GroupPlan>) -> Self {
+        let places = groups.iter().enumerate();
+        let positions = places.map(|(place, group)| (group.id.clone(), place)).collect();
+        Blueprint { engines, groups, positions }
+    }
+
+    /// The group of this ID.
+    #[must_use]
+    pub fn group(&self, id: &str) -> Option<&GroupPlan> {
+        self.groups.get(*self.positions.get(id)?)
+    }
+
+    /// Whether a group's chains put requests on record.
+    #[must_use]
+    pub fn tracks(&self, group: &GroupPlan) -> bool {
+        group.chains.engines().any(|engine| self.engines[engine].kind == "track")
     }
 
     /// Builds the engines that the chains name. The blueprint is of use only where no finding is
@@ -180,20 +240,20 @@ impl Blueprint {
             engines: Vec::new(),
             facts: Vec::new(),
             index: HashMap::new(),
+            has_unknown_engines: false,
             findings: Vec::new(),
         };
         builder.check_kinds();
         builder.read_patterns();
-        let chains = match &draft.common {
-            Some(common) => {
-                let chains = builder.chains(common);
-                builder.warn_of_unused();
-                chains
-            }
-            None => builder.engines_without_chains(),
-        };
-        let on_error = builder.on_error(draft.groups.first());
-        (Blueprint { engines: builder.engines, chains, on_error }, builder.findings)
+        if draft.common.is_none() {
+            builder.build_all();
+        }
+        let groups = builder.groups();
+        if draft.common.is_some() {
+            builder.warn_of_unused();
+            builder.check_references(&groups);
+        }
+        (Blueprint::new(builder.engines, groups), builder.findings)
     }
 }
 
@@ -210,6 +270,8 @@ struct Builder<'a> {
     facts: Vec<Facts>,
     /// The engines of the elements that were built or could not be, by position in the draft.
     index: HashMap<usize, Vec<(Arc<str>, usize)>>,
+    /// Whether a chain names an engine that is not there, perhaps for one that is.
+    has_unknown_engines: bool,
     findings: Vec<Finding>,
 }
 
@@ -228,11 +290,11 @@ impl Builder<'_> {
     }
 
     /// Builds every engine, for its faults: which of them are wanted can't be told.
-    fn engines_without_chains(&mut self) -> Chains {
-        for element in &self.draft.engines {
-            self.build_element(element);
+    fn build_all(&mut self) {
+        for (position, element) in self.draft.engines.iter().enumerate() {
+            let built = self.build_element(element);
+            self.index.insert(position, built);
         }
-        Chains::default()
     }
 
     fn kind(&self, element: &Element) -> Option<&'static dyn EngineKind> {
@@ -279,9 +341,45 @@ impl Builder<'_> {
         }
     }
 
-    fn chains(&mut self, common: &CommonOptions) -> Chains {
+    /// The groups. What `default` does not set is as in `common`, what another does not set is as
+    /// in `default`.
+    fn groups(&mut self) -> Vec<GroupPlan> {
+        let options = &self.draft.groups;
+        let common = GroupPlan::new(DEFAULT_GROUP, self.chains_of_common());
+        let default = options.iter().find(|group| group.id.value == DEFAULT_GROUP);
+        let default = default.map(|options| self.group(options, &common)).unwrap_or(common);
+        let plans = options.iter().map(|options| match &*options.id.value {
+            DEFAULT_GROUP => default.clone(),
+            _ => self.group(options, &default),
+        });
+        plans.collect()
+    }
+
+    fn group(&mut self, options: &GroupOptions, inherited: &GroupPlan) -> GroupPlan {
+        let mut chains = inherited.chains.clone();
+        for place in Place::ALL {
+            let lists = match place {
+                Place::Begin => &options.policy_begin_engines,
+                Place::Check => &options.policy_check_engines,
+                Place::End => &options.policy_end_engines,
+                Place::EndException => &options.policy_end_exception_engines,
+            };
+            if !lists.is_empty() {
+                chains.set(place, self.chain(lists));
+            }
+        }
+        let on_error = options.on_error.as_ref().map(|text| self.on_error(text));
+        GroupPlan {
+            id: options.id.value.as_str().into(),
+            chains,
+            on_error: on_error.unwrap_or_else(|| inherited.on_error.clone()),
+            dry_run: options.dry_run.unwrap_or(inherited.dry_run),
+        }
+    }
+
+    fn chains_of_common(&mut self) -> Chains {
         let mut chains = Chains::default();
-        let mut listed = Vec::new();
+        let Some(common) = &self.draft.common else { return chains };
         for place in Place::ALL {
             let lists = match place {
                 Place::Begin => &common.policy_begin_engines,
@@ -289,23 +387,26 @@ impl Builder<'_> {
                 Place::End => &common.policy_end_engines,
                 Place::EndException => &common.policy_end_exception_engines,
             };
-            let words: Vec<Spanned<&str>> = lists.iter().flat_map(Spanned::words).collect();
-            let mut seen: HashMap<&str, Span> = HashMap::new();
-            for word in words {
-                if let Some(first) = seen.insert(word.value, word.span) {
-                    let message = format!("engine \"{}\" stands twice in one chain", word.value);
-                    self.findings
-                        .push(Finding::error(word.span, message).with_related(first, "first here"));
-                } else if let Some(engine) = self.engine(&word) {
-                    chains.add(place, engine);
-                    listed.push(Listed { place, engine, span: word.span });
-                }
+            chains.set(place, self.chain(lists));
+        }
+        chains
+    }
+
+    /// The engines that some lists name, one after the other.
+    fn chain(&mut self, lists: &[Spanned<String>]) -> Chain {
+        let mut chain = Chain::default();
+        let mut seen: HashMap<&str, Span> = HashMap::new();
+        for word in lists.iter().flat_map(Spanned::words) {
+            if let Some(first) = seen.insert(word.value, word.span) {
+                let message = format!("engine \"{}\" stands twice in one chain", word.value);
+                self.findings
+                    .push(Finding::error(word.span, message).with_related(first, "first here"));
+            } else if let Some(engine) = self.engine(&word) {
+                chain.engines.push(engine);
+                chain.places.push(word.span);
             }
         }
-        let absent = self.absent();
-        let findings = references::check(&self.facts, &absent, &[("default", listed)]);
-        self.report(findings);
-        chains
+        chain
     }
 
     /// The engine of a full ID, built when it is first named.
@@ -322,6 +423,7 @@ impl Builder<'_> {
             let finding =
                 Finding::unknown(name.span, "engine", id, known.iter().map(String::as_str));
             self.findings.push(finding);
+            self.has_unknown_engines = true;
             return None;
         };
         if !self.index.contains_key(&position) {
@@ -340,6 +442,15 @@ impl Builder<'_> {
         None
     }
 
+    /// Checks what texts refer to against the chains of each group.
+    fn check_references(&mut self, groups: &[GroupPlan]) {
+        let absent = self.absent();
+        let groups: Vec<(&str, Vec<Listed>)> =
+            groups.iter().map(|group| (&*group.id, group.chains.listed())).collect();
+        let findings = references::check(&self.facts, &absent, groups);
+        self.report(findings);
+    }
+
     /// The engines that no chain names, and those that could not be built.
     fn absent(&self) -> Vec<Absent> {
         let elements = self.draft.engines.iter().enumerate();
@@ -349,7 +460,8 @@ impl Builder<'_> {
                 return None;
             }
             let Spanned { value: id, span } = engine_id(element);
-            let is_faulty = built.is_some() || self.kind(element).is_none();
+            let is_faulty =
+                self.has_unknown_engines || built.is_some() || self.kind(element).is_none();
             Some(Absent { id, span, is_faulty })
         });
         absent.collect()
@@ -460,10 +572,7 @@ impl Builder<'_> {
         }
     }
 
-    fn on_error(&mut self, group: Option<&GroupOptions>) -> Action {
-        let Some(text) = group.and_then(|group| group.on_error.as_ref()) else {
-            return Action::Dunno;
-        };
+    fn on_error(&mut self, text: &Spanned<String>) -> Action {
         match fixed_action(&text.as_deref()) {
             Ok(action) => action,
             Err(findings) => {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mppd_engine::slog::{Logger, warn};
 use mppd_engine::{Action, Decision, EngineResult, Escaped, Exception, Exchange, Outcome, View};
 
-use super::blueprint::{Blueprint, EnginePlan, Place};
+use super::blueprint::{Blueprint, Chains, EnginePlan, Place};
 use super::effect::Verdict;
 use super::host::{Host, HostAddress, RunError};
 
@@ -64,32 +64,37 @@ impl EngineSet {
         given: Option<Decision>,
         settle: impl FnOnce(Decision) -> Decision,
     ) {
-        if let Err(Stopped { exception, reply }) = self.decide(exchange, given, settle).await {
-            let action = reply.unwrap_or_else(|| self.blueprint.on_error.clone());
+        // A request is given to a group of this blueprint.
+        let Some(group) = self.blueprint.group(exchange.group()) else { return };
+        let chains = &group.chains;
+        if let Err(stopped) = self.decide(chains, exchange, given, settle).await {
+            let Stopped { exception, reply } = stopped;
+            let action = reply.unwrap_or_else(|| group.on_error.clone());
             exchange.fail(exception, Decision { action, engine: None });
-            self.run_all(Place::EndException, exchange).await;
+            self.run_all(chains.at(Place::EndException), exchange).await;
         }
     }
 
     async fn decide(
         &self,
+        chains: &Chains,
         exchange: &Arc<Exchange>,
         given: Option<Decision>,
         settle: impl FnOnce(Decision) -> Decision,
     ) -> Result<(), Stopped> {
-        self.pass(Place::Begin, exchange).await?;
+        self.pass(Place::Begin, chains, exchange).await?;
         let decision = match given {
             Some(decision) => decision,
-            None => self.check(exchange).await?,
+            None => self.check(chains.at(Place::Check), exchange).await?,
         };
         exchange.decide(settle(decision));
-        self.pass(Place::End, exchange).await
+        self.pass(Place::End, chains, exchange).await
     }
 
     /// Runs the checks until one decides, or to the end.
-    async fn check(&self, exchange: &Arc<Exchange>) -> Result<Decision, Stopped> {
+    async fn check(&self, chain: &[usize], exchange: &Arc<Exchange>) -> Result<Decision, Stopped> {
         let mut kept = Kept::default();
-        for index in self.blueprint.chains.at(Place::Check) {
+        for index in chain {
             let plan = &self.blueprint.engines[*index];
             let verdict = self.step(Place::Check, *index, exchange).await?;
             match verdict {
@@ -105,18 +110,23 @@ impl EngineSet {
     }
 
     /// Runs the engines of a place that does not decide, up to the first that fails.
-    async fn pass(&self, place: Place, exchange: &Arc<Exchange>) -> Result<(), Stopped> {
-        for index in self.blueprint.chains.at(place) {
+    async fn pass(
+        &self,
+        place: Place,
+        chains: &Chains,
+        exchange: &Arc<Exchange>,
+    ) -> Result<(), Stopped> {
+        for index in chains.at(place) {
             self.step(place, *index, exchange).await?;
         }
         Ok(())
     }
 
-    /// Runs every engine of a place, whatever becomes of each.
-    async fn run_all(&self, place: Place, exchange: &Arc<Exchange>) {
-        for index in self.blueprint.chains.at(place) {
+    /// Runs every engine of the end-exception chain, whatever becomes of each.
+    async fn run_all(&self, chain: &[usize], exchange: &Arc<Exchange>) {
+        for index in chain {
             // Its failure is among the results; nothing comes after the end-exception chain.
-            let _recorded = self.step(place, *index, exchange).await;
+            let _recorded = self.step(Place::EndException, *index, exchange).await;
         }
     }
 

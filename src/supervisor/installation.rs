@@ -5,12 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mppd_engine::Tracker;
 use mppd_engine::slog::Logger;
+use mppd_engine::{Request, Tracker};
 use tokio::sync::watch;
 
 use super::blueprint::Blueprint;
 use super::chain::{EngineSet, RaiseError};
+use crate::groups::Groups;
 use crate::policy::codec::Limits;
 use crate::repeats::Repeats;
 
@@ -25,14 +26,39 @@ pub struct Shared {
     pub stopping: watch::Receiver<bool>,
 }
 
+/// A policy group in force.
+pub struct Group {
+    /// Its ID.
+    pub id: Arc<str>,
+    /// Whether its requests are answered with DUNNO, whatever is decided.
+    pub dry_run: bool,
+    /// Its records.
+    pub tracker: Arc<dyn Tracker>,
+}
+
+/// The policy groups in force.
+pub struct PolicyGroups {
+    /// How the group of a request is found.
+    pub selection: Arc<Groups>,
+    /// The groups, in the order of the configuration.
+    pub groups: Vec<Group>,
+}
+
+impl PolicyGroups {
+    /// The group of a request.
+    #[must_use]
+    pub fn of(&self, request: &Request) -> &Group {
+        // Both were made from the same list of groups.
+        &self.groups[self.selection.select(request)]
+    }
+}
+
 /// One configuration in force: what a worker needs to raise it.
 pub struct Installation {
     /// Engines and chains.
     pub blueprint: Arc<Blueprint>,
-    /// The group's records.
-    pub tracker: Arc<dyn Tracker>,
-    /// ID of the group.
-    pub group: Arc<str>,
+    /// The policy groups.
+    pub groups: Arc<PolicyGroups>,
     /// Name of this node.
     pub node: Arc<str>,
     /// How much a peer may send.
@@ -49,10 +75,8 @@ pub struct Installation {
 pub struct Installed {
     /// The engines, raised.
     pub engines: EngineSet,
-    /// The group's records.
-    pub tracker: Arc<dyn Tracker>,
-    /// ID of the group.
-    pub group: Arc<str>,
+    /// The policy groups.
+    pub groups: Arc<PolicyGroups>,
     /// Name of this node.
     pub node: Arc<str>,
     /// How much a peer may send.
@@ -68,8 +92,7 @@ impl Installed {
         let Installation { blueprint, engine_queue, .. } = installation;
         Ok(Installed {
             engines: EngineSet::raise(blueprint, *engine_queue, logger)?,
-            tracker: installation.tracker.clone(),
-            group: installation.group.clone(),
+            groups: installation.groups.clone(),
             node: installation.node.clone(),
             limits: installation.limits,
             request_deadline: installation.request_deadline,

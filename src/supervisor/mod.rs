@@ -33,13 +33,15 @@ use std::time::{Duration, Instant};
 use actix::{Actor, ActorFutureExt, Addr, AtomicResponse, Context, Handler, Message, WrapFuture};
 use actix_rt::Arbiter;
 use actix_rt::task::JoinHandle;
+use mppd_database::ResolvedConnection;
 use mppd_engine::slog::{Logger, error, info, warn};
 use mppd_engine::tracking::{Recorded, TrackingError};
 use mppd_engine::{EngineKind, Exchange, Tracker, Transition};
 use tokio::sync::{Mutex, oneshot, watch};
 
+use self::blueprint::GroupPlan;
 use self::chain::RaiseError;
-use self::installation::{Installation, Shared};
+use self::installation::{Group, Installation, PolicyGroups, Shared};
 use self::state_directory::{StateDirectory, StateDirectoryError};
 use self::worker::{Conclude, Prepare, Worker};
 use crate::config::report::one_line;
@@ -48,7 +50,7 @@ use crate::config::{LoadRequest, Rejected};
 use crate::listener::{self, Intake, ListenError, ListenPlan, Listener, WorkerSlot};
 use crate::plan::Plan;
 use crate::repeats::Repeats;
-use crate::tracking::{TrackerHandle, TrackerOptions, TrackingStartError};
+use crate::tracking::{TrackerHandle, TrackerOptions, TrackingStartError, abandoned_spools};
 
 /// How often the end of the last connections is looked for.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(10);
@@ -101,7 +103,8 @@ struct State {
     workers: Vec<Addr<Worker>>,
     intake: Arc<Intake>,
     listeners: Vec<Open>,
-    tracking: Option<Tracking>,
+    /// One for each connection.
+    tracking: Vec<Tracking>,
     /// Trackers that a reload has replaced, for as long as requests are under way with them.
     retiring: Vec<TrackerHandle>,
     drain_timeout: Duration,
@@ -149,8 +152,8 @@ impl Supervisor {
     ) -> Result<Addr<Supervisor>, StartError> {
         // Sockets first: they are what most often can't be had.
         let sockets = open_all(&plan.listen)?;
-        let tracking = start_tracking(plan, None, &logger).await?;
-        let installation = Arc::new(installation(plan, tracking.as_ref()));
+        let tracking = start_tracking(plan, &[], &logger).await?;
+        let installation = Arc::new(installation(plan, &[], &tracking));
         let (stopping, stopping_receiver) = watch::channel(false);
         let shared = Arc::new(Shared {
             repeats: Arc::new(Repeats::default()),
@@ -244,14 +247,12 @@ impl Handler<Stop> for Supervisor {
 impl State {
     async fn reload(&mut self) -> Result<(), ReloadError> {
         let plan = self.read().await?;
-        let tracking = self.tracking_for(&plan).await?;
-        let kept = tracking.is_none() && plan.blueprint.tracks();
-        let current = if kept { self.tracking.as_ref() } else { tracking.as_ref() };
-        let installation = Arc::new(installation(&plan, current));
+        let new = start_tracking(&plan, &self.tracking, &self.logger).await?;
+        let installation = Arc::new(installation(&plan, &self.tracking, &new));
         let new_sockets = match self.put_in_force(&plan, &installation).await {
             Ok(new_sockets) => new_sockets,
             Err(error) => {
-                if let Some(unused) = tracking {
+                for unused in new {
                     unused.handle.stop().await;
                 }
                 return Err(error.into());
@@ -261,9 +262,7 @@ impl State {
         let server = &plan.configuration.common.policy_server;
         self.intake.max_connections.store(server.max_connections.0, Ordering::Relaxed);
         self.drain_timeout = server.drain_timeout.0;
-        if !kept {
-            self.exchange_tracking(tracking);
-        }
+        self.exchange_tracking(&plan.trackers(), new);
         self.warn_of_what_stays(&plan);
         Ok(())
     }
@@ -275,15 +274,6 @@ impl State {
         let read = actix_rt::task::spawn_blocking(move || Plan::load(&request, &kinds, &logger));
         let plan = read.await.map_err(|panic| ReloadError::Panicked(panic.to_string()))?;
         plan.map_err(ReloadError::Rejected)
-    }
-
-    /// A new tracker, where the plan needs another one than is running.
-    async fn tracking_for(&self, plan: &Plan) -> Result<Option<Tracking>, ReloadError> {
-        let wanted = plan.tracker_options();
-        if wanted.as_ref() == self.tracking.as_ref().map(|tracking| &tracking.options) {
-            return Ok(None);
-        }
-        Ok(start_tracking(plan, self.tracking.as_ref(), &self.logger).await?)
     }
 
     /// Does what can fail; the sockets that are new.
@@ -346,10 +336,15 @@ impl State {
         self.listeners.extend(opened);
     }
 
-    /// The old tracker goes on until every request that began with it has been answered.
-    fn exchange_tracking(&mut self, new: Option<Tracking>) {
-        if let Some(old) = std::mem::replace(&mut self.tracking, new) {
-            self.retiring.retain(|handle| !handle.has_ended());
+    /// Trackers whose options are as before stay. One that is wanted no more goes on until every
+    /// request that began with it has been answered.
+    fn exchange_tracking(&mut self, wanted: &[TrackerOptions], new: Vec<Tracking>) {
+        let running = std::mem::take(&mut self.tracking);
+        let (kept, old): (Vec<Tracking>, Vec<Tracking>) =
+            running.into_iter().partition(|tracking| wanted.contains(&tracking.options));
+        self.tracking.extend(kept.into_iter().chain(new));
+        self.retiring.retain(|handle| !handle.has_ended());
+        for old in old {
             self.retiring.push(old.handle.clone());
             actix_rt::spawn(old.retire());
         }
@@ -398,7 +393,7 @@ impl State {
         if left > 0 {
             warn!(self.logger, "connections cut off, their requests took too long"; "count" => left);
         }
-        let current = self.tracking.take().map(|tracking| tracking.handle);
+        let current = self.tracking.drain(..).map(|tracking| tracking.handle);
         for handle in self.retiring.drain(..).chain(current) {
             handle.stop().await;
         }
@@ -428,20 +423,54 @@ fn accept(plan: ListenPlan, listeners: Vec<Listener>, intake: &Arc<Intake>) -> O
     Open { plan, tasks: tasks.collect() }
 }
 
+/// Starts the trackers that the plan needs beside those that are running.
 async fn start_tracking(
     plan: &Plan,
-    running: Option<&Tracking>,
+    running: &[Tracking],
     logger: &Logger,
-) -> Result<Option<Tracking>, StartError> {
-    let Some(options) = plan.tracker_options() else { return Ok(None) };
-    let ours = running.map(|tracking| &tracking.directory);
-    let directory = match ours.filter(|ours| ours.path() == options.state_directory) {
-        Some(ours) => ours.clone(),
+) -> Result<Vec<Tracking>, StartError> {
+    let mut wanted = plan.trackers();
+    warn_of_spools(&wanted, logger).await;
+    wanted.retain(|options| running.iter().all(|tracking| tracking.options != *options));
+    let mut new: Vec<Tracking> = Vec::new();
+    for options in wanted {
+        match start_tracker(options, running.iter().chain(&new), logger).await {
+            Ok(tracking) => new.push(tracking),
+            Err(error) => {
+                for unused in new {
+                    unused.handle.stop().await;
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(new)
+}
+
+async fn start_tracker(
+    options: TrackerOptions,
+    mut others: impl Iterator<Item = &Tracking>,
+    logger: &Logger,
+) -> Result<Tracking, StartError> {
+    let ours = others.find(|other| other.directory.path() == options.state_directory);
+    let directory = match ours {
+        Some(ours) => ours.directory.clone(),
         None => Arc::new(StateDirectory::take(&options.state_directory)?),
     };
     let handle = TrackerHandle::start(options.clone(), logger.clone()).await?;
     let tracker = Arc::new(handle.clone());
-    Ok(Some(Tracking { options, handle, tracker, directory }))
+    Ok(Tracking { options, handle, tracker, directory })
+}
+
+/// Rows that nobody moves must not be forgotten.
+async fn warn_of_spools(wanted: &[TrackerOptions], logger: &Logger) {
+    let Some(directory) = wanted.first().map(|options| &options.state_directory) else { return };
+    let connections: Vec<&ResolvedConnection> =
+        wanted.iter().filter_map(|options| options.connection.as_ref()).collect();
+    for (spool, rows) in abandoned_spools(directory, &connections).await {
+        warn!(logger, "rows for another database wait in the state directory; they are moved when \
+            the configuration names it again"; "spool" => %spool.display(), "rows" => rows);
+    }
 }
 
 async fn raise_worker(
@@ -461,16 +490,24 @@ async fn raise_worker(
     Ok(worker?)
 }
 
-fn installation(plan: &Plan, tracking: Option<&Tracking>) -> Installation {
+/// What the workers raise; the trackers are among those that run and those that are new.
+fn installation(plan: &Plan, running: &[Tracking], new: &[Tracking]) -> Installation {
     let server = &plan.configuration.common.policy_server;
-    let tracker: Arc<dyn Tracker> = match tracking {
-        Some(tracking) => tracking.tracker.clone(),
-        None => Arc::new(NotTracked),
+    let group = |group: &GroupPlan| {
+        let options = plan.tracker_of(group);
+        let tracking =
+            running.iter().chain(new).find(|known| Some(&known.options) == options.as_ref());
+        let tracker = tracking.map(|tracking| tracking.tracker.clone());
+        Group {
+            id: group.id.clone(),
+            dry_run: group.dry_run,
+            tracker: tracker.unwrap_or_else(|| Arc::new(NotTracked)),
+        }
     };
+    let groups = plan.blueprint.groups.iter().map(group).collect();
     Installation {
         blueprint: plan.blueprint.clone(),
-        tracker,
-        group: "default".into(),
+        groups: Arc::new(PolicyGroups { selection: plan.groups.clone(), groups }),
         node: plan.node(),
         limits: plan.limits(),
         request_deadline: server.request_deadline.0.0,

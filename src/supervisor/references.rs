@@ -81,7 +81,7 @@ pub(super) struct Absent {
     pub(super) id: String,
     /// Where it stands.
     pub(super) span: Span,
-    /// Whether it has faults of its own.
+    /// Whether that has a fault of its own, which is told already.
     pub(super) is_faulty: bool,
 }
 
@@ -89,20 +89,19 @@ pub(super) struct Absent {
 pub(super) fn check(
     facts: &[Facts],
     absent: &[Absent],
-    groups: &[(&str, Vec<Listed>)],
+    mut groups: Vec<(&str, Vec<Listed>)>,
 ) -> Vec<Finding> {
-    let mut checks = Checks { facts, absent, groups, findings: Vec::new() };
+    // Groups that inherit their chains have the same ones.
+    let mut seen = HashSet::new();
+    groups.retain(|(_, chains)| seen.insert(chains.clone()));
+    let mut checks = Checks { facts, absent, groups: &groups, findings: Vec::new() };
     for engine in facts {
         checks.stages(engine);
         checks.effects_at_stages(engine);
         checks.names(engine);
     }
-    // Groups that inherit their chains have the same ones.
-    let mut checked = HashSet::new();
-    for (group, chains) in groups {
-        if checked.insert(chains) {
-            checks.chains(group, chains);
-        }
+    for (group, chains) in &groups {
+        checks.chains(group, chains);
     }
     checks.effects_without_decision();
     checks.findings

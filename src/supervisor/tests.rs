@@ -18,10 +18,10 @@ use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 
-use super::blueprint::{Blueprint, Chains, EnginePlan, Place};
+use super::blueprint::{Blueprint, Chains, EnginePlan, GroupPlan, Place};
 use super::chain::EngineSet;
 use super::effect::Effect;
-use super::installation::{Installed, Shared, WorkerState};
+use super::installation::{Group, Installed, PolicyGroups, Shared, WorkerState};
 use crate::listener::Peer;
 use crate::policy::codec::Limits;
 use crate::session;
@@ -131,7 +131,8 @@ impl Builder {
             chains.add(place, index);
         }
         let on_error = Action::Defer(Some("on_error".into()));
-        let blueprint = Arc::new(Blueprint { engines: self.engines, chains, on_error });
+        let group = GroupPlan { on_error, ..GroupPlan::new("default", chains) };
+        let blueprint = Arc::new(Blueprint::new(self.engines, vec![group]));
         (EngineSet::raise(&blueprint, queue, &crate::log::silent()).unwrap(), self.scripts)
     }
 }
@@ -373,10 +374,11 @@ async fn a_header_that_gave_way_to_on_error_is_given_with_the_next_recipient() {
     let (engines, scripts) = chain.engine(Place::End, "z", Script::Fail).raise(9);
     let (_stop, stopping) = watch::channel(false);
     let shared = Shared { repeats: Arc::default(), logger: crate::log::silent(), stopping };
+    let tracker = Arc::new(NoTracker);
+    let group = Group { id: "default".into(), dry_run: false, tracker };
     let installed = Installed {
         engines,
-        tracker: Arc::new(NoTracker),
-        group: "default".into(),
+        groups: Arc::new(PolicyGroups { selection: Arc::default(), groups: vec![group] }),
         node: "test".into(),
         limits: Limits::default(),
         request_deadline: Duration::from_secs(10),

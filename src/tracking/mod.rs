@@ -32,6 +32,7 @@ mod writer;
 
 pub use key::new_key;
 pub use row::Row;
+pub use spool::abandoned_spools;
 pub use status::TrackerStatus;
 pub use store::{Store, StoreError};
 pub use tracker::{TrackerHandle, TrackerOptions, TrackingStartError};

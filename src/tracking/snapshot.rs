@@ -1,5 +1,6 @@
 //! What a transition puts on record: the state of an exchange at one time, and the row made of it.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -145,11 +146,13 @@ impl Snapshot {
 
 impl Outcome {
     fn of(exchange: &Exchange) -> Self {
-        let decision = exchange.decision().map(|decision| &decision.action);
+        let owned = |(word, text): (Cow<'_, str>, Option<Cow<'_, str>>)| {
+            (word.into_owned(), text.map(Cow::into_owned))
+        };
+        let decision = exchange.answer().map(owned);
         Outcome {
             processed: microseconds(SystemTime::now()),
-            decision: decision
-                .map(|action| (action.word().into_owned(), action.text().map(str::to_owned))),
+            decision,
             error: exchange.exception().map(ToString::to_string),
         }
     }
@@ -322,6 +325,17 @@ pub(super) mod tests {
         assert!(row.is_processed());
         assert_eq!(row.get("error_text"), Cell::Text("rbl: timeout: no answer\u{fffd}"));
         assert_eq!(row.get("decision"), Cell::Text("DUNNO"));
+    }
+
+    #[test]
+    fn a_dry_run_tells_what_was_answered_and_what_would_have_been() {
+        let exchange = exchange(Request::from_attributes([("sender", "a@b")]).unwrap());
+        let exchange = exchange.in_dry_run(true);
+        let action = Action::parse("REJECT listed").unwrap();
+        exchange.decide(Decision { action, engine: None });
+        let row = row(Transition::Processed, &exchange);
+        assert_eq!(row.get("decision"), Cell::Text("DUNNO"));
+        assert_eq!(row.get("decision_text"), Cell::Text("dry run: REJECT listed"));
     }
 
     #[test]

@@ -14,7 +14,8 @@ use super::store::{RowWrite, Store, StoreError};
 /// Rows that are moved at once; few, so that live ones do not wait long behind them.
 const MOVED_AT_ONCE: usize = 128;
 
-/// The file in which the rows of a connection wait.
+/// The file in which the rows of a connection wait. Connections that differ only in how they get
+/// to the same database share it: whoever moves a row moves it there.
 #[must_use]
 pub(super) fn path(directory: &Path, connection: &ResolvedConnection) -> PathBuf {
     let server = match &connection.unix_socket {
@@ -27,8 +28,14 @@ pub(super) fn path(directory: &Path, connection: &ResolvedConnection) -> PathBuf
     directory.join(format!("spool-{server}-{database}.sqlite"))
 }
 
-/// The other spools in a directory that hold rows: those of databases that were configured before.
-pub(super) async fn others(directory: &Path, ours: &Path) -> Vec<(PathBuf, u64)> {
+/// The spools in a directory that hold rows for none of these connections, but for databases that
+/// were configured before; each with the number of its rows.
+pub async fn abandoned_spools(
+    directory: &Path,
+    connections: &[&ResolvedConnection],
+) -> Vec<(PathBuf, u64)> {
+    let ours: Vec<PathBuf> =
+        connections.iter().map(|connection| path(directory, connection)).collect();
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     let is_spool = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -36,7 +43,7 @@ pub(super) async fn others(directory: &Path, ours: &Path) -> Vec<(PathBuf, u64)>
     };
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let mut others = Vec::new();
-    for path in paths.filter(|path| is_spool(path) && path != ours) {
+    for path in paths.filter(|path| is_spool(path) && !ours.contains(path)) {
         let Ok(mut store) = SqliteStore::open_to_read(&path) else { continue };
         match store.count().await {
             Ok(0) | Err(_) => {}

@@ -13,7 +13,7 @@ use futures_util::FutureExt as _;
 use mppd_database::ResolvedConnection;
 use mppd_engine::tracking::Recorded;
 use mppd_engine::{Exchange, Tracker, TrackingError, Transition};
-use slog::{Logger, crit, o, warn};
+use slog::{Logger, crit, o};
 use tokio::sync::{oneshot, watch};
 
 use super::batch::State;
@@ -259,10 +259,6 @@ async fn open(options: &TrackerOptions, logger: &Logger) -> Result<Target, Track
         return Ok(Target::Embedded(Box::new(open_file(&path).await?)));
     };
     let path = spool::path(directory, connection);
-    for (other, rows) in spool::others(directory, &path).await {
-        warn!(logger, "rows for another database wait in the state directory; they are moved when \
-            the configuration names it again"; "spool" => %other.display(), "rows" => rows);
-    }
     let spool = Spool::open(&path).await;
     let spool = spool.map_err(|source| TrackingStartError::File { path, source })?;
     let database = Database::open(connection.clone(), spool, logger.clone()).await;

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use idna::AsciiDenyList;
 use mppd_engine::Attribute;
 
-use super::reading::{Entries, Fault};
+use crate::reading::Fault;
+use crate::{Found, Shown, Table};
 
 /// Most octets in a name, and in one label (RFC 1035, section 2.3.4; without the final dot).
 const MAX_NAME: usize = 253;
@@ -17,42 +18,52 @@ const MAX_LABEL: usize = 63;
 /// DNS is.
 const MAX_INTERNATIONAL: usize = 4 * MAX_NAME;
 
-/// A set of names, in normal form.
-#[derive(Debug, Default)]
-pub(super) struct Names {
-    scopes: HashMap<Box<[u8]>, Scope>,
+/// Names in normal form, each with a value.
+#[derive(Debug)]
+pub struct Names<V> {
+    reaches: HashMap<Box<[u8]>, Reach<V>>,
+}
+
+/// The values of the entries for one name.
+#[derive(Debug)]
+struct Reach<V> {
+    itself: Option<V>,
+    below: Option<V>,
+}
+
+impl<V> Default for Names<V> {
+    fn default() -> Self {
+        Names { reaches: HashMap::new() }
+    }
+}
+
+impl<V> Default for Reach<V> {
+    fn default() -> Self {
+        Reach { itself: None, below: None }
+    }
 }
 
 /// One name of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NameEntry {
+pub struct NameEntry {
     name: Box<[u8]>,
     scope: Scope,
 }
 
 /// How far an entry reaches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Scope {
     itself: bool,
     below: bool,
 }
 
-impl Scope {
-    /// The entry as the configuration writes it.
-    fn show(self, name: &[u8]) -> String {
-        let sign = match (self.itself, self.below) {
-            (true, true) => "",
-            (true, false) => "@",
-            (false, _) => ".",
-        };
-        format!("{sign}{}", String::from_utf8_lossy(name))
-    }
-}
-
 impl NameEntry {
     /// Reads `example.org` (with all below it), `.example.org` (only what is below it) or an
     /// address literal.
-    pub(super) fn parse(text: &str) -> Result<Self, Fault> {
+    ///
+    /// # Errors
+    /// Why the text is none of these.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
         if let Some(parent) = text.strip_prefix('.') {
             let scope = Scope { itself: false, below: true };
             return Ok(NameEntry { name: parse_name(parent, text)?, scope });
@@ -62,20 +73,26 @@ impl NameEntry {
     }
 
     /// Reads a domain that stands for itself only; `entry` is what is shown if it is none.
-    pub(super) fn parse_exact(domain: &str, entry: &str) -> Result<Self, Fault> {
+    ///
+    /// # Errors
+    /// Why the text is no domain.
+    pub fn parse_exact(domain: &str, entry: &str) -> Result<Self, Fault> {
         let scope = Scope { itself: true, below: false };
         Ok(NameEntry { name: parse_domain(domain, entry)?, scope })
     }
 
-    pub(super) fn into_name(self) -> Box<[u8]> {
+    /// The name, in normal form.
+    #[must_use]
+    pub fn into_name(self) -> Box<[u8]> {
         self.name
     }
 }
 
-impl Names {
+impl<V> Names<V> {
     /// The most specific entry for a name in normal form.
-    pub(super) fn find(&self, name: &[u8]) -> Option<String> {
-        if self.scopes.is_empty() {
+    #[must_use]
+    pub fn find<'a>(&'a self, name: &'a [u8]) -> Option<Found<'a, V>> {
+        if self.reaches.is_empty() {
             return None;
         }
         self.find_at(name, true).or_else(|| {
@@ -87,14 +104,25 @@ impl Names {
         })
     }
 
-    fn find_at(&self, name: &[u8], is_whole: bool) -> Option<String> {
-        let scope = self.scopes.get(name)?;
-        let matches = if is_whole { scope.itself } else { scope.below };
-        matches.then(|| scope.show(name))
+    fn find_at<'a>(&'a self, name: &'a [u8], is_whole: bool) -> Option<Found<'a, V>> {
+        let reach = self.reaches.get(name)?;
+        let value = if is_whole { reach.itself.as_ref() } else { reach.below.as_ref() }?;
+        Some(Found { value, entry: Shown::Name(reach.sign(), name) })
     }
 }
 
-impl Entries for Names {
+impl<V> Reach<V> {
+    /// What stands before the name where the configuration writes it.
+    fn sign(&self) -> &'static str {
+        match (&self.itself, &self.below) {
+            (Some(_), Some(_)) => "",
+            (Some(_), None) => "@",
+            (None, _) => ".",
+        }
+    }
+}
+
+impl<V: Clone> Table<V> for Names<V> {
     type Entry = NameEntry;
 
     fn parse(text: &str, attribute: Attribute) -> Result<NameEntry, Fault> {
@@ -113,24 +141,35 @@ impl Entries for Names {
     }
 
     fn contains(&self, entry: &NameEntry) -> bool {
-        let scope = self.scopes.get(&entry.name).copied().unwrap_or_default();
-        scope.itself >= entry.scope.itself && scope.below >= entry.scope.below
+        let Some(reach) = self.reaches.get(&entry.name) else { return false };
+        reach.itself.is_some() >= entry.scope.itself && reach.below.is_some() >= entry.scope.below
     }
 
-    fn insert(&mut self, entry: NameEntry) {
-        let scope = self.scopes.entry(entry.name).or_default();
-        scope.itself |= entry.scope.itself;
-        scope.below |= entry.scope.below;
+    fn values(&self, entry: &NameEntry) -> [Option<&V>; 2] {
+        let Some(reach) = self.reaches.get(&entry.name) else { return [None, None] };
+        let itself = reach.itself.as_ref().filter(|_| entry.scope.itself);
+        [itself, reach.below.as_ref().filter(|_| entry.scope.below)]
+    }
+
+    fn insert(&mut self, entry: NameEntry, value: V) {
+        let reach = self.reaches.entry(entry.name).or_default();
+        if entry.scope.itself {
+            reach.itself = Some(value.clone());
+        }
+        if entry.scope.below {
+            reach.below = Some(value);
+        }
     }
 
     fn is_empty(&self) -> bool {
-        self.scopes.is_empty()
+        self.reaches.is_empty()
     }
 }
 
 /// The normal form of a name in a request: lower case, A-labels, without the dot at its end. What
 /// is no name has one as well; no entry is equal to it.
-pub(super) fn normalise(name: &[u8]) -> Cow<'_, [u8]> {
+#[must_use]
+pub fn normalise(name: &[u8]) -> Cow<'_, [u8]> {
     let name = name.strip_suffix(b".").unwrap_or(name);
     if !name.is_ascii()
         && name.len() <= MAX_INTERNATIONAL
@@ -142,7 +181,7 @@ pub(super) fn normalise(name: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Octets with the letters of ASCII in lower case.
-pub(super) fn lower(octets: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn lower(octets: &[u8]) -> Cow<'_, [u8]> {
     if octets.iter().any(u8::is_ascii_uppercase) {
         return Cow::Owned(octets.to_ascii_lowercase());
     }
@@ -193,16 +232,20 @@ fn is_name(name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn names(entries: &[&str]) -> Names {
+    fn parse(entry: &str, attribute: Attribute) -> Result<NameEntry, Fault> {
+        Names::<()>::parse(entry, attribute)
+    }
+
+    fn names(entries: &[&str]) -> Names<()> {
         let mut names = Names::default();
         for entry in entries {
-            names.insert(Names::parse(entry, Attribute::HeloName).unwrap());
+            names.insert(parse(entry, Attribute::HeloName).unwrap(), ());
         }
         names
     }
 
-    fn find(names: &Names, name: &str) -> Option<String> {
-        names.find(&normalise(name.as_bytes()))
+    fn find(names: &Names<()>, name: &str) -> Option<String> {
+        names.find(&normalise(name.as_bytes())).map(|found| found.entry.to_string())
     }
 
     #[test]
@@ -259,7 +302,7 @@ mod tests {
     #[test]
     fn what_is_not_utf8_still_ends_in_its_domain() {
         let name = normalise(b"\xff\xfe.Example.org");
-        assert_eq!(names(&["example.org"]).find(&name).as_deref(), Some("example.org"));
+        assert!(names(&["example.org"]).find(&name).is_some());
     }
 
     #[test]
@@ -276,8 +319,8 @@ mod tests {
     #[test]
     fn an_address_is_no_client_name() {
         for text in ["192.0.2.1", "2001:db8::1", "[192.0.2.1]", "unknown"] {
-            assert!(Names::parse(text, Attribute::ClientName).is_err(), "{text}");
+            assert!(parse(text, Attribute::ClientName).is_err(), "{text}");
         }
-        assert!(Names::parse("192.0.2.1", Attribute::HeloName).is_ok());
+        assert!(parse("192.0.2.1", Attribute::HeloName).is_ok());
     }
 }

@@ -4,29 +4,43 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mppd_engine::Attribute;
-use prefix_trie::PrefixSet;
+use prefix_trie::PrefixMap;
 
-use super::reading::{Entries, Fault};
+use crate::reading::Fault;
+use crate::{Found, Shown, Table};
 
-/// A set of networks; an address is a network of one.
-#[derive(Debug, Default)]
-pub(super) struct Networks {
-    ipv4: PrefixSet<Ipv4Net>,
-    ipv6: PrefixSet<Ipv6Net>,
+/// Networks, each with a value; an address is a network of one.
+#[derive(Debug)]
+pub struct Networks<V> {
+    ipv4: PrefixMap<Ipv4Net, V>,
+    ipv6: PrefixMap<Ipv6Net, V>,
 }
 
-impl Networks {
-    /// The smallest network that holds an address.
-    pub(super) fn find(&self, address: IpAddr) -> Option<String> {
-        let network = match IpNet::from(address) {
-            IpNet::V4(host) => IpNet::V4(self.ipv4.get_lpm(&host)?),
-            IpNet::V6(host) => IpNet::V6(self.ipv6.get_lpm(&host)?),
-        };
-        Some(show(network))
+impl<V> Default for Networks<V> {
+    fn default() -> Self {
+        Networks { ipv4: PrefixMap::new(), ipv6: PrefixMap::new() }
     }
 }
 
-impl Entries for Networks {
+impl<V> Networks<V> {
+    /// The smallest network that holds an address.
+    #[must_use]
+    pub fn find(&self, address: IpAddr) -> Option<Found<'_, V>> {
+        let (network, value) = match IpNet::from(address) {
+            IpNet::V4(host) => {
+                let (network, value) = self.ipv4.get_lpm(&host)?;
+                (IpNet::V4(network), value)
+            }
+            IpNet::V6(host) => {
+                let (network, value) = self.ipv6.get_lpm(&host)?;
+                (IpNet::V6(network), value)
+            }
+        };
+        Some(Found { value, entry: Shown::Network(network) })
+    }
+}
+
+impl<V> Table<V> for Networks<V> {
     type Entry = IpNet;
 
     fn parse(text: &str, _: Attribute) -> Result<IpNet, Fault> {
@@ -47,15 +61,23 @@ impl Entries for Networks {
 
     fn contains(&self, entry: &IpNet) -> bool {
         match entry {
-            IpNet::V4(network) => self.ipv4.contains(network),
-            IpNet::V6(network) => self.ipv6.contains(network),
+            IpNet::V4(network) => self.ipv4.contains_key(network),
+            IpNet::V6(network) => self.ipv6.contains_key(network),
         }
     }
 
-    fn insert(&mut self, entry: IpNet) {
+    fn values(&self, entry: &IpNet) -> [Option<&V>; 2] {
+        let value = match entry {
+            IpNet::V4(network) => self.ipv4.get(network),
+            IpNet::V6(network) => self.ipv6.get(network),
+        };
+        [value, None]
+    }
+
+    fn insert(&mut self, entry: IpNet, value: V) {
         match entry {
-            IpNet::V4(network) => self.ipv4.insert(network),
-            IpNet::V6(network) => self.ipv6.insert(network),
+            IpNet::V4(network) => self.ipv4.insert(network, value),
+            IpNet::V6(network) => self.ipv6.insert(network, value),
         };
     }
 
@@ -77,27 +99,24 @@ fn without_mapping(network: IpNet) -> IpNet {
     }
 }
 
-fn show(network: IpNet) -> String {
-    if network.prefix_len() == network.max_prefix_len() {
-        return network.addr().to_string();
-    }
-    network.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn networks(entries: &[&str]) -> Networks {
+    fn parse(entry: &str) -> Result<IpNet, Fault> {
+        Networks::<()>::parse(entry, Attribute::ClientAddress)
+    }
+
+    fn networks(entries: &[&str]) -> Networks<()> {
         let mut networks = Networks::default();
         for entry in entries {
-            networks.insert(Networks::parse(entry, Attribute::ClientAddress).unwrap());
+            networks.insert(parse(entry).unwrap(), ());
         }
         networks
     }
 
-    fn find(networks: &Networks, address: &str) -> Option<String> {
-        networks.find(address.parse().unwrap())
+    fn find(networks: &Networks<()>, address: &str) -> Option<String> {
+        networks.find(address.parse().unwrap()).map(|found| found.entry.to_string())
     }
 
     #[test]
@@ -128,7 +147,7 @@ mod tests {
 
     #[test]
     fn bits_behind_the_prefix_are_a_fault() {
-        let fault = Networks::parse("192.0.2.1/24", Attribute::ClientAddress).unwrap_err();
+        let fault = parse("192.0.2.1/24").unwrap_err();
         assert_eq!(fault.message, "\"192.0.2.1/24\" has bits set behind its prefix");
         assert_eq!(fault.help.as_deref(), Some("did you mean 192.0.2.0/24, or 192.0.2.1?"));
     }
@@ -136,7 +155,7 @@ mod tests {
     #[test]
     fn what_is_no_network_is_a_fault() {
         for text in ["example.org", "192.0.2", "192.0.2.0/33", "192.0.2.0/", "[::1]", "1.2.3.04"] {
-            assert!(Networks::parse(text, Attribute::ClientAddress).is_err(), "{text}");
+            assert!(parse(text).is_err(), "{text}");
         }
     }
 }

@@ -1,25 +1,37 @@
 //! Envelope addresses, and parts of addresses that stand for many.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use mppd_engine::{Attribute, Mailbox};
 
-use super::names::{self, NameEntry, Names, lower};
-use super::reading::{Entries, Fault};
+use crate::names::{self, NameEntry, Names, lower};
+use crate::reading::Fault;
+use crate::{Found, Shown, Table};
 
-/// A set of addresses, in normal form.
-#[derive(Debug, Default)]
-pub(super) struct Mailboxes {
-    null: bool,
-    addresses: HashSet<Box<[u8]>>,
-    locals: HashSet<Box<[u8]>>,
-    domains: Names,
+/// Addresses in normal form, each with a value.
+#[derive(Debug)]
+pub struct Mailboxes<V> {
+    null: Option<V>,
+    addresses: HashMap<Box<[u8]>, V>,
+    locals: HashMap<Box<[u8]>, V>,
+    domains: Names<V>,
+}
+
+impl<V> Default for Mailboxes<V> {
+    fn default() -> Self {
+        Mailboxes {
+            null: None,
+            addresses: HashMap::new(),
+            locals: HashMap::new(),
+            domains: Names::default(),
+        }
+    }
 }
 
 /// One entry of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum MailboxEntry {
+pub enum MailboxEntry {
     /// `<>`
     Null,
     /// `user@example.org`
@@ -30,24 +42,25 @@ pub(super) enum MailboxEntry {
     Domain(NameEntry),
 }
 
-impl Mailboxes {
+impl<V> Mailboxes<V> {
     /// The most specific entry for an address in normal form; empty for the null sender.
-    pub(super) fn find(&self, whole: &[u8]) -> Option<String> {
+    #[must_use]
+    pub fn find<'a>(&'a self, whole: &'a [u8]) -> Option<Found<'a, V>> {
         if whole.is_empty() {
-            return self.null.then(|| "<>".to_owned());
+            return self.null.as_ref().map(|value| Found { value, entry: Shown::NullSender });
+        }
+        if let Some(value) = self.addresses.get(whole) {
+            return Some(Found { value, entry: Shown::Whole(whole) });
         }
         let mailbox = Mailbox::new(whole);
-        if self.addresses.contains(whole) {
-            return Some(String::from_utf8_lossy(whole).into_owned());
-        }
-        if self.locals.contains(mailbox.local()) {
-            return Some(format!("{}@", String::from_utf8_lossy(mailbox.local())));
+        if let Some(value) = self.locals.get(mailbox.local()) {
+            return Some(Found { value, entry: Shown::Local(mailbox.local()) });
         }
         self.domains.find(mailbox.domain()?)
     }
 }
 
-impl Entries for Mailboxes {
+impl<V: Clone> Table<V> for Mailboxes<V> {
     type Entry = MailboxEntry;
 
     fn parse(text: &str, attribute: Attribute) -> Result<MailboxEntry, Fault> {
@@ -75,34 +88,47 @@ impl Entries for Mailboxes {
 
     fn contains(&self, entry: &MailboxEntry) -> bool {
         match entry {
-            MailboxEntry::Null => self.null,
-            MailboxEntry::Address(address) => self.addresses.contains(address),
-            MailboxEntry::Local(local) => self.locals.contains(local),
+            MailboxEntry::Null => self.null.is_some(),
+            MailboxEntry::Address(address) => self.addresses.contains_key(address),
+            MailboxEntry::Local(local) => self.locals.contains_key(local),
             MailboxEntry::Domain(domain) => self.domains.contains(domain),
         }
     }
 
-    fn insert(&mut self, entry: MailboxEntry) {
+    fn values(&self, entry: &MailboxEntry) -> [Option<&V>; 2] {
         match entry {
-            MailboxEntry::Null => self.null = true,
+            MailboxEntry::Null => [self.null.as_ref(), None],
+            MailboxEntry::Address(address) => [self.addresses.get(address), None],
+            MailboxEntry::Local(local) => [self.locals.get(local), None],
+            MailboxEntry::Domain(domain) => self.domains.values(domain),
+        }
+    }
+
+    fn insert(&mut self, entry: MailboxEntry, value: V) {
+        match entry {
+            MailboxEntry::Null => self.null = Some(value),
             MailboxEntry::Address(address) => {
-                self.addresses.insert(address);
+                self.addresses.insert(address, value);
             }
             MailboxEntry::Local(local) => {
-                self.locals.insert(local);
+                self.locals.insert(local, value);
             }
-            MailboxEntry::Domain(domain) => self.domains.insert(domain),
+            MailboxEntry::Domain(domain) => self.domains.insert(domain, value),
         }
     }
 
     fn is_empty(&self) -> bool {
-        !self.null && self.addresses.is_empty() && self.locals.is_empty() && self.domains.is_empty()
+        self.null.is_none()
+            && self.addresses.is_empty()
+            && self.locals.is_empty()
+            && self.domains.is_empty()
     }
 }
 
 /// The normal form of an address in a request: the domain's normal form, the local part with the
 /// letters of ASCII in lower case and all else as it is.
-pub(super) fn normalise(mailbox: Mailbox<'_>) -> Cow<'_, [u8]> {
+#[must_use]
+pub fn normalise(mailbox: Mailbox<'_>) -> Cow<'_, [u8]> {
     let local = lower(mailbox.local());
     let Some(domain) = mailbox.domain() else { return local };
     let normal = names::normalise(domain);
@@ -122,16 +148,21 @@ fn normal_local(local: &str) -> Box<[u8]> {
 mod tests {
     use super::*;
 
-    fn mailboxes(entries: &[&str]) -> Mailboxes {
+    fn parse(entry: &str, attribute: Attribute) -> Result<MailboxEntry, Fault> {
+        Mailboxes::<()>::parse(entry, attribute)
+    }
+
+    fn mailboxes(entries: &[&str]) -> Mailboxes<()> {
         let mut mailboxes = Mailboxes::default();
         for entry in entries {
-            mailboxes.insert(Mailboxes::parse(entry, Attribute::Sender).unwrap());
+            mailboxes.insert(parse(entry, Attribute::Sender).unwrap(), ());
         }
         mailboxes
     }
 
-    fn find(mailboxes: &Mailboxes, address: &str) -> Option<String> {
-        mailboxes.find(&normalise(Mailbox::new(address.as_bytes())))
+    fn find(mailboxes: &Mailboxes<()>, address: &str) -> Option<String> {
+        let address = normalise(Mailbox::new(address.as_bytes()));
+        mailboxes.find(&address).map(|found| found.entry.to_string())
     }
 
     #[test]
@@ -176,7 +207,7 @@ mod tests {
     fn the_null_sender_is_an_entry_of_its_own() {
         assert_eq!(find(&mailboxes(&["<>"]), "").as_deref(), Some("<>"));
         assert_eq!(find(&mailboxes(&["example.org"]), ""), None);
-        assert!(Mailboxes::parse("<>", Attribute::Recipient).is_err());
+        assert!(parse("<>", Attribute::Recipient).is_err());
     }
 
     #[test]
@@ -210,7 +241,7 @@ mod tests {
     #[test]
     fn what_is_no_address_is_a_fault() {
         for text in ["@", "a@b c", "<a@b>", "a@.b", "@.b", "a@*.b"] {
-            assert!(Mailboxes::parse(text, Attribute::Sender).is_err(), "{text}");
+            assert!(parse(text, Attribute::Sender).is_err(), "{text}");
         }
     }
 }

@@ -1,0 +1,237 @@
+//! Groups, selected for requests from configurations.
+
+use std::path::Path;
+
+use mppd_engine::config::Severity;
+use mppd_engine::testkit::request;
+
+use super::*;
+use crate::config::limits::Limits;
+use crate::config::{ConfigurationFile, LoadRequest, draft};
+
+fn draft_in(directory: &Path, groups: &str) -> Draft {
+    let file = directory.join("mppd.conf.xml");
+    std::fs::write(&file, format!("<mppd><groups>{groups}</groups></mppd>")).unwrap();
+    let file = ConfigurationFile::Path(file);
+    let request = LoadRequest { file, environment: [].into(), set: Vec::new() };
+    draft(&request, &Limits::default())
+}
+
+/// The IDs of the groups, and how one of them is selected.
+fn groups_in(directory: &Path, groups: &str) -> (Vec<String>, Groups) {
+    let draft = draft_in(directory, groups);
+    let (groups, mut findings) = Groups::build(&draft, &crate::log::silent());
+    findings.extend(draft.findings);
+    assert_eq!(findings, []);
+    (draft.groups.into_iter().map(|group| group.id.value).collect(), groups)
+}
+
+fn selected<const N: usize>(groups: &str, attributes: [(&str, &str); N]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let default = "<group id='default'/>";
+    let (ids, groups) = groups_in(directory.path(), &format!("{default}{groups}"));
+    ids[groups.select(&request(attributes))].clone()
+}
+
+/// What is said about the groups, with the text that each finding points at.
+fn said_in(directory: &Path, groups: &str) -> Vec<(Severity, String, String)> {
+    let draft = draft_in(directory, groups);
+    let (_, findings) = Groups::build(&draft, &crate::log::silent());
+    let all = draft.findings.iter().chain(&findings);
+    all.map(|finding| {
+        let text = finding.span.map_or("", |span| draft.sources.text(span));
+        (finding.severity, finding.message.clone(), text.to_owned())
+    })
+    .collect()
+}
+
+fn errors(groups: &str) -> Vec<(String, String)> {
+    let directory = tempfile::tempdir().unwrap();
+    let said = said_in(directory.path(), &format!("<group id='default'/>{groups}"));
+    assert!(said.iter().all(|(severity, ..)| *severity == Severity::Error), "{said:?}");
+    said.into_iter().map(|(_, message, text)| (message, text)).collect()
+}
+
+const GROUPS: &str = "
+    <group id='nets'><members><ip_list>192.0.2.0/24 2001:db8::/32</ip_list></members></group>
+    <group id='host'><members><ip_list>192.0.2.7</ip_list></members></group>
+    <group id='to'>
+      <members><address_list_recipient>example.org</address_list_recipient></members>
+      <members><address_list_recipient>b@example.net</address_list_recipient></members>
+    </group>
+    <group id='sub'>
+      <members><address_list_recipient>sub.example.org</address_list_recipient></members>
+    </group>
+    <group id='from'>
+      <members><address_list_sender>@example.com &lt;&gt;</address_list_sender></members>
+    </group>
+    <group id='users'><members><sasl_user>alice bob</sasl_user></members></group>";
+
+#[test]
+fn the_smallest_network_wins_whichever_group_it_is_in() {
+    assert_eq!(selected(GROUPS, [("client_address", "192.0.2.7")]), "host");
+    assert_eq!(selected(GROUPS, [("client_address", "192.0.2.8")]), "nets");
+    assert_eq!(selected(GROUPS, [("client_address", "::ffff:192.0.2.7")]), "host");
+    assert_eq!(selected(GROUPS, [("client_address", "2001:db8:7::1")]), "nets");
+    assert_eq!(selected(GROUPS, [("client_address", "198.51.100.1")]), "default");
+    assert_eq!(selected(GROUPS, [("client_address", "unknown")]), "default");
+}
+
+#[test]
+fn the_most_specific_address_wins_whichever_group_it_is_in() {
+    assert_eq!(selected(GROUPS, [("recipient", "x@Example.ORG")]), "to");
+    assert_eq!(selected(GROUPS, [("recipient", "x@other.example.org")]), "to");
+    assert_eq!(selected(GROUPS, [("recipient", "x@a.sub.example.org")]), "sub");
+    assert_eq!(selected(GROUPS, [("recipient", "B@example.net")]), "to");
+    assert_eq!(selected(GROUPS, [("recipient", "a@example.net")]), "default");
+}
+
+#[test]
+fn the_null_sender_can_be_a_member() {
+    let sender = |state, sender| selected(GROUPS, [("protocol_state", state), ("sender", sender)]);
+    assert_eq!(sender("RCPT", ""), "from");
+    assert_eq!(sender("CONNECT", ""), "default");
+    assert_eq!(sender("RCPT", "x@example.com"), "from");
+    assert_eq!(sender("RCPT", "x@mail.example.com"), "default");
+}
+
+#[test]
+fn a_user_who_has_logged_in_is_known_by_name() {
+    assert_eq!(selected(GROUPS, [("sasl_username", "bob")]), "users");
+    assert_eq!(selected(GROUPS, [("sasl_username", "Bob")]), "default");
+    assert_eq!(selected(GROUPS, [("sasl_username", "")]), "default");
+}
+
+#[test]
+fn the_first_method_that_finds_a_group_wins() {
+    let all = [
+        ("client_address", "192.0.2.7"),
+        ("recipient", "x@example.org"),
+        ("sender", "x@example.com"),
+        ("sasl_username", "alice"),
+    ];
+    assert_eq!(selected(GROUPS, all), "host");
+    for (sequence, group) in [
+        ("sasl_user ip_list", "users"),
+        ("address_list_sender sasl_user", "from"),
+        ("address_list_recipient", "to"),
+        ("", "default"),
+    ] {
+        let sequence = format!("<members_global_sequence>{sequence}</members_global_sequence>");
+        let directory = tempfile::tempdir().unwrap();
+        let groups = format!("{sequence}<group id='default'/>{GROUPS}");
+        let draft = draft_in(directory.path(), &groups);
+        let (groups, _) = Groups::build(&draft, &crate::log::silent());
+        assert_eq!(draft.groups[groups.select(&request(all))].id.value, group);
+    }
+}
+
+#[test]
+fn members_come_from_files_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("nets"), "# ours\n192.0.2.0/24 # lab\n\n").unwrap();
+    let groups = "<group id='default'/><group id='a'><members>
+        <ip_list file='nets'>198.51.100.1</ip_list></members></group>";
+    let (ids, groups) = groups_in(directory.path(), groups);
+    for address in ["192.0.2.9", "198.51.100.1"] {
+        assert_eq!(ids[groups.select(&request([("client_address", address)]))], "a", "{address}");
+    }
+}
+
+#[test]
+fn default_may_stand_behind_other_groups() {
+    let directory = tempfile::tempdir().unwrap();
+    let groups = "<group id='a'><members><ip_list>192.0.2.1</ip_list></members></group>
+        <group id='default'/>";
+    let (ids, groups) = groups_in(directory.path(), groups);
+    assert_eq!(ids[groups.select(&request([("client_address", "192.0.2.2")]))], "default");
+}
+
+#[test]
+fn a_member_of_two_groups_is_an_error() {
+    let errors = errors(
+        "<group id='a'><members><address_list_sender>example.org x@</address_list_sender>
+           <ip_list>192.0.2.1</ip_list></members></group>
+         <group id='b'><members>
+           <address_list_sender>.Example.org @example.ORG x@example.org X@</address_list_sender>
+           <ip_list>192.0.2.1/32</ip_list>
+           <address_list_recipient>example.org</address_list_recipient></members></group>",
+    );
+    let expected = [
+        ("\"192.0.2.1/32\" is a member of group \"a\" already", "192.0.2.1/32"),
+        ("\".Example.org\" is a member of group \"a\" already", ".Example.org"),
+        ("\"@example.ORG\" is a member of group \"a\" already", "@example.ORG"),
+        ("\"X@\" is a member of group \"a\" already", "X@"),
+    ];
+    assert_eq!(errors, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+}
+
+#[test]
+fn a_member_that_a_group_has_twice_is_no_fault() {
+    let groups = "<group id='a'><members><ip_list>192.0.2.1 192.0.2.1</ip_list></members>
+        <members><ip_list>192.0.2.1</ip_list></members></group>";
+    assert_eq!(errors(groups), []);
+}
+
+#[test]
+fn both_places_of_a_member_of_two_groups_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("one"), "a\nb\n").unwrap();
+    std::fs::write(directory.path().join("two"), "c\n\nb\nd").unwrap();
+    let groups = "<group id='default'/>
+        <group id='a'><members><sasl_user file='one'>d</sasl_user></members></group>
+        <group id='b'><members><sasl_user file='two'/></members></group>";
+    let draft = draft_in(directory.path(), groups);
+    let (_, findings) = Groups::build(&draft, &crate::log::silent());
+    let path = |name| directory.path().join(name).display().to_string();
+    let related = |index: usize| {
+        let (span, words) = &findings[index].related[0];
+        (draft.sources.text(*span), words.clone())
+    };
+    let message = |line, name| {
+        format!("{}:{line}: \"{name}\" is a member of group \"a\" already", path("two"))
+    };
+    assert_eq!(findings[0].message, message(3, "b"));
+    assert_eq!(related(0), ("one", format!("in line 2 of {}", path("one"))));
+    assert_eq!(findings[1].message, message(4, "d"));
+    assert_eq!(related(1), ("d", "first here".to_owned()));
+}
+
+#[test]
+fn default_has_no_members() {
+    let directory = tempfile::tempdir().unwrap();
+    let said = said_in(
+        directory.path(),
+        "<group id='default'><members><ip_list>192.0.2.1</ip_list></members></group>",
+    );
+    assert_eq!(said.len(), 1);
+    assert_eq!(said[0].1, "group \"default\" has no members of its own");
+}
+
+#[test]
+fn a_sequence_names_each_method_once() {
+    let found =
+        errors("<members_global_sequence>ip_list sasl_usr ip_list</members_global_sequence>");
+    let expected = [
+        ("unknown method \"sasl_usr\"", "sasl_usr"),
+        ("method \"ip_list\" stands twice in the sequence", "ip_list"),
+    ];
+    assert_eq!(found, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+}
+
+#[test]
+fn members_that_are_never_looked_for_are_warned_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let said = said_in(
+        directory.path(),
+        "<members_global_sequence>ip_list</members_global_sequence><group id='default'/>
+         <group id='a'><members><sasl_user>alice</sasl_user></members></group><group id='b'/>",
+    );
+    let warning =
+        |message: &str, text: &str| (Severity::Warning, message.to_owned(), text.to_owned());
+    let expected = [
+        warning("no group is looked for by \"sasl_user\"", "alice"),
+        warning("group \"b\" has no members", "b"),
+    ];
+    assert_eq!(said, expected);
+}
