@@ -15,7 +15,7 @@ use mppd::supervisor::effect::Effect;
 use mppd_engine::exchange::Receipt;
 use mppd_engine::tracking::Recorded;
 use mppd_engine::{
-    BuildContext, Built, Engine, Exchange, Failure, Finding, Outcome, Request, RequestKey, Stages,
+    BuildContext, Built, Engine, Exchange, Failure, Finding, Outcome, Request, RequestKey,
     StatusDoc, Tracker, Transition, options,
 };
 
@@ -57,15 +57,10 @@ impl Tracker for NotTracked {
 }
 
 fn plan(number: usize, waits: bool) -> EnginePlan {
+    let prototype = Built::engine(Trivial { waits }).prototype;
     EnginePlan {
-        id: format!("e{number}").into(),
-        kind: "trivial",
-        stages: Stages::ALL,
         effects: HashMap::from([("none", Effect::Continue)]),
-        timeout: Duration::from_secs(10),
-        on_exception: None,
-        dry_run: false,
-        prototype: Built::engine(Trivial { waits }).prototype,
+        ..EnginePlan::new(format!("e{number}").into(), "trivial", prototype)
     }
 }
 

@@ -3,13 +3,15 @@
 //! A new engine costs its file, its `mod` line and its line in [`ENGINES`].
 
 mod log;
+mod set;
 mod track;
 mod wbl;
 
 use mppd_engine::{EngineKind, kind};
 
 /// Every engine that comes with mppd, by name.
-pub const ENGINES: &[&dyn EngineKind] = &[kind::<log::Log>(), &track::Track, kind::<wbl::Wbl>()];
+pub const ENGINES: &[&dyn EngineKind] =
+    &[kind::<log::Log>(), kind::<set::Set>(), &track::Track, kind::<wbl::Wbl>()];
 
 #[cfg(test)]
 mod tests {
@@ -85,6 +87,8 @@ mod tests {
             for status in kind.statuses() {
                 let whole = format!("{}: {}", kind.name(), status.name);
                 assert!(is_word(status.name) && seen.insert(status.name), "{whole}");
+                // These are the server's.
+                assert!(!matches!(status.name, "skipped" | "exception"), "{whole}");
                 assert!(!status.meaning.is_empty(), "{whole}");
                 let is_known = matches!(status.default_action, "continue" | "permit")
                     || Action::parse(status.default_action).is_ok();

@@ -1,15 +1,15 @@
 //! `<log>`: writes one line to the log, with a text and what the request is about.
 //!
-//! Among the checks it shows what passes by; at the end it also knows the decision. What peers
-//! chose is escaped. It never decides anything.
+//! Among the checks it shows what passes by; at the end it also knows the decision. The text may
+//! have macros. What peers chose is escaped. It never decides anything.
 
 use std::fmt;
 
-use mppd_engine::config::{OptionValue, Spanned, plain_text};
+use mppd_engine::config::{OptionValue, Spanned};
 use mppd_engine::slog::{self, KV, Key, Logger, Record, Serializer};
 use mppd_engine::{
     Attribute, BuildContext, Engine, Escaped, Exchange, Failure, Finding, Outcome, StatusDoc,
-    options,
+    Template, View, options,
 };
 use serde::Deserialize;
 
@@ -19,7 +19,7 @@ const DEFAULT_TEXT: &str = "request";
 options! {
     /// `<log>`
     pub(crate) struct LogOptions {
-        /// What the line says, `request` unless given; `$$` stands for a dollar.
+        /// What the line says, with macros; `request` unless given.
         text: Option<Spanned<String>> = None,
         /// How important it is.
         level: Level = Level::Info,
@@ -47,7 +47,7 @@ impl OptionValue for Level {
 /// The engine.
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
-    text: String,
+    text: Template,
     level: Level,
     logger: Logger,
 }
@@ -64,15 +64,15 @@ impl Engine for Log {
 
     fn build(options: LogOptions, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>> {
         let text = match &options.text {
-            Some(text) => plain_text(&Spanned { value: &text.value, span: text.span })
-                .map_err(|fault| vec![fault])?,
-            None => DEFAULT_TEXT.to_owned(),
+            Some(text) => cx.template(text)?,
+            None => Template::constant(DEFAULT_TEXT),
         };
         Ok(Log { text, level: options.level, logger: cx.logger().clone() })
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {
-        let (text, line) = (Escaped(self.text.as_bytes()), Line(exchange));
+        let text = self.text.evaluate(&View::of(exchange));
+        let (text, line) = (Escaped(&text), Line(exchange));
         match self.level {
             Level::Error => slog::error!(self.logger, "{text}"; line),
             Level::Warning => slog::warn!(self.logger, "{text}"; line),

@@ -38,7 +38,7 @@ pub fn markdown(kinds: &[&dyn EngineKind]) -> String {
         page.elements("###", name, &options);
     }
     page.text.push_str(ENGINES);
-    page.options("", &common_option_docs(), &mut Vec::new());
+    page.with_elements("####", "", &common_option_docs());
     for kind in kinds {
         page.engine(*kind);
     }
@@ -111,8 +111,15 @@ impl Page {
 
     /// An element with its options, and every element inside.
     fn elements(&mut self, heading: &str, path: &str, options: &[OptionDoc]) {
+        self.line(&format!("\n{heading} `{path}`"));
+        self.with_elements(heading, path, options);
+    }
+
+    /// Options that have a heading already, and every element inside.
+    fn with_elements(&mut self, heading: &str, path: &str, options: &[OptionDoc]) {
         let mut told = vec![(path.to_owned(), options.to_vec())];
-        let mut next = 0;
+        self.options(path, options, &mut told);
+        let mut next = 1;
         while let Some((path, options)) = told.get(next).cloned() {
             self.line(&format!("\n{heading} `{path}`"));
             self.options(&path, &options, &mut told);
@@ -142,7 +149,7 @@ fn value(path: &str, option: &OptionDoc, told: &mut Told) -> String {
     if let Some((path, _)) = told.iter().find(|(_, options)| *options == option.nested) {
         return format!("{}, see `{path}`", option.value);
     }
-    let path = format!("{path}.{}", option.name);
+    let path = format!("{path}.{}", option.name).trim_start_matches('.').to_owned();
     let value = format!("{}, see `{path}`", option.value);
     told.push((path, option.nested.clone()));
     value

@@ -6,6 +6,8 @@ mod cli;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod faulty;
+#[cfg(test)]
 mod groups;
 #[cfg(test)]
 mod harness;

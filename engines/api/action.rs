@@ -257,14 +257,19 @@ impl fmt::Display for Action {
 }
 
 fn filter(text: &str) -> Result<String, ActionError> {
-    if text.contains(':') {
+    let has_transport = text.split_once(':').is_some_and(|(transport, _)| !transport.is_empty());
+    if has_transport && !text.contains(char::is_control) {
         return Ok(text.to_owned());
     }
     Err(ActionError::Argument { action: "FILTER", needs: "transport:destination" })
 }
 
 fn address(action: &'static str, text: &str) -> Result<String, ActionError> {
-    if text.contains('@') {
+    // Postfix asks for an "@" only; half an address would lose the mail all the same.
+    let is_whole = text
+        .rsplit_once('@')
+        .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
+    if is_whole && !text.contains(char::is_control) {
         return Ok(text.to_owned());
     }
     Err(ActionError::Argument { action, needs: "an address, user@domain" })
@@ -319,7 +324,11 @@ mod tests {
         assert!(matches!(Action::parse("0550 x"), Err(ActionError::NotARefusal(_))));
         assert!(matches!(Action::parse("REJCT x"), Err(ActionError::Unknown(_))));
         assert!(Action::parse("FILTER smtp").is_err());
+        assert!(Action::parse("FILTER :[127.0.0.1]").is_err());
         assert!(Action::parse("REDIRECT nobody").is_err());
+        assert!(Action::parse("REDIRECT archive@").is_err());
+        assert!(Action::parse("BCC @example.com").is_err());
+        assert!(Action::parse("BCC a\0@example.com").is_err());
         assert!(Action::parse("PREPEND no header").is_err());
         assert!(Action::parse("PREPEND : x").is_err());
     }

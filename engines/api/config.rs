@@ -15,7 +15,8 @@ mod text;
 mod value;
 
 pub use build::{
-    BuildContext, COMMON_OPTIONS, DEFAULT_TIMEOUT, common_option_docs, is_common_option,
+    BuildContext, COMMON_OPTIONS, CaseOptions, DEFAULT_RESULT, DEFAULT_TIMEOUT, ResultOptions,
+    common_option_docs, is_common_option,
 };
 pub use de::{from_element, salvage};
 pub use element::{AttributeNode, Element};

@@ -104,4 +104,39 @@ impl Stages {
     pub const fn contains(self, stage: Stage) -> bool {
         self.0 & stage as u16 != 0
     }
+
+    /// The stages that are in both sets.
+    #[must_use]
+    pub const fn intersection(self, other: Stages) -> Stages {
+        Stages(self.0 & other.0)
+    }
+
+    /// The stages that are in one of both sets.
+    #[must_use]
+    pub const fn union(self, other: Stages) -> Stages {
+        Stages(self.0 | other.0)
+    }
+
+    /// Whether there is no stage in the set.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The stages of the set, in the order of an SMTP session.
+    pub fn iter(self) -> impl Iterator<Item = Stage> {
+        Stage::ALL.iter().copied().filter(move |stage| self.contains(*stage))
+    }
+}
+
+/// The names of the stages, with commas between them.
+impl fmt::Display for Stages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for stage in self.iter() {
+            write!(f, "{separator}{stage}")?;
+            separator = ", ";
+        }
+        Ok(())
+    }
 }

@@ -19,7 +19,7 @@ const LOG_TEXT: usize = 400;
 const HEADER_LINE: usize = 998;
 
 /// What Postfix says for a code whose text came to nothing.
-const NO_TEXT: &str = "Access denied";
+pub const NO_TEXT: &str = "Access denied";
 
 /// The octets of one reply, to be sent in one write.
 #[must_use]

@@ -1,17 +1,23 @@
 //! What the configuration means: engines built, chains resolved, actions understood. A blueprint
 //! is made once for a configuration; every worker raises its own copy of the engines from it.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mppd_engine::config::DEFAULT_TIMEOUT;
+use mppd_engine::language::{Patterns, Reference};
 use mppd_engine::slog::{Logger, o};
 use mppd_engine::{
-    Action, BuildContext, Built, Element, EngineKind, Finding, Prototype, Span, Spanned, Stages,
+    Action, BuildContext, Built, Condition, Element, EngineKind, Exchange, Finding, Outcome,
+    Prototype, Span, Spanned, Stages, View,
 };
 
-use super::common_options::Common;
-use super::effect::{Effect, action};
+use super::common_options::{Common, Declared, Written};
+use super::effect::{Effect, fixed_action};
+use super::references::{self, Absent, Configured, Facts, Listed};
+use super::results::NamedResult;
 use crate::config::settings::{DEFAULT_GROUP, GroupOptions};
 use crate::config::{Draft, engine_id};
 
@@ -31,8 +37,48 @@ pub struct EnginePlan {
     pub on_exception: Option<Effect>,
     /// Whether it computes without deciding.
     pub dry_run: bool,
+    /// Whether it runs at all.
+    pub precondition: Option<Condition>,
+    /// What it gives besides its own values.
+    pub results: Vec<NamedResult>,
     /// Gives each worker its copy.
     pub prototype: Arc<dyn Prototype>,
+}
+
+impl EnginePlan {
+    /// An engine that runs at every stage, and whose statuses are still to be given effects.
+    #[must_use]
+    pub fn new(id: Arc<str>, kind: &'static str, prototype: Arc<dyn Prototype>) -> Self {
+        EnginePlan {
+            id,
+            kind,
+            stages: Stages::ALL,
+            effects: HashMap::new(),
+            timeout: DEFAULT_TIMEOUT.0,
+            on_exception: None,
+            dry_run: false,
+            precondition: None,
+            results: Vec::new(),
+            prototype,
+        }
+    }
+
+    /// Whether its precondition keeps it from this request.
+    #[must_use]
+    pub fn is_skipped(&self, exchange: &Exchange) -> bool {
+        match &self.precondition {
+            Some(condition) => !condition.holds(&View::of(exchange)),
+            None => false,
+        }
+    }
+
+    /// Adds the named results to what the engine came to.
+    pub fn add_results(&self, exchange: &Exchange, outcome: &mut Outcome) {
+        for result in &self.results {
+            let value = result.evaluate(&View::after(exchange, &self.id, outcome));
+            outcome.values.push(value);
+        }
+    }
 }
 
 impl std::fmt::Debug for EnginePlan {
@@ -45,7 +91,7 @@ impl std::fmt::Debug for EnginePlan {
 }
 
 /// Where in the life of a request an engine stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
     /// Before the checks.
     Begin,
@@ -85,26 +131,43 @@ impl Place {
 /// The engines at each place, as indexes into [`Blueprint::engines`]. Groups share the lists that
 /// they do not set themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Chains([Arc<Vec<usize>>; 4]);
+pub struct Chains([Arc<Chain>; 4]);
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Chain {
+    engines: Vec<usize>,
+    /// Where the configuration names each.
+    places: Vec<Span>,
+}
 
 impl Chains {
     /// The engines at one place, in order.
     #[must_use]
     pub fn at(&self, place: Place) -> &[usize] {
-        &self.0[place as usize]
+        &self.0[place as usize].engines
     }
 
     /// Adds an engine at the end of one place.
     pub fn add(&mut self, place: Place, engine: usize) {
-        Arc::make_mut(&mut self.0[place as usize]).push(engine);
+        Arc::make_mut(&mut self.0[place as usize]).engines.push(engine);
     }
 
-    fn set(&mut self, place: Place, engines: Vec<usize>) {
-        self.0[place as usize] = Arc::new(engines);
+    fn set(&mut self, place: Place, chain: Chain) {
+        self.0[place as usize] = Arc::new(chain);
     }
 
     fn engines(&self) -> impl Iterator<Item = usize> {
         Place::ALL.into_iter().flat_map(|place| self.at(place)).copied()
+    }
+
+    /// Every engine that the configuration names, in the order of a request's life.
+    fn listed(&self) -> Vec<Listed> {
+        let listed = Place::ALL.into_iter().flat_map(|place| {
+            let Chain { engines, places } = &*self.0[place as usize];
+            let named = engines.iter().zip(places);
+            named.map(move |(engine, span)| Listed { place, engine: *engine, span: *span })
+        });
+        listed.collect()
     }
 }
 
@@ -172,17 +235,23 @@ impl Blueprint {
             draft,
             kinds,
             logger,
+            patterns: Arc::default(),
+            used_patterns: BTreeSet::new(),
             engines: Vec::new(),
+            facts: Vec::new(),
             index: HashMap::new(),
+            has_unknown_engines: false,
             findings: Vec::new(),
         };
         builder.check_kinds();
+        builder.read_patterns();
         if draft.common.is_none() {
             builder.build_all();
         }
         let groups = builder.groups();
         if draft.common.is_some() {
             builder.warn_of_unused();
+            builder.check_references(&groups);
         }
         (Blueprint::new(builder.engines, groups), builder.findings)
     }
@@ -192,17 +261,27 @@ struct Builder<'a> {
     draft: &'a Draft,
     kinds: &'a [&'static dyn EngineKind],
     logger: &'a Logger,
+    /// The named regular expressions of the whole configuration.
+    patterns: Arc<Patterns>,
+    /// The IDs of the engines whose expressions texts ask for.
+    used_patterns: BTreeSet<String>,
     engines: Vec<EnginePlan>,
+    /// What is to be checked of each engine once the chains are known.
+    facts: Vec<Facts>,
     /// The engines of the elements that were built or could not be, by position in the draft.
     index: HashMap<usize, Vec<(Arc<str>, usize)>>,
+    /// Whether a chain names an engine that is not there, perhaps for one that is.
+    has_unknown_engines: bool,
     findings: Vec<Finding>,
 }
 
 impl Builder<'_> {
     fn warn_of_unused(&mut self) {
         for (position, element) in self.draft.engines.iter().enumerate() {
-            if self.kind(element).is_some() && !self.index.contains_key(&position) {
-                let id = engine_id(element);
+            let id = engine_id(element);
+            let is_used =
+                self.index.contains_key(&position) || self.used_patterns.contains(&id.value);
+            if self.kind(element).is_some() && !is_used {
                 let message = format!("no chain names the engine \"{}\"", id.value);
                 let warning = Finding::warning(id.span, message);
                 self.findings.push(warning.with_help("it is neither checked nor used"));
@@ -232,6 +311,32 @@ impl Builder<'_> {
                     &element.name,
                     known,
                 ));
+            }
+        }
+    }
+
+    /// Reads the named regular expressions, also of engines that no chain names.
+    fn read_patterns(&mut self) {
+        let mut patterns = Patterns::default();
+        for element in &self.draft.engines {
+            let Some(kind) = self.kind(element) else { continue };
+            let id = engine_id(element).value;
+            let logger = self.logger.new(o!("engine" => id.clone()));
+            let mut context = BuildContext::new(&self.draft.sources, logger);
+            match kind.patterns(element, &mut context) {
+                Ok(Some(library)) => patterns.add(id, library),
+                Ok(None) => {}
+                Err(faults) => self.report(faults),
+            }
+        }
+        self.patterns = Arc::new(patterns);
+    }
+
+    /// Adds what is wrong; what an element says for several of its methods is told once.
+    fn report(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        for finding in findings {
+            if !self.findings.contains(&finding) {
+                self.findings.push(finding);
             }
         }
     }
@@ -288,8 +393,8 @@ impl Builder<'_> {
     }
 
     /// The engines that some lists name, one after the other.
-    fn chain(&mut self, lists: &[Spanned<String>]) -> Vec<usize> {
-        let mut chain = Vec::new();
+    fn chain(&mut self, lists: &[Spanned<String>]) -> Chain {
+        let mut chain = Chain::default();
         let mut seen: HashMap<&str, Span> = HashMap::new();
         for word in lists.iter().flat_map(Spanned::words) {
             if let Some(first) = seen.insert(word.value, word.span) {
@@ -297,7 +402,8 @@ impl Builder<'_> {
                 self.findings
                     .push(Finding::error(word.span, message).with_related(first, "first here"));
             } else if let Some(engine) = self.engine(&word) {
-                chain.push(engine);
+                chain.engines.push(engine);
+                chain.places.push(word.span);
             }
         }
         chain
@@ -317,6 +423,7 @@ impl Builder<'_> {
             let finding =
                 Finding::unknown(name.span, "engine", id, known.iter().map(String::as_str));
             self.findings.push(finding);
+            self.has_unknown_engines = true;
             return None;
         };
         if !self.index.contains_key(&position) {
@@ -335,85 +442,191 @@ impl Builder<'_> {
         None
     }
 
-    /// Builds the engines of an element, and says under which full IDs.
+    /// Checks what texts refer to against the chains of each group.
+    fn check_references(&mut self, groups: &[GroupPlan]) {
+        let absent = self.absent();
+        let groups: Vec<(&str, Vec<Listed>)> =
+            groups.iter().map(|group| (&*group.id, group.chains.listed())).collect();
+        let findings = references::check(&self.facts, &absent, groups);
+        self.report(findings);
+    }
+
+    /// The engines that no chain names, and those that could not be built.
+    fn absent(&self) -> Vec<Absent> {
+        let elements = self.draft.engines.iter().enumerate();
+        let absent = elements.filter_map(|(position, element)| {
+            let built = self.index.get(&position);
+            if built.is_some_and(|built| !built.is_empty()) {
+                return None;
+            }
+            let Spanned { value: id, span } = engine_id(element);
+            let is_faulty =
+                self.has_unknown_engines || built.is_some() || self.kind(element).is_none();
+            Some(Absent { id, span, is_faulty })
+        });
+        absent.collect()
+    }
+
+    /// Builds the engines of an element, and says under which full IDs; none after an error.
     fn build_element(&mut self, element: &Element) -> Vec<(Arc<str>, usize)> {
         let Some(kind) = self.kind(element) else { return Vec::new() };
         let id = &engine_id(element).value;
         let logger = self.logger.new(o!("engine" => id.clone()));
-        let mut context = BuildContext::new(&self.draft.sources, logger);
+        let context = BuildContext::new(&self.draft.sources, logger);
+        let mut context = context.with_patterns(self.patterns.clone());
         let built = kind.build(element, &mut context);
-        self.findings.extend(context.into_warnings());
-        let common = self.common_options(element, kind);
-        match (built, common) {
-            (Ok(parts), Some(common)) => {
-                parts.into_iter().map(|part| self.add(id, kind, part, &common)).collect()
+        let references = context.take_references();
+        self.used_patterns.append(&mut context.take_used_patterns());
+        self.report(context.into_warnings());
+        let mut faults = Vec::new();
+        let written = Written::of(element, &mut faults);
+        let mut is_sound = faults.is_empty();
+        self.report(faults);
+        let whole = Whole { id, kind, element, written, references };
+        let parts = match built {
+            Ok(parts) => parts,
+            Err(faults) => {
+                self.report(faults);
+                self.common_faults(&whole);
+                return Vec::new();
             }
-            (Ok(_), None) => Vec::new(),
-            (Err(findings), _) => {
-                self.findings.extend(findings);
-                Vec::new()
-            }
-        }
-    }
-
-    fn add(
-        &mut self,
-        id: &str,
-        kind: &'static dyn EngineKind,
-        part: Built,
-        common: &Common,
-    ) -> (Arc<str>, usize) {
-        let full: Arc<str> = match part.method {
-            Some(method) => format!("{id}.{method}").into(),
-            None => id.into(),
         };
-        self.engines.push(EnginePlan {
-            id: full.clone(),
-            kind: kind.name(),
-            stages: kind.stages(),
-            effects: common.effects.clone(),
-            timeout: common.timeout,
-            on_exception: common.on_exception.clone(),
-            dry_run: common.dry_run,
-            prototype: part.prototype,
-        });
-        (full, self.engines.len() - 1)
-    }
-
-    /// Reads what every engine's element can say. `None` after an error.
-    fn common_options(&mut self, element: &Element, kind: &dyn EngineKind) -> Option<Common> {
-        let before = self.findings.len();
-        let mut common = Common::of(kind.statuses());
-        let attributes =
-            element.attributes.iter().map(|a| (&*a.name, a.name_span, &*a.value, a.value_span));
-        let children =
-            element.children.iter().map(|c| (&*c.name, c.name_span, c.trimmed_text(), c.text_span));
-        let mut seen: HashMap<&str, Span> = HashMap::new();
-        for (name, name_span, text, text_span) in attributes.chain(children) {
-            if name == "id" || !mppd_engine::config::is_common_option(name) {
-                continue;
-            }
-            if let Some(first) = seen.insert(name, name_span) {
-                let finding = Finding::error(name_span, format!("\"{name}\" is given twice"));
-                self.findings.push(finding.with_related(first, "first here"));
-                continue;
-            }
-            let value = Spanned { value: text, span: text_span };
-            if let Err(finding) = common.set(&Spanned { value: name, span: name_span }, &value) {
-                self.findings.push(finding);
+        let mut added = Vec::new();
+        for part in parts {
+            match self.add(&whole, part) {
+                Some(engine) => added.push(engine),
+                None => is_sound = false,
             }
         }
-        (self.findings.len() == before).then_some(common)
+        if is_sound { added } else { Vec::new() }
+    }
+
+    /// Tells the faults of the common options of an element that has others as well.
+    fn common_faults(&mut self, whole: &Whole<'_>) {
+        // The values of methods are not known here, and what uses them can't be told from a fault.
+        if !whole.kind.methods().is_empty() {
+            return;
+        }
+        let declared = whole.declared();
+        let (statuses, element) = (whole.kind.statuses(), whole.element.name_span);
+        let declared = Declared { statuses, values: &declared, element };
+        if let Err(faults) = whole.written.compile(&declared, &self.patterns) {
+            self.report(faults);
+        }
+    }
+
+    /// Adds one engine of an element.
+    fn add(&mut self, whole: &Whole<'_>, part: Built) -> Option<(Arc<str>, usize)> {
+        let full: Arc<str> = match &part.method {
+            Some(method) => format!("{}.{method}", whole.id).into(),
+            None => whole.id.into(),
+        };
+        let (mut common, names) = self.common_options(whole, &part)?;
+        self.used_patterns.append(&mut common.used_patterns);
+        self.facts.push(facts_of(&full, whole, &part, &common, names));
+        self.engines.push(EnginePlan {
+            stages: whole.kind.stages(),
+            effects: common.effects,
+            timeout: common.timeout,
+            on_exception: common.on_exception,
+            dry_run: common.dry_run,
+            precondition: common.precondition,
+            results: common.results,
+            ..EnginePlan::new(full.clone(), whole.kind.name(), part.prototype)
+        });
+        Some((full, self.engines.len() - 1))
+    }
+
+    /// Reads what every engine's element, or that of its method, can say, and the names of what
+    /// the engine gives. `None` after an error.
+    fn common_options(
+        &mut self,
+        whole: &Whole<'_>,
+        part: &Built,
+    ) -> Option<(Common, Vec<Cow<'static, str>>)> {
+        let mut names = whole.declared();
+        names.extend(part.values.iter().cloned());
+        let mut faults = Vec::new();
+        let (written, element) = match &part.element {
+            Some(element) => {
+                let own = Written::of(element, &mut faults);
+                (Cow::Owned(own.over(&whole.written)), element.name_span)
+            }
+            None => (Cow::Borrowed(&whole.written), whole.element.name_span),
+        };
+        let statuses = whole.kind.statuses();
+        let declared = Declared { statuses, values: &names, element };
+        let compiled = written.compile(&declared, &self.patterns);
+        let is_sound = faults.is_empty();
+        self.report(faults);
+        match compiled {
+            Ok(common) => {
+                let results = common.results.iter().map(|result| result.name.clone().into());
+                names.extend(results);
+                is_sound.then_some((common, names))
+            }
+            Err(faults) => {
+                self.report(faults);
+                None
+            }
+        }
     }
 
     fn on_error(&mut self, text: &Spanned<String>) -> Action {
-        match action(&Spanned { value: &text.value, span: text.span }, &[]) {
+        match fixed_action(&text.as_deref()) {
             Ok(action) => action,
-            Err(finding) => {
-                self.findings.push(finding);
+            Err(findings) => {
+                self.report(findings);
                 Action::Dunno
             }
         }
+    }
+}
+
+/// An engine's element, and what holds for all of its engines.
+struct Whole<'a> {
+    id: &'a str,
+    kind: &'static dyn EngineKind,
+    element: &'a Element,
+    written: Written,
+    /// What the texts of the element refer to that are not those of one method.
+    references: Vec<Reference>,
+}
+
+impl Whole<'_> {
+    /// The names of the values that its kind declares.
+    fn declared(&self) -> Vec<Cow<'static, str>> {
+        self.kind.values().iter().map(|value| value.name.into()).collect()
+    }
+}
+
+fn facts_of(
+    id: &Arc<str>,
+    whole: &Whole<'_>,
+    part: &Built,
+    common: &Common,
+    names: Vec<Cow<'static, str>>,
+) -> Facts {
+    let stages_of = |condition: &Condition| condition.possible_stages();
+    let precondition = common.places.get("precondition").copied();
+    let effects = common.effects.iter().filter_map(|(status, effect)| {
+        let option = format!("on_{status}");
+        let span = *common.places.get(&option)?;
+        let action = effect.word().map(Cow::into_owned);
+        let decides = !matches!(effect, Effect::Continue | Effect::Score(_));
+        Some(Configured { option, action, decides, span })
+    });
+    let before = [&whole.references, &part.references, &common.before];
+    Facts {
+        id: id.clone(),
+        kind: whole.kind.name(),
+        method: part.method.clone(),
+        stages: whole.kind.stages(),
+        precondition: precondition.zip(common.precondition.as_ref().map(stages_of)),
+        names,
+        before: before.into_iter().flatten().cloned().collect(),
+        after: common.after.clone(),
+        effects: effects.collect(),
     }
 }
 

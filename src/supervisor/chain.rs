@@ -5,11 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mppd_engine::slog::{Logger, warn};
-use mppd_engine::{Action, Decision, EngineResult, Escaped, Exception, Exchange, Outcome};
+use mppd_engine::{Action, Decision, EngineResult, Escaped, Exception, Exchange, Outcome, View};
 
 use super::blueprint::{Blueprint, Chains, EnginePlan, Place};
-use super::effect::Effect;
+use super::effect::Verdict;
 use super::host::{Host, HostAddress, RunError};
+
+/// The status of an engine whose precondition does not hold.
+const SKIPPED: &str = "skipped";
+
+/// The status of an engine that failed.
+const EXCEPTION: &str = "exception";
 
 /// The engines of one blueprint, raised on one worker.
 #[derive(Debug)]
@@ -90,14 +96,14 @@ impl EngineSet {
         let mut kept = Kept::default();
         for index in chain {
             let plan = &self.blueprint.engines[*index];
-            let effect = self.step(Place::Check, *index, exchange).await?;
-            match effect {
-                Effect::Continue | Effect::Fail => {}
-                Effect::Permit => return Ok(kept.or_dunno_of(&plan.id)),
-                Effect::Act(action) if action.is_final() => {
+            let verdict = self.step(Place::Check, *index, exchange).await?;
+            match verdict {
+                Verdict::Continue | Verdict::Score(_) | Verdict::Fail => {}
+                Verdict::Permit => return Ok(kept.or_dunno_of(&plan.id)),
+                Verdict::Act(action) if action.is_final() => {
                     return Ok(Decision { action, engine: Some(plan.id.clone()) });
                 }
-                Effect::Act(action) => kept.add(action, &plan.id),
+                Verdict::Act(action) => kept.add(action, &plan.id),
             }
         }
         Ok(kept.or_dunno())
@@ -130,10 +136,15 @@ impl EngineSet {
         place: Place,
         index: usize,
         exchange: &Arc<Exchange>,
-    ) -> Result<Effect, Stopped> {
+    ) -> Result<Verdict, Stopped> {
         let plan = &self.blueprint.engines[index];
         if !plan.stages.contains(exchange.stage()) {
-            return Ok(Effect::Continue);
+            return Ok(Verdict::Continue);
+        }
+        if plan.is_skipped(exchange) {
+            let (engine, outcome) = (plan.id.clone(), Outcome::new(SKIPPED));
+            exchange.add_result(EngineResult { engine, outcome, elapsed: Duration::ZERO });
+            return Ok(Verdict::Continue);
         }
         let started = Instant::now();
         let limit = time_left(place, plan, exchange, started)?;
@@ -148,17 +159,18 @@ impl EngineSet {
         };
         let elapsed = started.elapsed();
         let (outcome, effect) = match result {
-            Ok(outcome) => known_status(plan, outcome),
-            Err(error) => {
-                self.log_failure(plan, exchange, &error);
-                failed(plan, place, &error)
-            }
+            Ok(outcome) => self.consequence(plan, place, exchange, outcome),
+            Err(error) => self.failed(plan, place, exchange, &error),
         };
         let text = outcome.text.clone();
         exchange.add_result(EngineResult { engine: plan.id.clone(), outcome, elapsed });
         match effect {
-            _ if plan.dry_run => Ok(Effect::Continue),
-            StepEffect::Of(effect) => Ok(effect),
+            _ if plan.dry_run => Ok(Verdict::Continue),
+            StepEffect::Of(Verdict::Score(score)) => {
+                exchange.add_score(score);
+                Ok(Verdict::Score(score))
+            }
+            StepEffect::Of(verdict) => Ok(verdict),
             StepEffect::Exception(kind, reply) => {
                 let engine = Some(plan.id.clone());
                 Err(Stopped {
@@ -171,10 +183,65 @@ impl EngineSet {
 }
 
 impl EngineSet {
-    /// A check that fails open must not fail unseen.
-    fn log_failure(&self, plan: &EnginePlan, exchange: &Exchange, error: &RunError) {
-        warn!(self.logger, "engine failed"; "engine" => &*plan.id, "exception" => error.kind(),
+    /// What follows from an outcome, which gets its named results on the way.
+    fn consequence(
+        &self,
+        plan: &EnginePlan,
+        place: Place,
+        exchange: &Exchange,
+        mut outcome: Outcome,
+    ) -> (Outcome, StepEffect) {
+        let Some(effect) = plan.effects.get(outcome.status) else {
+            // A defect of the engine; better seen than guessed at.
+            let status = outcome.status;
+            let text = format!("the engine gave the status {status}, which it does not declare");
+            let outcome = Outcome::new(EXCEPTION).with_text(text);
+            return (outcome, StepEffect::Exception("failed", None));
+        };
+        plan.add_results(exchange, &mut outcome);
+        if plan.dry_run {
+            return (outcome, StepEffect::Of(Verdict::Continue));
+        }
+        match effect.resolve(&View::after(exchange, &plan.id, &outcome)) {
+            Ok(verdict) => (outcome, StepEffect::Of(verdict)),
+            Err(unusable) => {
+                let error = RunError::Failed(format!("on_{}: {unusable}", outcome.status));
+                self.failed(plan, place, exchange, &error)
+            }
+        }
+    }
+
+    /// What follows from a failure. A check that fails open must not fail unseen.
+    fn failed(
+        &self,
+        plan: &EnginePlan,
+        place: Place,
+        exchange: &Exchange,
+        error: &RunError,
+    ) -> (Outcome, StepEffect) {
+        let kind = error.kind();
+        warn!(self.logger, "engine failed"; "engine" => &*plan.id, "exception" => kind,
             "reason" => %Escaped(error.to_string().as_bytes()), "id" => %exchange.key());
+        let outcome = Outcome::new(EXCEPTION).with_text(error.to_string());
+        if plan.dry_run {
+            return (outcome, StepEffect::Of(Verdict::Continue));
+        }
+        let default = place.default_on_exception();
+        let effect = plan.on_exception.as_ref().unwrap_or(&default);
+        match effect.resolve(&View::after(exchange, &plan.id, &outcome)) {
+            Ok(Verdict::Fail) => (outcome, StepEffect::Exception(kind, None)),
+            // Actions decide among the checks; elsewhere one that is asked for must not be passed
+            // over.
+            Ok(Verdict::Act(action)) if place != Place::Check => {
+                (outcome, StepEffect::Exception(kind, Some(action)))
+            }
+            Ok(verdict) => (outcome, StepEffect::Of(verdict)),
+            // Nothing is left that could say what follows.
+            Err(unusable) => {
+                let text = format!("{error}; on_exception: {unusable}");
+                (Outcome::new(EXCEPTION).with_text(text), StepEffect::Exception("failed", None))
+            }
+        }
     }
 }
 
@@ -186,31 +253,8 @@ struct Stopped {
 }
 
 enum StepEffect {
-    Of(Effect),
+    Of(Verdict),
     Exception(&'static str, Option<Action>),
-}
-
-fn known_status(plan: &EnginePlan, outcome: Outcome) -> (Outcome, StepEffect) {
-    if let Some(effect) = plan.effects.get(outcome.status) {
-        return (outcome, StepEffect::Of(effect.clone()));
-    }
-    // A defect of the engine; better seen than guessed at.
-    let text = format!("the engine gave the status {}, which it does not declare", outcome.status);
-    (Outcome::new("exception").with_text(text), StepEffect::Exception("failed", None))
-}
-
-fn failed(plan: &EnginePlan, place: Place, error: &RunError) -> (Outcome, StepEffect) {
-    let kind = error.kind();
-    let outcome = Outcome::new("exception").with_text(error.to_string());
-    let effect = plan.on_exception.clone().unwrap_or(place.default_on_exception());
-    match effect {
-        Effect::Fail => (outcome, StepEffect::Exception(kind, None)),
-        // Actions decide among the checks; elsewhere one that is asked for must not be passed over.
-        Effect::Act(action) if place != Place::Check => {
-            (outcome, StepEffect::Exception(kind, Some(action)))
-        }
-        effect => (outcome, StepEffect::Of(effect)),
-    }
 }
 
 /// How long a run may take: the engine's own limit, and not past the request's deadline. The

@@ -1,52 +1,280 @@
-//! What a status, or an exception, does to the request, as the configuration writes it.
+//! What a status, or an exception, does to the request: as the configuration writes it, compiled,
+//! and what that comes to for one request.
 
-use mppd_engine::action::ActionError;
-use mppd_engine::config::{nearest, plain_text};
-use mppd_engine::{Action, Finding, Spanned};
+use std::borrow::Cow;
 
-/// What a status, or an exception, does to the request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use mppd_engine::action::{ActionError, ReplyCode};
+use mppd_engine::config::nearest;
+use mppd_engine::language::Scope;
+use mppd_engine::score::NoScore;
+use mppd_engine::{Action, Finding, Score, Spanned, Template, View};
+
+use crate::policy::reply::NO_TEXT;
+
+/// The word that the number of a score follows.
+const SCORE: &str = "score";
+
+/// The effects that are no actions of access(5), as they are written.
+const OTHERS: &[&str] = &["continue", "permit", SCORE];
+
+/// What a status, or an exception, does to the request, as the configuration writes it.
+#[derive(Debug, Clone)]
 pub enum Effect {
     /// The next engine is asked.
     Continue,
     /// The checks end; what was kept so far is the answer, else DUNNO.
     Permit,
+    /// So much is added to the score; the next engine is asked.
+    Score(Score),
+    /// A final action is the answer; another one is kept until the checks end.
+    Act(Action),
+    /// Read for each request anew, because its text has macros.
+    Template(EffectTemplate),
+    /// The end-exception chain runs.
+    Fail,
+}
+
+/// An effect whose text has macros.
+#[derive(Debug, Clone)]
+pub struct EffectTemplate {
+    /// The action's word as written, where it is not made by a macro itself.
+    word: Option<String>,
+    whole: Template,
+}
+
+/// What an effect comes to for one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The next engine is asked.
+    Continue,
+    /// The checks end; what was kept so far is the answer, else DUNNO.
+    Permit,
+    /// So much is added to the score; the next engine is asked.
+    Score(Score),
     /// A final action is the answer; another one is kept until the checks end.
     Act(Action),
     /// The end-exception chain runs.
     Fail,
 }
 
-pub(super) fn effect_of(text: &str) -> Result<Effect, ActionError> {
-    Ok(match text {
-        "continue" => Effect::Continue,
-        "permit" => Effect::Permit,
-        text => Effect::Act(Action::parse(text)?),
-    })
+/// A text with macros came to something that says nothing, or nothing that Postfix understands.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("it came to \"{text}\": {source}")]
+pub struct Unusable {
+    /// What it came to.
+    pub text: String,
+    /// What is wrong with that.
+    pub source: EffectError,
 }
 
-pub(super) fn effect(text: &Spanned<&str>) -> Result<Effect, Finding> {
-    match text.value {
-        "continue" => Ok(Effect::Continue),
-        "permit" => Ok(Effect::Permit),
-        _ => action(text, &["continue", "permit"]).map(Effect::Act),
+/// Why a text is no effect.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EffectError {
+    /// It is no action.
+    #[error(transparent)]
+    Action(#[from] ActionError),
+    /// It is no score.
+    #[error(transparent)]
+    Score(#[from] NoScore),
+    /// A score without its number.
+    #[error("{SCORE} needs a number, such as 5 or -2.5")]
+    NoNumber,
+    /// Something stands behind a word that stands alone.
+    #[error("\"{0}\" stands alone; nothing can follow it")]
+    NotAlone(String),
+}
+
+impl Verdict {
+    fn read(text: &str) -> Result<Self, EffectError> {
+        let (word, rest) = split_word(text.trim());
+        match word {
+            "continue" | "permit" if !rest.is_empty() => {
+                Err(EffectError::NotAlone(word.to_owned()))
+            }
+            "continue" => Ok(Verdict::Continue),
+            "permit" => Ok(Verdict::Permit),
+            SCORE if rest.is_empty() => Err(EffectError::NoNumber),
+            SCORE => Ok(Verdict::Score(rest.parse()?)),
+            _ => Ok(Verdict::Act(Action::parse(text)?)),
+        }
     }
 }
 
-/// Reads an action; `others` are the words that could stand in its place.
-pub(super) fn action(text: &Spanned<&str>, others: &[&str]) -> Result<Action, Finding> {
-    let plain = plain_text(text)?;
-    Action::parse(&plain).map_err(|error| {
-        let finding = Finding::error(text.span, error.to_string());
-        let ActionError::Unknown(word) = error else { return finding };
-        let known = Action::WORDS.iter().chain(others).copied();
-        match nearest(&word, known) {
-            Some(nearest) => finding.with_help(format!("did you mean \"{nearest}\"?")),
-            None if others.is_empty() => finding.with_help("an action of access(5)"),
-            None => {
-                let others = others.join(" or ");
-                finding.with_help(format!("an action of access(5), or {others}"))
-            }
+impl From<Verdict> for Effect {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Continue => Effect::Continue,
+            Verdict::Permit => Effect::Permit,
+            Verdict::Score(score) => Effect::Score(score),
+            Verdict::Act(action) => Effect::Act(action),
+            Verdict::Fail => Effect::Fail,
         }
-    })
+    }
+}
+
+impl Effect {
+    /// What it comes to for one request.
+    ///
+    /// A text may come to anything, since peers choose parts of it. A refusal without its text is
+    /// still one; what needs more than that is an error, so that Postfix never gets it.
+    ///
+    /// # Errors
+    /// What it comes to is no effect.
+    pub fn resolve(&self, view: &View<'_>) -> Result<Verdict, Unusable> {
+        Ok(match self {
+            Effect::Continue => Verdict::Continue,
+            Effect::Permit => Verdict::Permit,
+            Effect::Score(score) => Verdict::Score(*score),
+            Effect::Act(action) => Verdict::Act(action.clone()),
+            Effect::Template(template) => return template.resolve(view),
+            Effect::Fail => Verdict::Fail,
+        })
+    }
+
+    /// The word or code of the action, as far as it is known before any request.
+    #[must_use]
+    pub fn word(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Effect::Act(action) => Some(action.word()),
+            Effect::Template(EffectTemplate { word, .. }) => {
+                word.as_ref().map(|word| word.to_ascii_uppercase().into())
+            }
+            Effect::Continue | Effect::Permit | Effect::Score(_) | Effect::Fail => None,
+        }
+    }
+}
+
+impl EffectTemplate {
+    fn resolve(&self, view: &View<'_>) -> Result<Verdict, Unusable> {
+        let text = self.whole.evaluate_text(view);
+        match Verdict::read(&text) {
+            Err(EffectError::Action(ActionError::CodeWithoutText(code))) => {
+                Ok(Verdict::Act(without_text(&code)))
+            }
+            read => read.map_err(|source| Unusable { text: text.into_owned(), source }),
+        }
+    }
+}
+
+/// A refusal whose text came to nothing.
+fn without_text(code: &str) -> Action {
+    match code.parse().ok().and_then(ReplyCode::new) {
+        Some(code) => Action::Code(code, NO_TEXT.to_owned()),
+        None => Action::Reject(None),
+    }
+}
+
+/// The first word, and what stands behind it without the white space between them.
+fn split_word(text: &str) -> (&str, &str) {
+    match text.split_once(|character: char| character.is_ascii_whitespace()) {
+        Some((word, rest)) => (word, rest.trim()),
+        None => (text, ""),
+    }
+}
+
+/// Compiles what a status does.
+///
+/// # Errors
+/// Everything that is wrong with it, each with its place.
+pub(super) fn effect(text: &Spanned<&str>, scope: &mut Scope) -> Result<Effect, Vec<Finding>> {
+    compile(text, scope, OTHERS)
+}
+
+/// Compiles what an exception does.
+///
+/// # Errors
+/// Everything that is wrong with it, each with its place.
+pub(super) fn exception_effect(
+    text: &Spanned<&str>,
+    scope: &mut Scope,
+) -> Result<Effect, Vec<Finding>> {
+    if text.value.trim() == "fail" {
+        return Ok(Effect::Fail);
+    }
+    compile(text, scope, &["continue", "permit", SCORE, "fail"])
+}
+
+/// Reads an action that is the same for every request.
+///
+/// # Errors
+/// Everything that is wrong with it, each with its place.
+pub(super) fn fixed_action(text: &Spanned<&str>) -> Result<Action, Vec<Finding>> {
+    let (word, _) = split_word(text.value.trim());
+    if OTHERS.contains(&word) {
+        return Err(vec![unreadable(text, &ActionError::Unknown(word.to_owned()).into(), &[])]);
+    }
+    let Effect::Act(action) = compile(text, &mut Scope::default(), &[])? else {
+        let message = "a macro cannot stand here; the action is the same for every request";
+        return Err(vec![Finding::error(text.span, message)]);
+    };
+    Ok(action)
+}
+
+/// `others` are the words that could stand in place of an action.
+fn compile(
+    text: &Spanned<&str>,
+    scope: &mut Scope,
+    others: &[&str],
+) -> Result<Effect, Vec<Finding>> {
+    let text = text.trimmed();
+    let (word, rest) = split_word(text.value);
+    if word.contains('$') || word == SCORE && rest.contains('$') {
+        let whole = Template::compile(&text, scope)?;
+        return match constant(&whole) {
+            Some(constant) => read(&constant, &text, others),
+            None => Ok(Effect::Template(EffectTemplate { word: None, whole })),
+        };
+    }
+    if rest.is_empty() || OTHERS.contains(&word) {
+        return read(text.value, &text, others);
+    }
+    let behind = text.cut(text.value.len() - rest.len()..text.value.len());
+    let template = match (known_word(word), Template::compile(&behind, scope)) {
+        (Ok(()), template) => template?,
+        (Err(error), template) => {
+            let mut findings = vec![unreadable(&text.cut(0..word.len()), &error.into(), others)];
+            findings.extend(template.err().unwrap_or_default());
+            return Err(findings);
+        }
+    };
+    if let Some(constant) = constant(&template) {
+        return read(&format!("{word} {constant}"), &text, others);
+    }
+    let whole = Template::concatenate([Template::constant(format!("{word} ")), template]);
+    Ok(Effect::Template(EffectTemplate { word: Some(word.to_owned()), whole }))
+}
+
+fn constant(template: &Template) -> Option<Cow<'_, str>> {
+    template.as_constant().map(String::from_utf8_lossy)
+}
+
+/// Whether an action can begin with this word, if the right text follows.
+fn known_word(word: &str) -> Result<(), ActionError> {
+    // Every argument of an action can be read from this one.
+    match Action::parse(&format!("{word} a:b@c")) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn read(value: &str, text: &Spanned<&str>, others: &[&str]) -> Result<Effect, Vec<Finding>> {
+    Verdict::read(value).map(Effect::from).map_err(|error| vec![unreadable(text, &error, others)])
+}
+
+fn unreadable(text: &Spanned<&str>, error: &EffectError, others: &[&str]) -> Finding {
+    let finding = Finding::error(text.span, error.to_string());
+    let EffectError::Action(ActionError::Unknown(word)) = error else { return finding };
+    let known = Action::WORDS.iter().chain(others).copied();
+    match nearest(word, known) {
+        Some(nearest) => finding.with_help(format!("did you mean \"{nearest}\"?")),
+        None if others.is_empty() => finding.with_help("an action of access(5)"),
+        None => finding.with_help(format!("an action of access(5), {}", either(others))),
+    }
+}
+
+fn either(words: &[&str]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        words => words.join(""),
+    }
 }

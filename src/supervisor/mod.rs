@@ -6,6 +6,8 @@
 //! | [`blueprint`] | engines built and chains resolved: what a configuration means |
 //! | [`host`] | the actor around an engine |
 //! | [`chain`] | one request through the chains |
+//! | [`effect`] | what a status does |
+//! | [`results`] | what an engine gives besides its own values |
 //! | [`installation`] | one configuration in force, and what a session sees of it |
 //! | [`state_directory`] | one mppd for each state directory |
 //! | [`worker`] | an arbiter with a copy of every chain, and its connections |
@@ -16,6 +18,8 @@ mod common_options;
 pub mod effect;
 pub mod host;
 pub mod installation;
+mod references;
+pub mod results;
 pub mod state_directory;
 #[cfg(test)]
 mod tests;

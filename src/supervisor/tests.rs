@@ -106,15 +106,11 @@ impl Builder {
             ("hold", Effect::Act(Action::Hold(None))),
         ]);
         self.places.push((place, self.engines.len()));
+        let prototype = Built::engine(engine).prototype;
         self.engines.push(EnginePlan {
-            id: id.into(),
-            kind: "scripted",
-            stages: Stages::ALL,
             effects,
             timeout: Duration::from_millis(50),
-            on_exception: None,
-            dry_run: false,
-            prototype: Built::engine(engine).prototype,
+            ..EnginePlan::new(id.into(), "scripted", prototype)
         });
         self
     }

@@ -30,6 +30,12 @@ impl Call {
         Call { command, input: Vec::new() }
     }
 
+    /// Started in this directory.
+    pub(crate) fn within(mut self, directory: &Path) -> Self {
+        self.command.current_dir(directory);
+        self
+    }
+
     /// With this configuration.
     pub(crate) fn with(mut self, configuration: &Path) -> Self {
         self.command.arg("--config").arg(configuration);

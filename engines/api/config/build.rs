@@ -1,5 +1,6 @@
 //! What an engine has at hand while it is built from its element.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,17 +10,47 @@ use slog::Logger;
 use super::de::from_element;
 use super::element::Element;
 use super::finding::{Finding, Severity};
-use super::options::{OptionDoc, OptionValue};
+use super::options::{OptionDoc, OptionValue, Options as _};
 use super::source::{SourceMap, Span};
 use super::value::{Period, Spanned};
 use crate::language::{Condition, Patterns, Piece, Reference, Scope, Template};
+use crate::options;
 
 /// The names that the server reads from every engine's element itself; `on_STATUS` stands for
 /// one name for each status. An engine's own options must not use them.
-pub const COMMON_OPTIONS: &[&str] = &["id", "timeout", "on_exception", "dry_run"];
+pub const COMMON_OPTIONS: &[&str] =
+    &["id", "precondition", "timeout", "on_exception", "dry_run", "result"];
 
 /// How long one run of an engine may take unless its `timeout` says otherwise.
 pub const DEFAULT_TIMEOUT: Period = Period::seconds(10);
+
+options! {
+    /// `<result>`: a value that an engine gives besides its own.
+    pub struct ResultOptions {
+        /// Its name: `$engines.ID.NAME`, where ID is that of the engine. Letters, digits and "_".
+        id: Option<Spanned<String>> = None,
+        /// What it is when a condition holds. May stand several times; the first whose condition
+        /// holds counts.
+        case: Vec<CaseOptions> = Vec::new(),
+        /// What it is when no condition holds; empty unless given.
+        default: Option<Spanned<String>> = None,
+        /// What it is, where there are no cases.
+        ["$text"] text: Option<Spanned<String>> = None,
+    }
+}
+
+options! {
+    /// `<case>`: what a result is when a condition holds.
+    pub struct CaseOptions {
+        /// The condition. `$status`, `$text` and the engine's values are what it has come to.
+        condition: Spanned<String>,
+        /// A text with macros.
+        result: Spanned<String>,
+    }
+}
+
+/// The name of a `<result>` that has no `id`.
+pub const DEFAULT_RESULT: &str = "result";
 
 /// The reference of the options that every engine has, the family `on_STATUS` among them.
 #[must_use]
@@ -39,6 +70,13 @@ pub fn common_option_docs() -> Vec<OptionDoc> {
             "The name by which the chains, the log and the records know this engine.",
         ),
         doc(
+            "precondition",
+            "a condition",
+            "",
+            "When the engine runs. Where the condition does not hold, the engine is skipped: its \
+             status is `skipped`, and the next one is asked.",
+        ),
+        doc(
             "timeout",
             Period::TYPE,
             &DEFAULT_TIMEOUT.to_string(),
@@ -46,26 +84,40 @@ pub fn common_option_docs() -> Vec<OptionDoc> {
         ),
         doc(
             "on_exception",
-            "`continue`, `fail` or an action",
+            "`continue`, `permit`, `score N`, `fail` or an action with a text",
             "`continue` among the checks, `fail` elsewhere",
             "What follows when the engine fails, panics or runs out of time. `continue` goes on \
              as if it had no opinion. `fail` ends the chains: the end-exception chain runs, and \
-             the reply is the group's `on_error`. An action of access(5) decides.",
+             the reply is the group's `on_error`. An action of access(5) decides; in its text, \
+             `$text` is what went wrong. `permit` and `score N` as in `on_STATUS`.",
         ),
         doc(
             "dry_run",
             bool::TYPE,
             "false",
-            "Whether the engine only runs, is logged and put on record, but never decides.",
+            "Whether the engine only runs, is logged and put on record, but never decides or \
+             scores.",
         ),
+        OptionDoc {
+            name: "result",
+            value: ResultOptions::TYPE,
+            default: Some(String::new()),
+            meaning: "A value that the engine gives besides its own, made of what it has come to. \
+                      An element, never an attribute; may stand several times, with different \
+                      names. Each may use those before it.",
+            nested: ResultOptions::docs(),
+        },
         doc(
             "on_STATUS",
-            "`continue`, `permit` or an action",
+            "`continue`, `permit`, `score N` or an action with a text",
             "as told at each status",
             "What the status STATUS does, one option for each status. `continue` asks the next \
-             engine. `permit` ends the checks without an opinion (DUNNO). An action of access(5) \
-             decides, or, if it is not final (PREPEND, WARN and the like), is kept until the \
-             checks have ended. A dollar sign in a text is written `$$`.",
+             engine. `permit` ends the checks without an opinion (DUNNO). `score N` adds a number \
+             with up to three decimals, which may be negative, to `$score` and asks the next \
+             engine. An action of access(5) decides, or, if it is not final (PREPEND, WARN and \
+             the like), is kept until the checks have ended. The text behind an action may have \
+             macros, `$status`, `$text` and the engine's values among them. If the first word has \
+             a macro, the whole is read when it is needed.",
         ),
     ]
 }
@@ -126,6 +178,12 @@ impl<'a> BuildContext<'a> {
     /// [`Built`](crate::Built) its own; what is left is the whole element's.
     pub fn take_references(&mut self) -> Vec<Reference> {
         self.scope.take_references()
+    }
+
+    /// The IDs of the engines whose regular expressions the texts compiled since the last call ask
+    /// for. For the server.
+    pub fn take_used_patterns(&mut self) -> BTreeSet<String> {
+        self.scope.take_used_patterns()
     }
 
     /// Reads typed options from an element, without those that the server reads itself.

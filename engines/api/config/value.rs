@@ -1,6 +1,7 @@
 //! Kinds of values that options have: times, sizes, and any value with its place.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
@@ -139,6 +140,19 @@ pub struct Spanned<T> {
     pub span: Span,
 }
 
+impl Spanned<&str> {
+    /// The place of a part of the text, given by octets; that of the whole where the text does not
+    /// stand in the source as it is (references were resolved, a comment was taken out).
+    #[must_use]
+    pub fn part(&self, range: Range<usize>) -> Span {
+        let whole = self.span;
+        if whole.end.saturating_sub(whole.start) != self.value.len() {
+            return whole;
+        }
+        Span { start: whole.start + range.start, end: whole.start + range.end, ..whole }
+    }
+}
+
 impl Spanned<String> {
     /// The same, borrowed.
     #[must_use]
@@ -168,6 +182,36 @@ impl Spanned<String> {
             let part = Span { start, end: start + word.len(), ..whole };
             Spanned { value: word, span: if verbatim { part } else { whole } }
         })
+    }
+}
+
+impl<'a> Spanned<&'a str> {
+    /// A part of the text, with its place. Where the text does not stand in the source as it is,
+    /// the part gets the place of the whole.
+    ///
+    /// ```
+    /// # use mppd_engine::config::{Origin, Source, SourceMap, Span, Spanned};
+    /// # let mut sources = SourceMap::default();
+    /// # let origin = Origin::CommandLine;
+    /// # let source = sources.add(Source { origin, text: "REJECT no".to_owned() });
+    /// let text = Spanned { value: "REJECT no", span: Span { source, start: 0, end: 9 } };
+    /// let behind = text.cut(7..9);
+    /// assert_eq!((behind.value, behind.span.start), ("no", 7));
+    /// ```
+    ///
+    /// # Panics
+    /// If the range does not lie in the text, at characters' ends.
+    #[must_use]
+    pub fn cut(&self, range: Range<usize>) -> Spanned<&'a str> {
+        Spanned { value: &self.value[range.clone()], span: self.part(range) }
+    }
+
+    /// The text without white space at its ends.
+    #[must_use]
+    pub fn trimmed(&self) -> Spanned<&'a str> {
+        let start = self.value.len() - self.value.trim_start().len();
+        let length = self.value.trim().len();
+        self.cut(start..start + length)
     }
 }
 

@@ -1,7 +1,10 @@
 //! What names mean where a text stands, and what the texts compiled so far refer to.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use jiff::tz::TimeZone;
 
 use super::patterns::Patterns;
 use crate::config::Span;
@@ -45,20 +48,34 @@ pub struct Scope {
     patterns: Arc<Patterns>,
     own: Option<Vec<Cow<'static, str>>>,
     references: Vec<Reference>,
+    used_patterns: BTreeSet<String>,
+    time_zone: Option<TimeZone>,
 }
 
 impl Scope {
     /// The scope of an engine's options, which are evaluated before it has run.
     #[must_use]
     pub fn before(patterns: Arc<Patterns>) -> Self {
-        Scope { patterns, own: None, references: Vec::new() }
+        Scope { patterns, ..Scope::default() }
     }
 
     /// The scope of what follows from an engine's run: there `$status`, `$text` and the names of
     /// its own values mean what it came to.
     #[must_use]
     pub fn after(patterns: Arc<Patterns>, values: Vec<Cow<'static, str>>) -> Self {
-        Scope { patterns, own: Some(values), references: Vec::new() }
+        Scope { patterns, own: Some(values), ..Scope::default() }
+    }
+
+    /// With this time zone instead of the system's.
+    #[must_use]
+    pub fn with_time_zone(mut self, zone: TimeZone) -> Self {
+        self.time_zone = Some(zone);
+        self
+    }
+
+    /// The time zone of its texts.
+    pub(super) fn time_zone(&self) -> TimeZone {
+        self.time_zone.clone().unwrap_or_else(TimeZone::system)
     }
 
     /// The named regular expressions.
@@ -81,5 +98,15 @@ impl Scope {
     /// What the texts compiled since the last call refer to.
     pub fn take_references(&mut self) -> Vec<Reference> {
         std::mem::take(&mut self.references)
+    }
+
+    pub(super) fn use_patterns(&mut self, engine: &str) {
+        self.used_patterns.insert(engine.to_owned());
+    }
+
+    /// The IDs of the engines whose regular expressions the texts compiled since the last call ask
+    /// for.
+    pub fn take_used_patterns(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.used_patterns)
     }
 }

@@ -1,0 +1,364 @@
+//! What texts refer to, checked against the chains: engines that are there and have run, values
+//! that exist, macros that have a value where the engine runs; and effects that come to nothing
+//! where they are asked for.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use mppd_engine::language::{Reference, Target};
+use mppd_engine::{Finding, Span, Stage, Stages};
+
+use super::blueprint::Place;
+
+/// What every engine gives besides its values.
+const ALWAYS: &[&str] = &["status", "text", "result"];
+
+/// The kind that puts requests on record, and where its methods belong.
+const TRACK: &str = "track";
+const TRACK_PLACES: &[(&str, Place)] =
+    &[("received", Place::Begin), ("processed", Place::End), ("exception", Place::EndException)];
+
+/// Actions that touch a message, which these stages do not have (yet).
+const OF_A_MESSAGE: &[&str] = &["HOLD", "DISCARD", "FILTER", "REDIRECT", "BCC", "PREPEND"];
+const WITHOUT_A_MESSAGE: Stages =
+    Stages::of(&[Stage::Connect, Stage::Helo, Stage::Vrfy, Stage::Etrn]);
+
+/// A header cannot be put on top of a message that has been received.
+const AFTER_THE_HEADERS: Stages = Stages::of(&[Stage::EndOfMessage]);
+
+/// What is to be checked of one engine once the chains are known.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// Its full ID.
+    pub(super) id: Arc<str>,
+    /// Name of its kind.
+    pub(super) kind: &'static str,
+    /// The part of the ID behind the dot.
+    pub(super) method: Option<String>,
+    /// The stages of its kind.
+    pub(super) stages: Stages,
+    /// Where its precondition stands, and the stages at which that can hold.
+    pub(super) precondition: Option<(Span, Stages)>,
+    /// Names of its values and results.
+    pub(super) names: Vec<Cow<'static, str>>,
+    /// What it refers to before it runs.
+    pub(super) before: Vec<Reference>,
+    /// What it refers to when it has run.
+    pub(super) after: Vec<Reference>,
+    /// The effects that were configured.
+    pub(super) effects: Vec<Configured>,
+}
+
+/// An effect that was configured for a status.
+#[derive(Debug)]
+pub(super) struct Configured {
+    /// Its option: `on_black`.
+    pub(super) option: String,
+    /// The action's word, where it is an action and known.
+    pub(super) action: Option<String>,
+    /// Whether it is without any effect unless the engine is a check.
+    pub(super) decides: bool,
+    /// Its place.
+    pub(super) span: Span,
+}
+
+/// An engine in a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Listed {
+    /// Which chain.
+    pub(super) place: Place,
+    /// Which engine, by its position among the facts.
+    pub(super) engine: usize,
+    /// Where the chain names it.
+    pub(super) span: Span,
+}
+
+/// An engine that texts can name, but that stands in no chain or could not be built.
+#[derive(Debug)]
+pub(super) struct Absent {
+    /// Its ID, without a method.
+    pub(super) id: String,
+    /// Where it stands.
+    pub(super) span: Span,
+    /// Whether that has a fault of its own, which is told already.
+    pub(super) is_faulty: bool,
+}
+
+/// Checks every engine against the chains of every group, by ID.
+pub(super) fn check(
+    facts: &[Facts],
+    absent: &[Absent],
+    mut groups: Vec<(&str, Vec<Listed>)>,
+) -> Vec<Finding> {
+    // Groups that inherit their chains have the same ones.
+    let mut seen = HashSet::new();
+    groups.retain(|(_, chains)| seen.insert(chains.clone()));
+    let mut checks = Checks { facts, absent, groups: &groups, findings: Vec::new() };
+    for engine in facts {
+        checks.stages(engine);
+        checks.effects_at_stages(engine);
+        checks.names(engine);
+    }
+    for (group, chains) in &groups {
+        checks.chains(group, chains);
+    }
+    checks.effects_without_decision();
+    checks.findings
+}
+
+impl Facts {
+    /// Where it runs.
+    fn runs_at(&self) -> Stages {
+        let possible = self.precondition.map_or(Stages::ALL, |(_, stages)| stages);
+        self.stages.intersection(possible)
+    }
+
+    fn knows(&self, name: &str) -> bool {
+        ALWAYS.contains(&name) || self.names.iter().any(|known| known == name)
+    }
+}
+
+struct Checks<'a> {
+    facts: &'a [Facts],
+    absent: &'a [Absent],
+    groups: &'a [(&'a str, Vec<Listed>)],
+    findings: Vec<Finding>,
+}
+
+impl Checks<'_> {
+    /// Whether the engine, and what its texts need, can be there at one stage at least.
+    fn stages(&mut self, engine: &Facts) {
+        let runs_at = engine.runs_at();
+        if let Some((span, possible)) = engine.precondition.filter(|_| runs_at.is_empty()) {
+            let message = format!("engine \"{}\" is always skipped", engine.id);
+            let why = if possible.is_empty() {
+                "there is no stage at which this condition holds".to_owned()
+            } else {
+                format!("it makes sense at {} only", engine.stages)
+            };
+            self.findings.push(Finding::warning(span, message).with_help(why));
+            return;
+        }
+        for reference in engine.before.iter().chain(&engine.after) {
+            let Target::Stages { name, stages } = &reference.target else { continue };
+            if !runs_at.intersection(*stages).is_empty() {
+                continue;
+            }
+            let message = format!("${name} never has a value where \"{}\" runs", engine.id);
+            let help = format!("it can have one at {stages}; the engine runs at {runs_at}");
+            self.findings.push(Finding::error(reference.span, message).with_help(help));
+        }
+    }
+
+    fn effects_at_stages(&mut self, engine: &Facts) {
+        let runs_at = engine.runs_at();
+        if runs_at == Stages::ALL {
+            return;
+        }
+        for effect in &engine.effects {
+            let Some(action) = effect.action.as_deref() else { continue };
+            let without = runs_at.intersection(without_effect(action));
+            if without.is_empty() {
+                continue;
+            }
+            let message = format!("Postfix ignores {action} at {without}");
+            let finding = Finding::warning(effect.span, message);
+            self.findings.push(if without == runs_at {
+                finding.with_help("the engine runs nowhere else")
+            } else {
+                finding.with_help("a precondition can keep the engine from there")
+            });
+        }
+    }
+
+    /// Whether what the texts name exists.
+    fn names(&mut self, engine: &Facts) {
+        for reference in engine.before.iter().chain(&engine.after) {
+            let Target::Engine { id, name } = &reference.target else { continue };
+            let Some(target) = self.facts.iter().find(|facts| *facts.id == **id) else {
+                let unknown = self.unknown_engine(reference.span, id);
+                self.findings.extend(unknown);
+                continue;
+            };
+            if !target.knows(name) {
+                let known = target.names.iter().map(AsRef::as_ref).chain(ALWAYS.iter().copied());
+                let what = format!("value of engine \"{id}\"");
+                self.findings.push(Finding::unknown(reference.span, &what, name, known));
+            }
+        }
+    }
+
+    fn unknown_engine(&self, span: Span, id: &str) -> Option<Finding> {
+        let element = id.split_once('.').map_or(id, |(element, _)| element);
+        if let Some(absent) = self.absent.iter().find(|absent| absent.id == element) {
+            if absent.is_faulty {
+                return None;
+            }
+            let message = format!("no chain names the engine \"{element}\", so it never runs");
+            return Some(Finding::error(span, message).with_related(absent.span, "it stands here"));
+        }
+        let prefix = format!("{element}.");
+        let methods: Vec<&str> = self
+            .facts
+            .iter()
+            .map(|facts| &*facts.id)
+            .filter(|id| id.starts_with(&prefix))
+            .collect();
+        if !methods.is_empty() {
+            if id.contains('.') {
+                return Some(Finding::unknown(span, "method", id, methods));
+            }
+            let message = format!("engine \"{id}\" has methods; one must be named");
+            let help = format!("known here: {}", methods.join(", "));
+            return Some(Finding::error(span, message).with_help(help));
+        }
+        let known = self.facts.iter().map(|facts| &*facts.id);
+        let known: Vec<&str> = known.chain(self.absent.iter().map(|a| a.id.as_str())).collect();
+        Some(Finding::unknown(span, "engine", id, known))
+    }
+
+    /// Whether what the texts of these chains name has run before.
+    fn chains(&mut self, group: &str, chains: &[Listed]) {
+        for (position, listed) in chains.iter().enumerate() {
+            let engine = &self.facts[listed.engine];
+            self.track(engine, *listed);
+            for reference in &engine.before {
+                self.reference(reference, group, chains, position, false);
+            }
+            for reference in &engine.after {
+                self.reference(reference, group, chains, position, true);
+            }
+        }
+    }
+
+    fn reference(
+        &mut self,
+        reference: &Reference,
+        group: &str,
+        chains: &[Listed],
+        position: usize,
+        has_run: bool,
+    ) {
+        let here = chains[position];
+        match &reference.target {
+            Target::Decision if matches!(here.place, Place::Begin | Place::Check) => {
+                let message = "there is no decision before the checks have ended";
+                self.too_early(reference.span, message, here);
+            }
+            Target::Exception if here.place != Place::EndException => {
+                let message = "there is an exception in the end-exception chain only";
+                self.too_early(reference.span, message, here);
+            }
+            Target::Engine { id, .. } => {
+                let Some(target) = self.facts.iter().position(|facts| *facts.id == **id) else {
+                    return;
+                };
+                let behind = position + usize::from(has_run);
+                if chains[..behind].iter().any(|listed| listed.engine == target) {
+                    return;
+                }
+                match chains[behind..].iter().find(|listed| listed.engine == target) {
+                    Some(later) => self.runs_later(reference.span, id, here, *later),
+                    None => self.does_not_run(reference.span, group, here, target),
+                }
+            }
+            Target::Decision | Target::Exception | Target::Stages { .. } => {}
+        }
+    }
+
+    fn too_early(&mut self, span: Span, message: &str, here: Listed) {
+        let related = format!("this engine runs in {}", here.place.element());
+        self.push(Finding::error(span, message).with_related(here.span, related));
+    }
+
+    fn runs_later(&mut self, span: Span, id: &str, here: Listed, later: Listed) {
+        if here == later {
+            self.push(Finding::error(span, format!("engine \"{id}\" has not run yet here")));
+            return;
+        }
+        let message = format!("engine \"{id}\" runs later");
+        let finding = Finding::error(span, message)
+            .with_related(here.span, "this engine runs here")
+            .with_related(later.span, format!("\"{id}\" here, in {}", later.place.element()));
+        self.push(finding);
+    }
+
+    /// Another group's chains may have it; then its values are empty here.
+    fn does_not_run(&mut self, span: Span, group: &str, here: Listed, target: usize) {
+        let facts = &self.facts[target];
+        let is_before = |chains: &[Listed]| {
+            let position = |engine| chains.iter().position(|listed| listed.engine == engine);
+            match (position(target), position(here.engine)) {
+                (Some(target), Some(this)) => target < this,
+                _ => false,
+            }
+        };
+        let elsewhere = self.groups.iter().any(|(_, chains)| is_before(chains));
+        let of_group = match self.groups.len() {
+            1 => String::new(),
+            _ => format!(" of group \"{group}\""),
+        };
+        let message = format!("no chain{of_group} runs the engine \"{}\"", facts.id);
+        let finding = if elsewhere {
+            Finding::warning(span, message).with_help("what it would give is empty there")
+        } else {
+            Finding::error(span, message)
+        };
+        self.push(finding.with_related(here.span, "this engine runs here"));
+    }
+
+    /// A step of the records belongs where it is true.
+    fn track(&mut self, engine: &Facts, listed: Listed) {
+        let Some(method) = engine.method.as_deref().filter(|_| engine.kind == TRACK) else {
+            return;
+        };
+        let Some((_, place)) = TRACK_PLACES.iter().find(|(name, _)| *name == method) else {
+            return;
+        };
+        if *place != listed.place {
+            let message =
+                format!("\"{}\" does not belong in {}", engine.id, listed.place.element());
+            let help = format!("its place is {}", place.element());
+            self.push(Finding::error(listed.span, message).with_help(help));
+        }
+    }
+
+    /// Only checks decide.
+    fn effects_without_decision(&mut self) {
+        for (index, engine) in self.facts.iter().enumerate() {
+            let places: Vec<Listed> = self
+                .groups
+                .iter()
+                .flat_map(|(_, chains)| chains)
+                .filter(|listed| listed.engine == index)
+                .copied()
+                .collect();
+            let Some(first) = places.first().copied() else { continue };
+            if places.iter().any(|listed| listed.place == Place::Check) {
+                continue;
+            }
+            for effect in engine.effects.iter().filter(|effect| effect.decides) {
+                let message = format!("{} decides nothing: only checks decide", effect.option);
+                let related = format!("this engine runs in {}", first.place.element());
+                let finding = Finding::warning(effect.span, message);
+                self.push(finding.with_related(first.span, related));
+            }
+        }
+    }
+
+    fn push(&mut self, finding: Finding) {
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
+    }
+}
+
+/// The stages at which Postfix does not do what the action says.
+fn without_effect(action: &str) -> Stages {
+    match action {
+        "PREPEND" => WITHOUT_A_MESSAGE.union(AFTER_THE_HEADERS),
+        action if OF_A_MESSAGE.contains(&action) => WITHOUT_A_MESSAGE,
+        _ => Stages::of(&[]),
+    }
+}
