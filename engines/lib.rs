@@ -2,16 +2,31 @@
 //!
 //! A new engine costs its file, its `mod` line and its line in [`ENGINES`].
 
+mod boorex;
+mod delegate;
+mod http;
+mod ldap;
 mod log;
+mod mysql;
 mod set;
+mod tls;
 mod track;
 mod wbl;
 
 use mppd_engine::{EngineKind, kind};
 
 /// Every engine that comes with mppd, by name.
-pub const ENGINES: &[&dyn EngineKind] =
-    &[kind::<log::Log>(), kind::<set::Set>(), &track::Track, kind::<wbl::Wbl>()];
+pub const ENGINES: &[&dyn EngineKind] = &[
+    &boorex::BoorexKind,
+    kind::<delegate::Delegate>(),
+    kind::<http::Http>(),
+    kind::<ldap::Ldap>(),
+    kind::<log::Log>(),
+    &mysql::Mysql,
+    kind::<set::Set>(),
+    &track::Track,
+    kind::<wbl::Wbl>(),
+];
 
 #[cfg(test)]
 mod tests {
@@ -20,7 +35,7 @@ mod tests {
 
     use mppd_engine::config::is_common_option;
     use mppd_engine::testkit::Configured;
-    use mppd_engine::{Action, OptionDoc};
+    use mppd_engine::{Action, Finding, OptionDoc};
 
     use super::*;
 
@@ -90,7 +105,9 @@ mod tests {
                 // These are the server's.
                 assert!(!matches!(status.name, "skipped" | "exception"), "{whole}");
                 assert!(!status.meaning.is_empty(), "{whole}");
+                let is_value = |name: &str| kind.values().iter().any(|value| value.name == name);
                 let is_known = matches!(status.default_action, "continue" | "permit")
+                    || status.default_action.strip_prefix('$').is_some_and(is_value)
                     || Action::parse(status.default_action).is_ok();
                 assert!(is_known, "{whole}: {}", status.default_action);
             }
@@ -98,13 +115,27 @@ mod tests {
     }
 
     #[test]
-    fn every_engine_is_built_from_its_bare_element() {
+    fn every_engine_is_built_from_its_bare_element_or_says_what_it_needs() {
         for kind in ENGINES {
             let name = kind.name();
             let configured = Configured::xml(&format!(r#"<{name} id="x" dry_run="true"/>"#));
-            let engine = configured.build(*kind).unwrap();
-            let documented = kind.methods().iter().map(|method| method.name);
-            assert!(engine.methods().eq(documented), "{name}");
+            let options = kind.options();
+            let needed = options.iter().filter(|option| option.default.is_none());
+            let missing: Vec<String> =
+                needed.map(|need| format!("\"{}\" is missing in <{name}>", need.name)).collect();
+            match configured.build(*kind) {
+                Ok(engine) => {
+                    let documented = kind.methods().iter().map(|method| method.name);
+                    assert!(engine.methods().eq(documented), "{name}");
+                    assert!(missing.is_empty(), "{name}: {missing:?}");
+                }
+                Err(faults) => {
+                    let is_missing = |fault: &Finding| {
+                        missing.contains(&fault.message) || fault.message.contains(" needs a <")
+                    };
+                    assert!(faults.iter().all(is_missing), "{name}: {faults:?}");
+                }
+            }
         }
     }
 }

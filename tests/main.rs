@@ -12,9 +12,13 @@ mod groups;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod injection;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod listeners;
+#[cfg(test)]
+mod mysql;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
@@ -25,5 +29,7 @@ mod reload;
 mod seeds;
 #[cfg(test)]
 mod tracking;
+#[cfg(test)]
+mod transcripts;
 #[cfg(test)]
 mod wire;

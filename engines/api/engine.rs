@@ -133,6 +133,12 @@ pub trait Engine: Clone + Send + 'static {
     /// [`Finding::nowhere`], gets that of the element.
     fn build(options: Self::Options, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>>;
 
+    /// Names of the values that it gives besides [`VALUES`](Self::VALUES): those that the
+    /// configuration chose.
+    fn value_names(&self) -> Vec<Cow<'static, str>> {
+        Vec::new()
+    }
+
     /// Looks at one request.
     ///
     /// The future may wait for anything; it is dropped when the engine's `timeout` or the
@@ -167,6 +173,9 @@ pub struct Built {
     pub prototype: Arc<dyn Prototype>,
     /// Names of the values that it can give besides those that its kind declares.
     pub values: Vec<Cow<'static, str>>,
+    /// Whether it may give values of any other name as well: those of the columns that a database
+    /// finds, say.
+    pub has_open_values: bool,
     /// What its texts refer to, apart from the rest of its element.
     pub references: Vec<Reference>,
     /// The element of the method, where it may say what every engine's element can (`on_STATUS`
@@ -190,7 +199,14 @@ impl Built {
     /// An engine, or one method, whose copies are made by its own prototype.
     #[must_use]
     pub fn new(method: Option<String>, prototype: Arc<dyn Prototype>) -> Self {
-        Built { method, prototype, values: Vec::new(), references: Vec::new(), element: None }
+        Built {
+            method,
+            prototype,
+            values: Vec::new(),
+            has_open_values: false,
+            references: Vec::new(),
+            element: None,
+        }
     }
 
     /// With values that the configuration names.
@@ -200,6 +216,14 @@ impl Built {
         names: impl IntoIterator<Item = impl Into<Cow<'static, str>>>,
     ) -> Self {
         self.values.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// With values whose names only a run can tell. Texts may then ask for any name; one that is
+    /// not given is empty.
+    #[must_use]
+    pub fn with_open_values(mut self) -> Self {
+        self.has_open_values = true;
         self
     }
 
@@ -319,7 +343,10 @@ impl<E: Engine> EngineKind for Typed<E> {
         let built = options.map(|options| E::build(options, cx));
         cx.place_warnings(element.name_span);
         match built {
-            Some(Ok(engine)) if findings.is_empty() => return Ok(vec![Built::engine(engine)]),
+            Some(Ok(engine)) if findings.is_empty() => {
+                let values = engine.value_names();
+                return Ok(vec![Built::engine(engine).with_values(values)]);
+            }
             Some(Err(faults)) => findings.extend(faults),
             _ => {}
         }

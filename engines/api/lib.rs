@@ -15,6 +15,7 @@
 //! | [`attribute`] | the attributes that Postfix is known to send |
 //! | [`stage`] | the points of an SMTP session at which Postfix asks |
 //! | [`action`] | what Postfix can be told, and the decision |
+//! | [`endpoint`] | where a policy server listens |
 //! | [`engine`] | the traits an engine implements, and what it declares about itself |
 //! | [`score`] | how much speaks against a request |
 //! | [`outcome`] | what an engine comes to |
@@ -28,6 +29,7 @@
 pub mod action;
 pub mod attribute;
 pub mod config;
+pub mod endpoint;
 pub mod engine;
 pub mod escape;
 pub mod exchange;
@@ -43,6 +45,7 @@ pub mod tracking;
 pub use action::{Action, Decision};
 pub use attribute::Attribute;
 pub use config::{BuildContext, Element, Finding, OptionDoc, OptionValue, Options, Span, Spanned};
+pub use endpoint::Endpoint;
 pub use engine::{
     Built, Engine, EngineKind, Failure, MethodDoc, Prototype, Running, StatusDoc, ValueDoc, kind,
 };

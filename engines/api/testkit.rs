@@ -261,10 +261,22 @@ impl Ready {
         method: Option<&str>,
         exchange: &Arc<Exchange>,
     ) -> Result<Outcome, Failure> {
+        block_on(self.outcome(method, exchange))
+    }
+
+    /// Runs the engine, or one method of it, on the runtime that the test is on.
+    ///
+    /// # Errors
+    /// The failure.
+    pub async fn outcome(
+        &self,
+        method: Option<&str>,
+        exchange: &Arc<Exchange>,
+    ) -> Result<Outcome, Failure> {
         let mut engines = self.engines.iter();
         let found = engines.find(|(name, _)| name.as_deref() == method);
         let (_, engine) = found.expect("an engine, or a method, of this name");
-        let outcome = block_on(Rc::clone(engine).run(Arc::clone(exchange)))?;
+        let outcome = Rc::clone(engine).run(Arc::clone(exchange)).await?;
         let known = self.kind.statuses().iter().any(|status| status.name == outcome.status);
         assert!(known, "the kind does not declare the status \"{}\"", outcome.status);
         Ok(outcome)
@@ -278,7 +290,7 @@ impl fmt::Debug for Ready {
 }
 
 /// Waits for a future on this thread. An engine that needs a runtime's timers or sockets is run
-/// inside of that runtime instead.
+/// on that runtime instead, by [`Ready::outcome`].
 pub fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
 

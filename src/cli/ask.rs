@@ -9,12 +9,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use mppd_engine::endpoint::EndpointError;
 use mppd_engine::request::Malformed;
 use mppd_engine::{Escaped, Request};
 
 use super::Settings;
 use crate::listener::Endpoint;
-use crate::listener::endpoint::EndpointError;
 use crate::plan::Plan;
 use crate::policy::codec::{BadInput, Decoder, Limits};
 

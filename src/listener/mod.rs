@@ -2,7 +2,6 @@
 //! to the workers, in one accept loop for each.
 
 mod connection;
-pub mod endpoint;
 mod plan;
 mod socket;
 
@@ -17,8 +16,8 @@ use mppd_engine::slog::{Logger, info, warn};
 use tokio::net::{TcpListener, UnixListener};
 
 pub use self::connection::{Connection, Counted, Peer, Serve};
-pub use self::endpoint::Endpoint;
 pub use self::socket::Permissions;
+pub use mppd_engine::Endpoint;
 
 /// Pause after an accept that failed for lack of descriptors or memory, so as not to spin.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);

@@ -2,8 +2,8 @@
 
 use mppd_engine::Finding;
 use mppd_engine::config::Spanned;
+use mppd_engine::endpoint::FORMS;
 
-use super::endpoint::FORMS;
 use super::socket::{find_group, find_user};
 use super::{Endpoint, ListenPlan, Permissions};
 use crate::config::settings::ListenOptions;

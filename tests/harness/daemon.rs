@@ -39,6 +39,10 @@ pub(crate) struct Settings {
     pub(crate) checks: String,
     /// The content of `<engines>`.
     pub(crate) engines: String,
+    /// A whole configuration in place of all of these but the sockets.
+    pub(crate) whole: Option<String>,
+    /// Files beside the configuration, by their names.
+    pub(crate) files: Vec<(String, String)>,
 }
 
 impl Settings {
@@ -55,6 +59,15 @@ impl Settings {
         let mut listen = String::new();
         for (attributes, endpoint) in &self.listen {
             write!(listen, "<listen{attributes}>{endpoint}</listen>").unwrap();
+        }
+        let state = state.display();
+        if let Some(whole) = &self.whole {
+            let ours = format!(
+                "<mppd><common><policy_server>{listen}</policy_server>\
+                 <state_directory>{state}</state_directory>\
+                 <log><format>json</format></log></common>"
+            );
+            return whole.replacen("<mppd>", &ours, 1);
         }
         let chain = |name: &str, content: &str| format!("<policy_{name}>{content}</policy_{name}>");
         let mut chains = chain("check_engines", &self.checks);
@@ -79,7 +92,6 @@ impl Settings {
 </mppd>
 ",
             policy_server = self.policy_server,
-            state = state.display(),
             common = self.common,
             group = self.group,
             groups = self.groups,
@@ -133,6 +145,11 @@ impl Daemon {
         }
         let configuration = directory.path().join("mppd.conf.xml");
         std::fs::write(&configuration, settings.xml(&directory.path().join("state"))).unwrap();
+        for (name, text) in &settings.files {
+            let path = directory.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
         let mppd = Path::new(env!("CARGO_BIN_EXE_mppd"));
         let mut command = Command::new(settings.program.as_deref().unwrap_or(mppd));
         for (name, _) in std::env::vars_os() {

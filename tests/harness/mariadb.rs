@@ -82,11 +82,16 @@ impl MariaDb {
 
     /// The same as a configuration says it.
     pub(crate) fn element(&self) -> String {
+        self.element_named("PPXX0001_track_policy_connection")
+    }
+
+    /// The same in an element of another name.
+    pub(crate) fn element_named(&self, name: &str) -> String {
         format!(
-            "<PPXX0001_track_policy_connection>
+            "<{name}>
                <host>127.0.0.1</host><port>{}</port><database>{DATABASE}</database>
                <user>{USER}</user><password>{PASSWORD}</password>
-             </PPXX0001_track_policy_connection>",
+             </{name}>",
             self.port
         )
     }

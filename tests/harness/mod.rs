@@ -10,6 +10,7 @@ pub(crate) mod ports;
 pub(crate) mod postfix;
 pub(crate) mod records;
 pub(crate) mod smtp;
+pub(crate) mod transcript;
 
 use std::time::{Duration, Instant};
 

@@ -147,6 +147,11 @@ pub(crate) struct PolicyRequest {
 }
 
 impl PolicyRequest {
+    /// One that says only that it is a policy request.
+    pub(crate) fn empty() -> Self {
+        PolicyRequest { attributes: vec![("request".to_owned(), b"smtpd_access_policy".to_vec())] }
+    }
+
     pub(crate) fn new() -> Self {
         let attributes = [
             ("request", "smtpd_access_policy"),

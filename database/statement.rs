@@ -1,0 +1,669 @@
+//! A statement of SQL whose macros are bound parameters: there is no way to paste a value into it.
+//!
+//! The text is cut into what the server sees and what is bound, by the rules of MySQL and MariaDB
+//! in every `sql_mode`. Where two modes would read a text differently, it is refused, and so is
+//! what the client library would take for something else than the server.
+
+use std::sync::Arc;
+
+use mppd_engine::language::Piece;
+use mppd_engine::{Finding, Span, Template, View};
+
+/// Statements that leave a connection other than they found it: the next request that gets it
+/// would run inside of a transaction, say.
+const STATEFUL: [&str; 13] = [
+    "BEGIN",
+    "START",
+    "COMMIT",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "RELEASE",
+    "XA",
+    "SET",
+    "USE",
+    "LOCK",
+    "UNLOCK",
+    "PREPARE",
+    "DEALLOCATE",
+];
+
+/// The words that statements begin with that only read, and those that they have if they write all
+/// the same, or lock.
+const READING: [&str; 3] = ["SELECT", "SHOW", "WITH"];
+const WRITING: [&str; 5] = ["INTO", "UPDATE", "DELETE", "INSERT", "LOCK"];
+
+/// The protocol's limit.
+const MOST_PARAMETERS: usize = 65_535;
+
+/// A statement, ready to be prepared. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    sql: Arc<str>,
+    parameters: Arc<[Template]>,
+    reads: bool,
+}
+
+impl Statement {
+    /// Puts a statement together from what [`BuildContext::pieces`](mppd_engine::BuildContext::pieces)
+    /// made of its text; `whole` is the place of the text.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its place.
+    pub fn compile(pieces: Vec<Piece>, whole: Span) -> Result<Self, Vec<Finding>> {
+        let mut compiler = Compiler::new(pieces);
+        compiler.run();
+        let Compiler { sql, parameters, mut findings, .. } = compiler;
+        let sql = sql.trim();
+        let word = first_word(sql);
+        if sql.is_empty() && findings.is_empty() {
+            findings.push(Finding::error(whole, "a statement of SQL is expected here"));
+        }
+        if STATEFUL.contains(&word.as_str()) {
+            let message =
+                format!("{word} changes the connection, which other requests use as well");
+            findings.push(Finding::error(whole, message).with_help(
+                "each statement is a transaction of its own; a stored procedure can do more",
+            ));
+        }
+        if parameters.len() > MOST_PARAMETERS {
+            let message = format!("a statement can have {MOST_PARAMETERS} macros at most");
+            findings.push(Finding::error(whole, message));
+        }
+        if !findings.is_empty() {
+            return Err(findings);
+        }
+        let reads = READING.contains(&word.as_str()) && !sql.split(is_no_word).any(writes);
+        Ok(Statement { sql: sql.into(), parameters: parameters.into(), reads })
+    }
+
+    /// The text that the server prepares, with `?` for each parameter.
+    #[must_use]
+    pub fn sql(&self) -> &Arc<str> {
+        &self.sql
+    }
+
+    /// Whether it is one that only reads, by its words: it may be asked again when a connection
+    /// breaks, and what it gives may be kept.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        self.reads
+    }
+
+    /// The values of its parameters for one request, octet for octet.
+    #[must_use]
+    pub fn parameters(&self, view: &View<'_>) -> Vec<Vec<u8>> {
+        self.parameters.iter().map(|template| template.evaluate(view).into_owned()).collect()
+    }
+}
+
+fn first_word(sql: &str) -> String {
+    let sql = sql.trim_start_matches(|letter: char| letter == '(' || letter.is_whitespace());
+    let end = sql.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(sql.len());
+    sql[..end].to_ascii_uppercase()
+}
+
+fn is_no_word(letter: char) -> bool {
+    !is_word(letter)
+}
+
+fn writes(word: &str) -> bool {
+    WRITING.iter().any(|writing| writing.eq_ignore_ascii_case(word))
+}
+
+/// One character, or one macro.
+#[derive(Debug, Clone)]
+enum Atom {
+    Letter(char),
+    Macro(Template),
+}
+
+struct Compiler {
+    atoms: Vec<(Atom, Span)>,
+    at: usize,
+    sql: String,
+    parameters: Vec<Template>,
+    findings: Vec<Finding>,
+}
+
+impl Compiler {
+    fn new(pieces: Vec<Piece>) -> Self {
+        let mut atoms = Vec::new();
+        for piece in pieces {
+            match piece {
+                Piece::Macro { template, span } => atoms.push((Atom::Macro(template), span)),
+                Piece::Text { text, span } => {
+                    let verbatim = span.end.saturating_sub(span.start) == text.len();
+                    for (offset, letter) in text.char_indices() {
+                        let start = span.start + offset;
+                        let place = Span { start, end: start + letter.len_utf8(), ..span };
+                        atoms.push((Atom::Letter(letter), if verbatim { place } else { span }));
+                    }
+                }
+            }
+        }
+        Compiler { atoms, at: 0, sql: String::new(), parameters: Vec::new(), findings: Vec::new() }
+    }
+
+    fn run(&mut self) {
+        while let Some((atom, span)) = self.next() {
+            match atom {
+                Atom::Macro(template) => self.parameter(template, span),
+                Atom::Letter('\'') => self.literal(span),
+                Atom::Letter(quote @ ('"' | '`')) => self.identifier(quote, span),
+                Atom::Letter('#') => self.line_comment(),
+                Atom::Letter('-') if self.begins_comment() => self.line_comment(),
+                Atom::Letter('/') if self.peek() == Some('*') => self.block_comment(span),
+                Atom::Letter(';') => self.end(span),
+                Atom::Letter('?') => self.question_mark(span),
+                Atom::Letter(':') => self.colon(span),
+                Atom::Letter(letter) => self.plain(letter),
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<(Atom, Span)> {
+        let next = self.atoms.get(self.at).cloned();
+        self.at += usize::from(next.is_some());
+        next
+    }
+
+    /// The next character, if it is one.
+    fn peek(&self) -> Option<char> {
+        self.peek_at(0)
+    }
+
+    fn peek_at(&self, offset: usize) -> Option<char> {
+        match self.atoms.get(self.at + offset) {
+            Some((Atom::Letter(letter), _)) => Some(*letter),
+            _ => None,
+        }
+    }
+
+    fn fault(&mut self, span: Span, message: &str, help: &str) {
+        self.findings.push(Finding::error(span, message).with_help(help));
+    }
+
+    fn plain(&mut self, letter: char) {
+        self.sql.push(letter);
+        // The client library passes over what stands directly behind these, also over a quote.
+        if matches!(letter, '-' | '/') && matches!(self.peek(), Some('\'' | '"' | '`')) {
+            self.sql.push(' ');
+        }
+    }
+
+    fn parameter(&mut self, template: Template, span: Span) {
+        let before = self.sql.chars().next_back().is_some_and(joins);
+        let after = match self.atoms.get(self.at) {
+            Some((Atom::Letter(letter), _)) => joins(*letter),
+            Some((Atom::Macro(_), _)) => true,
+            None => false,
+        };
+        if before || after {
+            self.fault(
+                span,
+                "a macro is a value of its own in a statement, not a part of a word",
+                "write it inside of a literal with the rest: '%$name'; names of tables and \
+                 columns can't be macros",
+            );
+        }
+        self.bind(template);
+    }
+
+    fn bind(&mut self, template: Template) {
+        self.sql.push('?');
+        self.parameters.push(template);
+    }
+
+    /// Behind an opening single quote.
+    fn literal(&mut self, opened: Span) {
+        let has_prefix = self.sql.chars().next_back().is_some_and(is_word) || self.is_introduced();
+        let mut literal = Literal::default();
+        let mut backslashes = 0;
+        loop {
+            let Some((atom, span)) = self.next() else {
+                return self.unclosed(opened);
+            };
+            let letter = match atom {
+                Atom::Letter(letter) => letter,
+                Atom::Macro(template) => {
+                    literal.take(template, span);
+                    backslashes = 0;
+                    continue;
+                }
+            };
+            if letter == '\'' && backslashes % 2 == 1 {
+                self.ambiguous_quote(span);
+            } else if letter == '\'' && self.peek() == Some('\'') {
+                self.at += 1;
+                literal.verbatim.push('\'');
+            } else if letter == '\'' {
+                break;
+            }
+            literal.push(letter, span);
+            backslashes = if letter == '\\' { backslashes + 1 } else { 0 };
+        }
+        self.close(literal, has_prefix);
+    }
+
+    fn close(&mut self, literal: Literal, has_prefix: bool) {
+        let Some(span) = literal.first_macro else {
+            self.sql.push('\'');
+            self.sql.push_str(&literal.verbatim);
+            self.sql.push('\'');
+            return;
+        };
+        if has_prefix {
+            self.fault(
+                span,
+                "a literal with a prefix can't hold a macro",
+                "leave the prefix away: values are bound octet for octet",
+            );
+        }
+        if let Some(backslash) = literal.backslash {
+            self.fault(
+                backslash,
+                "in a literal with macros a backslash would depend on the server's sql_mode",
+                "write that part as a literal of its own: concat('…', $name)",
+            );
+        }
+        self.bind(literal.template());
+    }
+
+    /// Whether a character set's name stands in front: `_latin1 '…'`.
+    fn is_introduced(&self) -> bool {
+        let before = self.sql.trim_end();
+        let word = before.rsplit(|letter: char| !is_word(letter)).next().unwrap_or_default();
+        word.starts_with('_')
+    }
+
+    /// Behind an opening double quote or backtick.
+    fn identifier(&mut self, quote: char, opened: Span) {
+        self.sql.push(quote);
+        let mut backslashes = 0;
+        loop {
+            let Some((atom, span)) = self.next() else {
+                return self.unclosed(opened);
+            };
+            let letter = match atom {
+                Atom::Letter(letter) => letter,
+                Atom::Macro(_) if quote == '"' => {
+                    self.fault(
+                        span,
+                        "what stands in double quotes is a name where sql_mode has ANSI_QUOTES",
+                        "write single quotes, or the macro alone",
+                    );
+                    continue;
+                }
+                Atom::Macro(_) => {
+                    self.fault(
+                        span,
+                        "the name of a table or column can't be a macro",
+                        "values can be, outside of backticks",
+                    );
+                    continue;
+                }
+            };
+            self.sql.push(letter);
+            if letter == quote && quote == '"' && backslashes % 2 == 1 {
+                self.ambiguous_quote(span);
+            } else if letter == quote && self.peek() == Some(quote) {
+                self.at += 1;
+                self.sql.push(quote);
+            } else if letter == quote {
+                return;
+            }
+            backslashes = if letter == '\\' { backslashes + 1 } else { 0 };
+        }
+    }
+
+    fn ambiguous_quote(&mut self, span: Span) {
+        self.fault(
+            span,
+            "whether a quote behind a backslash ends the literal depends on the server's sql_mode",
+            "write the quote twice",
+        );
+    }
+
+    fn unclosed(&mut self, opened: Span) {
+        self.findings.push(Finding::error(opened, "this quote is not closed"));
+    }
+
+    /// Two dashes begin a comment only where white space follows, or nothing.
+    fn begins_comment(&self) -> bool {
+        let behind = self.atoms.get(self.at + 1).map(|(atom, _)| atom);
+        let ends = match behind {
+            Some(Atom::Letter(letter)) => letter.is_whitespace() || letter.is_control(),
+            Some(Atom::Macro(_)) => false,
+            None => true,
+        };
+        self.peek() == Some('-') && ends
+    }
+
+    fn line_comment(&mut self) {
+        self.sql.push(' ');
+        while let Some((atom, span)) = self.next() {
+            match atom {
+                Atom::Letter('\n') => return,
+                Atom::Letter(_) => {}
+                Atom::Macro(_) => self.macro_in_comment(span),
+            }
+        }
+    }
+
+    /// Behind the slash of `/*`.
+    fn block_comment(&mut self, opened: Span) {
+        self.at += 1;
+        let is_code =
+            self.peek() == Some('!') || self.peek() == Some('M') && self.peek_at(1) == Some('!');
+        if is_code {
+            self.fault(
+                opened,
+                "what such a comment says depends on the version of the server",
+                "write the statement for the server that you have",
+            );
+        }
+        let is_hint = self.peek() == Some('+');
+        let mut text = String::from("/*");
+        while let Some((atom, span)) = self.next() {
+            match atom {
+                Atom::Letter('*') if self.peek() == Some('/') => {
+                    self.at += 1;
+                    text.push_str("*/");
+                    self.sql.push_str(if is_hint { &text } else { " " });
+                    return;
+                }
+                Atom::Letter(letter) => text.push(letter),
+                Atom::Macro(_) => self.macro_in_comment(span),
+            }
+        }
+        self.findings.push(Finding::error(opened, "this comment is not closed"));
+    }
+
+    fn macro_in_comment(&mut self, span: Span) {
+        self.fault(
+            span,
+            "a macro in a comment of SQL has no value to give",
+            "write \"$$\" for a dollar, or comment out with <!-- -->",
+        );
+    }
+
+    /// Behind a semicolon: nothing but white space and comments.
+    fn end(&mut self, semicolon: Span) {
+        let length = self.sql.len();
+        let macros = self.parameters.len();
+        while let Some((atom, span)) = self.next() {
+            match atom {
+                Atom::Letter('#') => self.line_comment(),
+                Atom::Letter('-') if self.begins_comment() => self.line_comment(),
+                Atom::Letter('/') if self.peek() == Some('*') => self.block_comment(span),
+                Atom::Letter(letter) if letter.is_whitespace() || letter == ';' => {}
+                _ => {
+                    self.fault(
+                        semicolon,
+                        "only one statement is expected here",
+                        "write a <query> for each",
+                    );
+                    break;
+                }
+            }
+        }
+        self.at = self.atoms.len();
+        self.sql.truncate(length);
+        self.parameters.truncate(macros);
+    }
+
+    fn question_mark(&mut self, span: Span) {
+        self.fault(span, "a question mark would be a parameter", "write the macro in its place");
+    }
+
+    fn colon(&mut self, span: Span) {
+        self.sql.push(':');
+        if self.peek().is_some_and(|letter| letter.is_ascii_lowercase() || letter == '_') {
+            self.fault(
+                span,
+                "a name behind a colon would be a parameter",
+                "write the macro in its place; behind a label, write a blank",
+            );
+        }
+    }
+}
+
+/// Characters of words.
+fn is_word(letter: char) -> bool {
+    letter.is_alphanumeric() || matches!(letter, '_' | '$') || !letter.is_ascii()
+}
+
+/// Characters that would make one token with a parameter beside them.
+fn joins(letter: char) -> bool {
+    is_word(letter) || matches!(letter, '.' | '@' | '?' | '\'' | '"' | '`')
+}
+
+/// What stands between single quotes.
+#[derive(Default)]
+struct Literal {
+    /// As written.
+    verbatim: String,
+    /// The text since the last macro, quotes no longer doubled.
+    text: String,
+    parts: Vec<Template>,
+    first_macro: Option<Span>,
+    backslash: Option<Span>,
+}
+
+impl Literal {
+    fn push(&mut self, letter: char, span: Span) {
+        self.verbatim.push(letter);
+        self.text.push(letter);
+        if letter == '\\' {
+            self.backslash.get_or_insert(span);
+        }
+    }
+
+    fn take(&mut self, template: Template, span: Span) {
+        self.cut();
+        self.parts.push(template);
+        self.first_macro.get_or_insert(span);
+    }
+
+    fn cut(&mut self) {
+        if !self.text.is_empty() {
+            self.parts.push(Template::constant(std::mem::take(&mut self.text)));
+        }
+    }
+
+    fn template(mut self) -> Template {
+        self.cut();
+        Template::concatenate(self.parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mppd_engine::config::{Origin, Source, SourceMap};
+    use mppd_engine::testkit::exchange;
+
+    use super::*;
+
+    /// Cuts at `$name`, whose value is NAME.
+    fn pieces(sources: &mut SourceMap, text: &str) -> (Vec<Piece>, Span) {
+        let origin = Origin::Embedded("test");
+        let source = sources.add(Source { origin, text: text.to_owned() });
+        let mut pieces = Vec::new();
+        let mut start = 0;
+        while let Some(dollar) = text[start..].find('$').map(|offset| start + offset) {
+            let word = text[dollar + 1..].find(|letter: char| !letter.is_ascii_lowercase());
+            let end = word.map_or(text.len(), |length| dollar + 1 + length);
+            let plain = Span { source, start, end: dollar };
+            pieces.push(Piece::Text { text: text[start..dollar].to_owned(), span: plain });
+            let template = Template::constant(text[dollar + 1..end].to_uppercase());
+            pieces.push(Piece::Macro { template, span: Span { source, start: dollar, end } });
+            start = end;
+        }
+        let span = Span { source, start, end: text.len() };
+        pieces.push(Piece::Text { text: text[start..].to_owned(), span });
+        (pieces, Span { source, start: 0, end: text.len() })
+    }
+
+    fn compiled(text: &str) -> (String, Vec<String>) {
+        let (pieces, whole) = pieces(&mut SourceMap::default(), text);
+        let statement = Statement::compile(pieces, whole).unwrap();
+        let exchange = exchange([("sender", "a")]);
+        let values = statement.parameters(&View::of(&exchange)).into_iter();
+        let values = values.map(|value| String::from_utf8(value).unwrap()).collect();
+        (statement.sql().to_string(), values)
+    }
+
+    /// The faults, each with what it points at.
+    fn faults(text: &str) -> Vec<(String, String)> {
+        let mut sources = SourceMap::default();
+        let (pieces, whole) = pieces(&mut sources, text);
+        let findings = Statement::compile(pieces, whole).unwrap_err();
+        let shown =
+            |finding: Finding| (sources.text(finding.span.unwrap()).to_owned(), finding.message);
+        findings.into_iter().map(shown).collect()
+    }
+
+    #[track_caller]
+    fn refused(text: &str, at: &str, why: &str) {
+        let faults = faults(text);
+        let found = faults.iter().any(|(place, message)| place == at && message.contains(why));
+        assert!(found, "{text}: {faults:?}");
+    }
+
+    #[test]
+    fn a_macro_is_a_parameter() {
+        assert_eq!(
+            compiled("SELECT 1 FROM t WHERE a=$sender AND b IN ($ip, $host)"),
+            (
+                "SELECT 1 FROM t WHERE a=? AND b IN (?, ?)".to_owned(),
+                vec!["SENDER".to_owned(), "IP".to_owned(), "HOST".to_owned()]
+            )
+        );
+    }
+
+    #[test]
+    fn a_literal_with_a_macro_is_one_parameter() {
+        for (text, sql, values) in [
+            ("SELECT '$x'", "SELECT ?", vec!["X"]),
+            ("SELECT '%$x%'", "SELECT ?", vec!["%X%"]),
+            ("SELECT '$a@$b'", "SELECT ?", vec!["A@B"]),
+            ("SELECT 'it''s $x'''", "SELECT ?", vec!["it's X'"]),
+            ("SELECT '$a', '$b'", "SELECT ?, ?", vec!["A", "B"]),
+            ("SELECT '# -- /* $x ? ; :a'", "SELECT ?", vec!["# -- /* X ? ; :a"]),
+        ] {
+            let (found, bound) = compiled(text);
+            assert_eq!(
+                (found.as_str(), bound),
+                (sql, values.iter().map(|v| (*v).to_owned()).collect())
+            );
+        }
+    }
+
+    #[test]
+    fn what_holds_no_macro_stays_as_it_is() {
+        for text in [
+            "SELECT 'a''b', 'c\\\\', 'd\\n', '? :x ; -- /*'",
+            "SELECT `a``b ? :x ;`, \"c\"\"d ? :x ;\"",
+            "SELECT 5--3, @a:=1, a:B",
+            "SELECT /*+ NO_ICP(t) */ 1",
+            "SELECT 'ä', 'ß'\nFROM t",
+        ] {
+            assert_eq!(compiled(text), (text.to_owned(), Vec::new()));
+        }
+    }
+
+    #[test]
+    fn comments_and_the_last_semicolon_are_left_away() {
+        assert_eq!(
+            compiled("SELECT 1 -- it's\n+ 2 # \"\n/* ' ; ? */ + 3; -- end\n;").0,
+            "SELECT 1  + 2    + 3"
+        );
+        assert_eq!(compiled("SELECT 1 --").0, "SELECT 1");
+        assert_eq!(compiled("SELECT 1 /**/+/***/2").0, "SELECT 1  + 2");
+    }
+
+    #[test]
+    fn the_client_library_sees_every_quote() {
+        assert_eq!(compiled("SELECT 5-'1 :a', 6/'2 :b'").0, "SELECT 5- '1 :a', 6/ '2 :b'");
+        assert_eq!(compiled("SELECT 5-$x").0, "SELECT 5-?");
+    }
+
+    #[test]
+    fn a_macro_cannot_be_part_of_a_word_or_name() {
+        for text in [
+            "SELECT t_$x",
+            "SELECT $x$y",
+            "SELECT db.$x",
+            "SELECT @$x",
+            "SELECT $x.a",
+            "SELECT $x'a'",
+        ] {
+            refused(text, "$x", "not a part of a word");
+        }
+        refused("SELECT `$x`", "$x", "name of a table or column");
+        refused("SELECT \"$x\"", "$x", "ANSI_QUOTES");
+        refused("SELECT N'$x'", "$x", "prefix");
+        refused("SELECT x'$x'", "$x", "prefix");
+        refused("SELECT _latin1 '$x'", "$x", "prefix");
+    }
+
+    #[test]
+    fn a_macro_in_a_comment_is_refused() {
+        refused("SELECT 1 # $x", "$x", "comment");
+        refused("SELECT 1 -- $x", "$x", "comment");
+        refused("SELECT 1 /* $x */", "$x", "comment");
+        refused("SELECT 1; -- $x", "$x", "comment");
+    }
+
+    #[test]
+    fn what_the_modes_of_the_server_read_differently_is_refused() {
+        refused("SELECT 'a\\'', $x, ''", "'", "sql_mode");
+        refused("SELECT \"a\\\"\", $x, \"\"", "\"", "sql_mode");
+        refused("SELECT 'a\\n$x'", "\\", "sql_mode");
+        refused("SELECT /*!50000 1 */", "/", "version");
+        refused("SELECT /*M!100000 1 */", "/", "version");
+    }
+
+    #[test]
+    fn what_would_be_another_parameter_is_refused() {
+        refused("SELECT ?, $x", "?", "would be a parameter");
+        refused("SELECT :a, $x", ":", "would be a parameter");
+    }
+
+    #[test]
+    fn exactly_one_statement_is_expected() {
+        refused("SELECT 1; SELECT 2", ";", "only one");
+        refused("SELECT 1; $x", ";", "only one");
+        refused("", "", "expected here");
+        refused(" -- nothing", " -- nothing", "expected here");
+        refused("start transaction", "start transaction", "changes the connection");
+    }
+
+    #[test]
+    fn what_is_opened_must_be_closed() {
+        refused("SELECT 'a", "'", "not closed");
+        refused("SELECT 'a$x", "'", "not closed");
+        refused("SELECT \"a", "\"", "not closed");
+        refused("SELECT `a", "`", "not closed");
+        refused("SELECT 1 /* a", "/", "not closed");
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        assert_eq!(faults("SELECT ?, `$x`, \"$y\" -- $z").len(), 4);
+    }
+
+    #[test]
+    fn reading_is_told_from_writing() {
+        let reads = |text| {
+            let (pieces, whole) = pieces(&mut SourceMap::default(), text);
+            Statement::compile(pieces, whole).unwrap().reads()
+        };
+        assert!(reads("/* x */ ( select 1)"));
+        assert!(!reads("INSERT INTO t SELECT 1"));
+        assert!(!reads("WITH a AS (SELECT 1) DELETE FROM t"));
+        assert!(!reads("CALL p($x)"));
+        assert!(!reads("SELECT a FROM t FOR UPDATE"));
+        assert!(reads("WITH a AS (SELECT 1) SELECT updated FROM a"));
+    }
+}

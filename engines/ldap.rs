@@ -1,0 +1,238 @@
+//! `<ldap>`: looks something up in a directory.
+//!
+//! ```xml
+//! <ldap id="people">
+//!   <url>ldaps://ldap.example.org</url>
+//!   <bind_dn>cn=mppd,dc=example,dc=org</bind_dn>
+//!   <password file="secrets/ldap"/>
+//!   <base>ou=people,dc=example,dc=org</base>
+//!   <filter>(&amp;(objectClass=inetOrgPerson)(mail=$recipient))</filter>
+//!   <value id="quota" attribute="mailQuota"/>
+//! </ldap>
+//! ```
+//!
+//! What a peer chose cannot change what is asked, by construction: in `<filter>` and `<base>` a
+//! macro stands for a value, and every octet of it that could mean anything else is escaped
+//! (RFC 4515 and RFC 4514). A macro anywhere else, in the name of an attribute say, is refused when
+//! the configuration is read. In `<filter>` line breaks and the white space around them do not
+//! count, so that a filter can be indented.
+//!
+//! Each worker keeps one connection, on which searches run side by side. One that broke, or did not
+//! answer in time, is replaced. The servers are tried in the order given.
+//!
+//! That no server can be reached, or that the search is refused, is a failure, and `on_exception`
+//! says what follows. A base that does not exist is a failure as well, unless it has macros: then
+//! nothing was found.
+
+mod connection;
+mod filter;
+mod name;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use ldap3::{Scope, SearchEntry};
+use mppd_database::connection::reveal;
+use mppd_database::{SecretOptions, TlsOptions};
+use mppd_engine::config::{OptionValue, Period, Positive};
+use mppd_engine::{
+    BuildContext, Engine, Exchange, Failure, Finding, Outcome, Spanned, StatusDoc, ValueDoc, View,
+    options,
+};
+use serde::Deserialize;
+
+use self::connection::{Bind, Connection, Limits, Search, Settings, read_url};
+use self::filter::Filter;
+use self::name::Name;
+use self::value::{ValueOptions, Values};
+
+options! {
+    /// `<ldap>`
+    pub(crate) struct LdapOptions {
+        /// A server: `ldap://host`, `ldaps://host`, or `ldapi://%2Frun%2Fslapd%2Fldapi` for a
+        /// socket. May stand several times; the first that can be reached is asked.
+        url: Vec<Spanned<String>>,
+        /// Whether a connection to an `ldap://` server is encrypted before anything is asked.
+        start_tls: bool = false,
+        /// Encryption, for `ldaps://` and `start_tls`. The authorities to trust are those of the
+        /// system unless a file is given.
+        tls: Option<TlsOptions> = None,
+        /// The name to bind with; anonymous unless given.
+        bind_dn: Option<Spanned<String>> = None,
+        /// The password to bind with.
+        password: Option<Spanned<SecretOptions>> = None,
+        /// The entry where the search begins. A macro stands for the value of an attribute:
+        /// `uid=$sasl_username,ou=people,dc=example,dc=org`.
+        base: Spanned<String>,
+        /// How far the search goes.
+        scope: SearchScope = SearchScope::Subtree,
+        /// What is looked for: a filter (RFC 4515), in which a macro stands for a value.
+        filter: Spanned<String>,
+        /// An attribute of the entry that becomes a value. May stand several times.
+        value: Vec<ValueOptions> = Vec::new(),
+        /// Bounds of time and size.
+        limits: LimitOptions = LimitOptions::default(),
+    }
+}
+
+options! {
+    /// `<limits>`
+    pub(crate) struct LimitOptions: Default {
+        /// How long opening a connection to one server may take, encryption and bind included.
+        connect: Positive<Period> = Positive(Period::seconds(3)),
+        /// How long one search may take.
+        search: Positive<Period> = Positive(Period::seconds(5)),
+        /// How many entries are wanted at most.
+        entries: Positive<u32> = Positive(10),
+    }
+}
+
+/// How far a search goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SearchScope {
+    Base,
+    One,
+    Subtree,
+}
+
+impl OptionValue for SearchScope {
+    const TYPE: &'static str = "`base` (that entry alone), `one` (those directly below it) or \
+                                `subtree` (that entry and all below it)";
+
+    fn show(&self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
+impl SearchScope {
+    fn scope(self) -> Scope {
+        match self {
+            SearchScope::Base => Scope::Base,
+            SearchScope::One => Scope::OneLevel,
+            SearchScope::Subtree => Scope::Subtree,
+        }
+    }
+}
+
+/// The engine.
+#[derive(Debug, Clone)]
+pub(crate) struct Ldap {
+    question: Arc<Question>,
+    connection: Connection,
+}
+
+/// What is looked for.
+#[derive(Debug)]
+struct Question {
+    base: Name,
+    scope: Scope,
+    filter: Filter,
+    values: Values,
+}
+
+impl Engine for Ldap {
+    const NAME: &'static str = "ldap";
+    const SUMMARY: &'static str = "looks something up in a directory";
+    const STATUSES: &'static [StatusDoc] = &[
+        StatusDoc::new("found", "The search found an entry.", "continue"),
+        StatusDoc::new("empty", "The search found nothing.", "continue"),
+    ];
+    const VALUES: &'static [ValueDoc] = &[
+        ValueDoc { name: "dn", meaning: "The name of the first entry found." },
+        ValueDoc { name: "count", meaning: "How many entries were found, up to `entries`." },
+    ];
+    type Options = LdapOptions;
+
+    fn build(options: LdapOptions, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let mut keep = |faults: Vec<Finding>| findings.extend(faults);
+        let urls: Vec<String> = options
+            .url
+            .iter()
+            .filter_map(|url| {
+                read_url(url, options.start_tls).map_err(|fault| keep(vec![fault])).ok()
+            })
+            .collect();
+        let base = Name::compile(&options.base, cx).map_err(&mut keep).ok();
+        let filter = Filter::compile(&options.filter, cx).map_err(&mut keep).ok();
+        let values = Values::compile(&options.value, cx).map_err(&mut keep).ok();
+        let bind = read_bind(&options, cx).map_err(&mut keep).ok();
+        let tls = crate::tls::client(options.tls.as_ref(), cx);
+        let tls = tls.map_err(|fault| keep(vec![fault])).ok();
+        let (Some(base), Some(filter), Some(values), Some(bind), Some(tls), []) =
+            (base, filter, values, bind, tls, &findings[..])
+        else {
+            return Err(findings);
+        };
+        let connection = Connection::new(Settings {
+            urls,
+            start_tls: options.start_tls,
+            tls: Arc::new(tls),
+            bind,
+            limits: Limits {
+                connect: options.limits.connect.0.0,
+                search: options.limits.search.0.0,
+                entries: options.limits.entries.0,
+            },
+        });
+        let question = Question { base, scope: options.scope.scope(), filter, values };
+        Ok(Ldap { question: Arc::new(question), connection })
+    }
+
+    fn value_names(&self) -> Vec<Cow<'static, str>> {
+        self.question.values.names()
+    }
+
+    async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {
+        let (question, view) = (&self.question, View::of(exchange));
+        let failed = |error| Failure::new("can't search the directory").with_source(error);
+        let search = Search {
+            base: question.base.of(&view),
+            scope: question.scope,
+            filter: question.filter.of(&view),
+            attributes: question.values.attributes(),
+            base_may_be_missing: question.base.has_macros(),
+        };
+        let entries = self.connection.search(&search).await.map_err(failed)?;
+        Ok(question.outcome(&entries))
+    }
+}
+
+impl Question {
+    fn outcome(&self, entries: &[SearchEntry]) -> Outcome {
+        let count = entries.len().to_string();
+        let outcome = match entries.first() {
+            Some(entry) => Outcome::new("found")
+                .with_text(entry.dn.clone())
+                .with_value("dn", entry.dn.as_bytes()),
+            None => Outcome::new("empty"),
+        };
+        let mut outcome = outcome.with_value("count", count);
+        outcome.values.extend(self.values.of(entries.first()));
+        outcome
+    }
+}
+
+fn read_bind(
+    options: &LdapOptions,
+    cx: &mut BuildContext<'_>,
+) -> Result<Option<Bind>, Vec<Finding>> {
+    match (&options.bind_dn, &options.password) {
+        (None, None) => Ok(None),
+        (Some(name), Some(password)) => {
+            let password = reveal(password, cx).map_err(|fault| vec![fault])?;
+            Ok(Some(Bind { name: name.value.clone(), password }))
+        }
+        // A server takes a bind without a password for an anonymous one (RFC 4513, 5.1.2).
+        (Some(name), None) => {
+            Err(vec![Finding::error(name.span, "a bind needs a password as well")])
+        }
+        (None, Some(password)) => {
+            Err(vec![Finding::error(password.span, "a password without a bind_dn")])
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The connection of one worker to a directory.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ldap3::{
+    Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Scope, SearchEntry, SearchOptions,
+};
+use mppd_database::Secret;
+use mppd_engine::{Finding, Spanned};
+use reqwest::Url;
+use rustls::ClientConfig;
+use tokio::time::timeout;
+
+/// How to reach the directory.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) urls: Vec<String>,
+    pub(super) start_tls: bool,
+    pub(super) tls: Arc<ClientConfig>,
+    pub(super) bind: Option<Bind>,
+    pub(super) limits: Limits,
+}
+
+/// Who asks.
+pub(super) struct Bind {
+    pub(super) name: String,
+    pub(super) password: Secret,
+}
+
+impl std::fmt::Debug for Bind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bind").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) connect: Duration,
+    pub(super) search: Duration,
+    pub(super) entries: u32,
+}
+
+/// One search.
+#[derive(Debug)]
+pub(super) struct Search<'a> {
+    pub(super) base: String,
+    pub(super) scope: Scope,
+    pub(super) filter: String,
+    pub(super) attributes: &'a [String],
+    /// Whether a base that does not exist is one below which nothing was found.
+    pub(super) base_may_be_missing: bool,
+}
+
+/// Why a search found neither something nor nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SearchError {
+    #[error("can't connect to {url}")]
+    Connect { url: String, source: LdapError },
+    #[error("no connection to {url} within {limit:?}")]
+    ConnectTimeout { url: String, limit: Duration },
+    #[error("{url} refuses the bind: {result}")]
+    Bind { url: String, result: LdapResult },
+    #[error("there is no server")]
+    NoServer,
+    #[error("an empty value makes the filter none that can be asked: {0}")]
+    Filter(String),
+    #[error("the connection broke")]
+    Broken(#[source] LdapError),
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    #[error("the server refuses the search: {0}")]
+    Refused(LdapResult),
+}
+
+/// The connection of one worker. A clone is another worker's: a connection belongs to the runtime
+/// on which it was opened, so it starts without one.
+pub(super) struct Connection {
+    settings: Arc<Settings>,
+    open: Mutex<Option<Ldap>>,
+    /// Held while a connection is opened, so that runs that come at the same time open one.
+    opening: tokio::sync::Mutex<()>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Clone for Connection {
+    fn clone(&self) -> Self {
+        Connection::of(self.settings.clone())
+    }
+}
+
+// Result codes (RFC 4511, appendix A).
+const SUCCESS: u32 = 0;
+const SIZE_LIMIT_EXCEEDED: u32 = 4;
+const NO_SUCH_OBJECT: u32 = 32;
+
+impl Connection {
+    pub(super) fn new(settings: Settings) -> Self {
+        Connection::of(Arc::new(settings))
+    }
+
+    fn of(settings: Arc<Settings>) -> Self {
+        Connection { settings, open: Mutex::new(None), opening: tokio::sync::Mutex::new(()) }
+    }
+
+    /// What a search finds, up to the limit of entries.
+    pub(super) async fn search(
+        &self,
+        search: &Search<'_>,
+    ) -> Result<Vec<SearchEntry>, SearchError> {
+        if let Some(open) = self.lock_open().clone() {
+            match self.search_on(open, search).await {
+                // Closed between two searches: only now is it seen.
+                Err(SearchError::Broken(_)) => {}
+                found => return found,
+            }
+        }
+        let open = self.connect().await?;
+        self.search_on(open, search).await
+    }
+
+    async fn search_on(
+        &self,
+        mut connection: Ldap,
+        search: &Search<'_>,
+    ) -> Result<Vec<SearchEntry>, SearchError> {
+        // A search that gets no answer, or is given up, takes the connection along: the next one
+        // shall not wait for the same silence.
+        let suspicion = Suspicion(self);
+        let limits = self.settings.limits;
+        let options = SearchOptions::new()
+            .sizelimit(i32::try_from(limits.entries).unwrap_or(i32::MAX))
+            .timelimit(i32::try_from(limits.search.as_secs().max(1)).unwrap_or(i32::MAX));
+        connection.with_search_options(options);
+        let Search { base, scope, filter, attributes, .. } = search;
+        let searching = connection.search(base, *scope, filter, attributes);
+        let found = match timeout(limits.search, searching).await {
+            Err(_) => return Err(SearchError::Timeout(limits.search)),
+            Ok(Err(LdapError::FilterParsing)) => {
+                suspicion.dispel();
+                return Err(SearchError::Filter(filter.clone()));
+            }
+            Ok(Err(error)) => return Err(SearchError::Broken(error)),
+            Ok(Ok(found)) => found,
+        };
+        suspicion.dispel();
+        match found.1.rc {
+            SUCCESS | SIZE_LIMIT_EXCEEDED => {
+                Ok(found.0.into_iter().map(SearchEntry::construct).collect())
+            }
+            NO_SUCH_OBJECT if search.base_may_be_missing => Ok(Vec::new()),
+            _ => Err(SearchError::Refused(found.1)),
+        }
+    }
+
+    async fn connect(&self) -> Result<Ldap, SearchError> {
+        let _opening = self.opening.lock().await;
+        if let Some(open) = self.lock_open().clone() {
+            return Ok(open);
+        }
+        let mut last = SearchError::NoServer;
+        for url in &self.settings.urls {
+            match self.connect_to(url).await {
+                Ok(connection) => {
+                    *self.lock_open() = Some(connection.clone());
+                    return Ok(connection);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect_to(&self, url: &str) -> Result<Ldap, SearchError> {
+        let limit = self.settings.limits.connect;
+        let connecting = self.connect_and_bind(url);
+        let late = |_| SearchError::ConnectTimeout { url: url.to_owned(), limit };
+        timeout(limit, connecting).await.map_err(late)?
+    }
+
+    async fn connect_and_bind(&self, url: &str) -> Result<Ldap, SearchError> {
+        let failed = |source| SearchError::Connect { url: url.to_owned(), source };
+        let settings = LdapConnSettings::new()
+            .set_config(self.settings.tls.clone())
+            .set_starttls(self.settings.start_tls && url.starts_with("ldap://"));
+        let (driver, mut connection) =
+            LdapConnAsync::with_settings(settings, url).await.map_err(failed)?;
+        // What goes wrong shows in the searches.
+        tokio::spawn(async move { drop(driver.drive().await) });
+        if let Some(Bind { name, password }) = &self.settings.bind {
+            let bound = connection.simple_bind(name, password.reveal()).await.map_err(failed)?;
+            if bound.rc != SUCCESS {
+                return Err(SearchError::Bind { url: url.to_owned(), result: bound });
+            }
+        }
+        Ok(connection)
+    }
+
+    fn lock_open(&self) -> MutexGuard<'_, Option<Ldap>> {
+        // Nothing leaves the slot half-way, so a poisoned lock is as good as any.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives the connection up unless it is dispelled.
+struct Suspicion<'a>(&'a Connection);
+
+impl Suspicion<'_> {
+    fn dispel(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Suspicion<'_> {
+    fn drop(&mut self) {
+        *self.0.lock_open() = None;
+    }
+}
+
+/// Checks what can be checked of a server's URL without asking it.
+pub(super) fn read_url(url: &Spanned<String>, start_tls: bool) -> Result<String, Finding> {
+    let bad = |message: String| Finding::error(url.span, message);
+    let read =
+        Url::parse(&url.value).map_err(|error| bad(format!("this is not a URL: {error}")))?;
+    if !matches!(read.scheme(), "ldap" | "ldaps" | "ldapi") {
+        let message = format!("\"{}\" is not a scheme of LDAP", read.scheme());
+        return Err(bad(message).with_help("one of: ldap, ldaps, ldapi"));
+    }
+    if read.host_str().is_none_or(str::is_empty) {
+        return Err(bad("the URL has no host".to_owned()));
+    }
+    if start_tls && read.scheme() != "ldap" {
+        let message = format!("start_tls is for ldap://, not for {}://", read.scheme());
+        return Err(bad(message));
+    }
+    if !matches!(read.path(), "" | "/") || read.query().is_some() {
+        let finding = bad("the URL of a server ends behind its port".to_owned());
+        return Err(finding.with_help("where to search is said by base, scope and filter"));
+    }
+    Ok(url.value.clone())
+}

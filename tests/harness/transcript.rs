@@ -1,0 +1,191 @@
+//! Transcripts: pages of Markdown that hold configurations and, below each, what is asked of the
+//! server and what it answers. They are documentation first; reading them here keeps them true.
+//!
+//! A page is prose with fenced blocks:
+//!
+//! - `xml`: a whole configuration, for the transcripts below it; sockets, the state directory and
+//!   the log are the test's own and not written;
+//! - `xml file=NAME`, `text file=NAME`: a file beside the last configuration;
+//! - `xml server=ADDRESS`: the configuration of another policy server, which the last one knows by
+//!   this address; in the test it is another `mppd`, on a port of its own;
+//! - `sql`: what is put into a MariaDB of the test's own. The last configuration finds it by
+//!   including `secrets/database.xml`, `xpath="/connection"`;
+//! - `transcript`: lines `> STATE name=value …` are a request, the line `< ACTION` below them is
+//!   the answer. A value with blanks is written in quotes, a line with `#` is a comment;
+//! - any other block is prose.
+
+use std::fmt;
+
+/// One configuration of a page, and what is asked of it.
+#[derive(Debug, Default)]
+pub(crate) struct Scenario {
+    /// The configuration.
+    pub(crate) configuration: String,
+    /// Files beside it.
+    pub(crate) files: Vec<(String, String)>,
+    /// Other policy servers: the address on the page, and their configuration.
+    pub(crate) servers: Vec<(String, String)>,
+    /// What its database holds, if it has one.
+    pub(crate) sql: Option<String>,
+    /// What is asked, in order.
+    pub(crate) questions: Vec<Question>,
+}
+
+/// One request and its answer.
+#[derive(Debug)]
+pub(crate) struct Question {
+    /// The line of the page.
+    pub(crate) line: usize,
+    /// The attributes, as written.
+    pub(crate) attributes: Vec<(String, String)>,
+    /// The action.
+    pub(crate) answer: String,
+}
+
+/// What is wrong with a page itself.
+#[derive(Debug)]
+pub(crate) struct BadPage {
+    line: usize,
+    message: &'static str,
+}
+
+impl fmt::Display for BadPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.message)
+    }
+}
+
+/// Reads every scenario of a page.
+pub(crate) fn scenarios(page: &str) -> Result<Vec<Scenario>, BadPage> {
+    let mut scenarios: Vec<Scenario> = Vec::new();
+    for block in blocks(page)? {
+        if block.is_main_configuration() {
+            let configuration = block.text;
+            scenarios.push(Scenario { configuration, ..Scenario::default() });
+            continue;
+        }
+        let Some(part) = part(&block)? else { continue };
+        let missing = BadPage { line: block.line, message: "no configuration stands above" };
+        let scenario = scenarios.last_mut().ok_or(missing)?;
+        match part {
+            Part::File(name) => scenario.files.push((name.to_owned(), block.text)),
+            Part::Server(address) => scenario.servers.push((address.to_owned(), block.text)),
+            Part::Sql => scenario.sql.get_or_insert_default().push_str(&block.text),
+            Part::Transcript(questions) => scenario.questions.extend(questions),
+        }
+    }
+    Ok(scenarios)
+}
+
+/// What a block adds to the scenario above it.
+enum Part<'a> {
+    File(&'a str),
+    Server(&'a str),
+    Sql,
+    Transcript(Vec<Question>),
+}
+
+fn part<'a>(block: &Block<'a>) -> Result<Option<Part<'a>>, BadPage> {
+    Ok(match (block.kind, block.argument) {
+        (_, Some(("file", name))) => Some(Part::File(name)),
+        ("xml", Some(("server", address))) => Some(Part::Server(address)),
+        ("sql", None) => Some(Part::Sql),
+        ("transcript", None) => Some(Part::Transcript(questions(block)?)),
+        _ => None,
+    })
+}
+
+/// A fenced block.
+struct Block<'a> {
+    kind: &'a str,
+    /// What stands behind it, as `name=value`.
+    argument: Option<(&'a str, &'a str)>,
+    /// The line of its fence.
+    line: usize,
+    text: String,
+}
+
+impl Block<'_> {
+    fn is_main_configuration(&self) -> bool {
+        self.kind == "xml" && self.argument.is_none() && self.text.starts_with("<mppd>")
+    }
+}
+
+fn blocks(page: &str) -> Result<Vec<Block<'_>>, BadPage> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block<'_>> = None;
+    for (index, line) in page.lines().enumerate() {
+        match (open.take(), line.strip_prefix("```")) {
+            (None, None) => {}
+            (None, Some(info)) => {
+                let (kind, rest) = info.split_once(' ').unwrap_or((info, ""));
+                let argument = rest.split_once('=');
+                open = Some(Block { kind, argument, line: index + 1, text: String::new() });
+            }
+            (Some(mut block), None) => {
+                block.text.push_str(line);
+                block.text.push('\n');
+                open = Some(block);
+            }
+            (Some(block), Some(_)) => blocks.push(block),
+        }
+    }
+    match open {
+        Some(block) => Err(BadPage { line: block.line, message: "the block has no end" }),
+        None => Ok(blocks),
+    }
+}
+
+fn questions(block: &Block<'_>) -> Result<Vec<Question>, BadPage> {
+    let mut questions = Vec::new();
+    let mut attributes = Vec::new();
+    for (index, line) in block.text.lines().enumerate() {
+        let line_number = block.line + index + 1;
+        let bad = |message| BadPage { line: line_number, message };
+        if let Some(words) = line.strip_prefix("> ") {
+            for word in words_of(words).ok_or(bad("a quote has no end"))? {
+                attributes.push(attribute(&word).ok_or(bad("a word is no name=value"))?);
+            }
+        } else if let Some(answer) = line.strip_prefix("< ") {
+            if attributes.is_empty() {
+                return Err(bad("an answer to nothing"));
+            }
+            let attributes = std::mem::take(&mut attributes);
+            let answer = answer.to_owned();
+            questions.push(Question { line: line_number, attributes, answer });
+        } else if !line.is_empty() && !line.starts_with('#') {
+            return Err(bad("neither a request (>) nor an answer (<)"));
+        }
+    }
+    if attributes.is_empty() { Ok(questions) } else { Err(unanswered(block)) }
+}
+
+fn unanswered(block: &Block<'_>) -> BadPage {
+    BadPage { line: block.line, message: "the last request has no answer" }
+}
+
+/// `name=value`, or the protocol state alone.
+fn attribute(word: &str) -> Option<(String, String)> {
+    match word.split_once('=') {
+        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+        None if word.bytes().all(|octet| octet.is_ascii_uppercase() || octet == b'-') => {
+            Some(("protocol_state".to_owned(), word.to_owned()))
+        }
+        None => None,
+    }
+}
+
+/// Words between blanks; quotes keep blanks together and are dropped.
+fn words_of(text: &str) -> Option<Vec<String>> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for letter in text.chars() {
+        match letter {
+            '"' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            _ => words.last_mut()?.push(letter),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    (!quoted).then_some(words)
+}

@@ -1,0 +1,93 @@
+//! Every page of `tests/transcripts` and of the guides, asked and answered by the real server.
+
+use std::path::{Path, PathBuf};
+
+use crate::harness::daemon::{Daemon, Settings};
+use crate::harness::mariadb::MariaDb;
+use crate::harness::policy_client::{PolicyRequest, fresh_instance};
+use crate::harness::records::block_on;
+use crate::harness::transcript::{Question, Scenario, scenarios};
+
+fn octets(question: &Question) -> Vec<u8> {
+    let attributes = question.attributes.iter();
+    let request = attributes.fold(PolicyRequest::empty(), |request, (n, v)| request.set(n, v));
+    let has_instance = question.attributes.iter().any(|(name, _)| name == "instance");
+    let request = if has_instance { request } else { request.set("instance", fresh_instance()) };
+    request.octets()
+}
+
+/// The other servers of a scenario, and its own, which knows them by their true addresses.
+struct Servers {
+    main: Daemon,
+    _others: Vec<Daemon>,
+    _database: Option<MariaDb>,
+}
+
+impl Servers {
+    fn start(scenario: &Scenario) -> Self {
+        let mut configuration = scenario.configuration.clone();
+        let mut files = scenario.files.clone();
+        let mut others = Vec::new();
+        for (address, whole) in &scenario.servers {
+            let whole = Some(whole.clone());
+            let other = Daemon::start(Settings { whole, ..Settings::default() });
+            configuration = configuration.replace(address, &other.endpoint().to_string());
+            others.push(other);
+        }
+        let database = scenario.sql.as_ref().map(|sql| block_on(with_database(sql)));
+        if let Some(database) = &database {
+            let file = ("secrets/database.xml".to_owned(), database.element_named("connection"));
+            files.push(file);
+        }
+        let whole = Some(configuration);
+        let main = Daemon::start(Settings { whole, files, ..Settings::default() });
+        Servers { main, _others: others, _database: database }
+    }
+}
+
+async fn with_database(sql: &str) -> MariaDb {
+    let database = MariaDb::start().await;
+    database.execute(sql).await;
+    database
+}
+
+/// What a scenario's answers are that should be others.
+fn wrong_answers(page: &Path, scenario: &Scenario) -> Vec<String> {
+    let servers = Servers::start(scenario);
+    let mut client = servers.main.connect();
+    let mut wrong = Vec::new();
+    for question in &scenario.questions {
+        let answer = client.ask(&octets(question)).unwrap();
+        if answer != question.answer {
+            let (place, line) = (page.display(), question.line);
+            wrong.push(format!("{place}:{line}: {answer}, not {}", question.answer));
+        }
+    }
+    wrong
+}
+
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let directories = ["tests/transcripts", "docs"].map(|name| root.join(name));
+    let files = directories.iter().flat_map(|directory| std::fs::read_dir(directory).unwrap());
+    let mut pages: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
+    pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.sort();
+    pages
+}
+
+#[test]
+fn every_page_gives_the_answers_that_it_shows() {
+    let mut asked = 0;
+    let mut wrong = Vec::new();
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let scenarios = scenarios(&text).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
+        for scenario in scenarios.into_iter().filter(|scenario| !scenario.questions.is_empty()) {
+            asked += scenario.questions.len();
+            wrong.extend(wrong_answers(&page, &scenario));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(asked > 0, "no page asks anything");
+}
