@@ -644,6 +644,7 @@ fn facts_of(
         stages: whole.kind.stages(),
         precondition: precondition.zip(common.precondition.as_ref().map(stages_of)),
         names,
+        has_open_values: part.has_open_values,
         before: before.into_iter().flatten().cloned().collect(),
         after: common.after.clone(),
         effects: effects.collect(),

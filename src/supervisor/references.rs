@@ -43,6 +43,8 @@ pub(super) struct Facts {
     pub(super) precondition: Option<(Span, Stages)>,
     /// Names of its values and results.
     pub(super) names: Vec<Cow<'static, str>>,
+    /// Whether it may give values of other names as well.
+    pub(super) has_open_values: bool,
     /// What it refers to before it runs.
     pub(super) before: Vec<Reference>,
     /// What it refers to when it has run.
@@ -124,7 +126,9 @@ impl Facts {
     }
 
     fn knows(&self, name: &str) -> bool {
-        ALWAYS.contains(&name) || self.names.iter().any(|known| known == name)
+        self.has_open_values
+            || ALWAYS.contains(&name)
+            || self.names.iter().any(|known| known == name)
     }
 }
 
