@@ -250,3 +250,16 @@ fn a_second_server_on_the_same_state_directory_is_refused() {
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("another mppd uses the state directory"), "{}", said.err);
 }
+
+#[test]
+fn an_engine_that_was_skipped_is_on_record_as_such() {
+    let skipped = "<precondition>$helo $EQ friend</precondition>\
+                   <black><sender>spam.example</sender></black><on_black>REJECT no</on_black>";
+    let daemon = Daemon::start(Store::Sqlite.track(Settings::wbl(skipped)));
+    let request = PolicyRequest::new().set("sender", "x@spam.example").set("helo_name", "stranger");
+    assert_eq!(daemon.connect().ask(&request.octets()).unwrap(), "DUNNO");
+    let search = Call::new(["track", "search", "--json"]).with(&daemon.configuration());
+    let row: serde_json::Value = serde_json::from_str(&search.succeed()).unwrap();
+    assert_eq!(row["checks"]["wbl"]["status"], "skipped");
+    assert_eq!(row["wbl"], "skipped");
+}

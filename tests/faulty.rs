@@ -35,7 +35,7 @@ fn every_faulty_configuration_gets_its_report() {
     let directories = directories();
     assert!(directories.len() >= LEAST, "there are only {}", directories.len());
     let writes = std::env::var_os("MPPD_WRITE_REPORTS").is_some();
-    let mut others = String::new();
+    let mut others = Vec::new();
     for directory in directories {
         let report = report(&directory);
         let file = directory.join("report.txt");
@@ -46,8 +46,8 @@ fn every_faulty_configuration_gets_its_report() {
         let expected = std::fs::read_to_string(&file).unwrap_or_default();
         if report != expected {
             let name = directory.file_name().unwrap_or_default().display();
-            others += &format!("{name}: expected\n{expected}\nbut it is\n{report}\n");
+            others.push(format!("{name}: expected\n{expected}\nbut it is\n{report}"));
         }
     }
-    assert!(others.is_empty(), "{others}");
+    assert!(others.is_empty(), "{}", others.join("\n"));
 }

@@ -521,14 +521,27 @@ impl Builder<'_> {
 
     /// Tells the faults of the common options of an element that has others as well.
     fn common_faults(&mut self, whole: &Whole<'_>) {
-        let declared = whole.declared();
+        let methods: Vec<&Element> = whole.methods().collect();
+        if methods.is_empty() {
+            self.written_faults(whole, &whole.written);
+        }
+        for method in methods {
+            let mut faults = Vec::new();
+            let written = Written::of(method, &mut faults).over(&whole.written);
+            self.report(faults);
+            self.written_faults(whole, &written);
+        }
+    }
+
+    fn written_faults(&mut self, whole: &Whole<'_>, written: &Written) {
+        let values = whole.declared();
         let (statuses, element) = (whole.kind.statuses(), whole.element.name_span);
-        let declared = Declared { statuses, values: &declared, element };
+        let declared = Declared { statuses, values: &values, element };
         // What uses a value that the configuration names can't be told from a fault.
         let written = if whole.kind.names_values() {
-            Cow::Owned(whole.written.without_own_values())
+            Cow::Owned(written.without_own_values())
         } else {
-            Cow::Borrowed(&whole.written)
+            Cow::Borrowed(written)
         };
         if let Err(faults) = written.compile(&declared, &self.patterns) {
             self.report(faults);
@@ -614,6 +627,13 @@ struct Whole<'a> {
 }
 
 impl Whole<'_> {
+    /// The elements inside that declare a method each.
+    fn methods(&self) -> impl Iterator<Item = &Element> {
+        let declares =
+            |child: &&Element| self.kind.methods().iter().any(|method| method.name == child.name);
+        self.element.children.iter().filter(declares)
+    }
+
     /// The names of the values that its kind declares.
     fn declared(&self) -> Vec<Cow<'static, str>> {
         self.kind.values().iter().map(|value| value.name.into()).collect()
