@@ -112,6 +112,7 @@ impl Exchange {
 
     /// The request.
     #[must_use]
+    #[inline]
     pub fn request(&self) -> &Arc<Request> {
         &self.receipt.request
     }

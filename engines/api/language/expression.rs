@@ -168,11 +168,16 @@ impl Expression {
     }
 
     pub(super) fn append_to(&self, view: &View<'_>, octets: &mut Vec<u8>) {
+        // What most texts are made of comes first, and without the detour over a lent value.
         match self {
             Expression::Sequence(parts) => {
                 for part in parts {
                     part.append_to(view, octets);
                 }
+            }
+            Expression::Constant(constant) => octets.extend_from_slice(constant),
+            Expression::Attribute(attribute) => {
+                octets.extend_from_slice(view.exchange().request().get(*attribute));
             }
             Expression::Call(function, arguments) => call(*function, arguments, view, octets),
             Expression::Choice(choice) => chosen(choice, view).append_to(view, octets),
@@ -215,6 +220,7 @@ fn chosen<'a>(choice: &'a [Expression; 3], view: &View<'_>) -> &'a Expression {
 }
 
 fn call(function: Function, arguments: &[Expression], view: &View<'_>, octets: &mut Vec<u8>) {
+    let longest = octets.len() + LONGEST;
     match arguments {
         [only] => function(&[only.evaluate(view)], octets),
         [first, second] => function(&[first.evaluate(view), second.evaluate(view)], octets),
@@ -223,6 +229,7 @@ fn call(function: Function, arguments: &[Expression], view: &View<'_>, octets: &
             function(&values, octets);
         }
     }
+    octets.truncate(longest);
 }
 
 fn globals(verb: GlobalsVerb, arguments: &[Expression], view: &View<'_>, octets: &mut Vec<u8>) {
