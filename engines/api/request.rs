@@ -293,6 +293,7 @@ pub struct Mailbox<'a> {
 impl<'a> Mailbox<'a> {
     /// Splits an address at its last `@`.
     #[must_use]
+    #[inline]
     pub fn new(whole: &'a [u8]) -> Self {
         Mailbox { whole, at: memchr::memrchr(b'@', whole) }
     }
@@ -317,6 +318,7 @@ impl<'a> Mailbox<'a> {
 
     /// What stands behind the last `@`, if there is one.
     #[must_use]
+    #[inline]
     pub fn domain(&self) -> Option<&'a [u8]> {
         self.at.map(|at| &self.whole[at + 1..])
     }

@@ -32,7 +32,8 @@ pub(super) enum Expression {
     /// The second if the first is not empty, else the third.
     Choice(Box<[Expression; 3]>),
     Globals(GlobalsVerb, Box<[Expression]>),
-    Sequence(Box<[Expression]>),
+    /// One behind the other, and a guess at the length of the whole.
+    Sequence(Box<[Expression]>, usize),
     /// A template that was compiled before.
     Other(Template),
 }
@@ -127,7 +128,10 @@ impl Expression {
         match joined.len() {
             0 => Expression::Constant(Box::default()),
             1 => joined.remove(0),
-            _ => Expression::Sequence(joined.into()),
+            _ => {
+                let capacity = joined.iter().map(Expression::capacity).sum();
+                Expression::Sequence(joined.into(), capacity)
+            }
         }
     }
 
@@ -160,7 +164,7 @@ impl Expression {
     /// A guess at the length of the value that spares most of them a second allocation.
     fn capacity(&self) -> usize {
         match self {
-            Expression::Sequence(parts) => parts.iter().map(Expression::capacity).sum(),
+            Expression::Sequence(_, capacity) => *capacity,
             Expression::Constant(constant) => constant.len(),
             Expression::Other(template) => template.expression().capacity(),
             _ => 32,
@@ -170,7 +174,7 @@ impl Expression {
     pub(super) fn append_to(&self, view: &View<'_>, octets: &mut Vec<u8>) {
         // What most texts are made of comes first, and without the detour over a lent value.
         match self {
-            Expression::Sequence(parts) => {
+            Expression::Sequence(parts, _) => {
                 for part in parts {
                     part.append_to(view, octets);
                 }
