@@ -4,6 +4,10 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod delegate;
+#[cfg(test)]
+mod directory;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod faulty;
@@ -12,9 +16,13 @@ mod groups;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod injection;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod listeners;
+#[cfg(test)]
+mod mysql;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
@@ -27,5 +35,7 @@ mod seeds;
 mod tracking;
 #[cfg(test)]
 mod transcripts;
+#[cfg(test)]
+mod web;
 #[cfg(test)]
 mod wire;
