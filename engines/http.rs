@@ -167,6 +167,7 @@ impl Engine for Http {
         ValueDoc { name: "code", meaning: "The status code: `200`." },
         ValueDoc { name: "body", meaning: "The body of the answer, as it came." },
     ];
+    const NAMES_VALUES: bool = true;
     type Options = HttpOptions;
 
     fn build(options: HttpOptions, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>> {

@@ -145,6 +145,7 @@ impl Engine for Ldap {
         ValueDoc { name: "dn", meaning: "The name of the first entry found." },
         ValueDoc { name: "count", meaning: "How many entries were found, up to `entries`." },
     ];
+    const NAMES_VALUES: bool = true;
     type Options = LdapOptions;
 
     fn build(options: LdapOptions, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>> {
