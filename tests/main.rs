@@ -4,6 +4,10 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod delegate;
+#[cfg(test)]
+mod directory;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod faulty;
@@ -31,5 +35,7 @@ mod seeds;
 mod tracking;
 #[cfg(test)]
 mod transcripts;
+#[cfg(test)]
+mod web;
 #[cfg(test)]
 mod wire;

@@ -1,7 +1,7 @@
 //! The URI: constant text, and macros that are percent-encoded wherever they stand.
 
 use mppd_engine::language::Piece;
-use mppd_engine::{BuildContext, Finding, Spanned, Template, View};
+use mppd_engine::{BuildContext, Finding, Span, Spanned, Template, View};
 use reqwest::Url;
 
 /// Why a value gives no URI.
@@ -33,11 +33,17 @@ impl Uri {
         text: &Spanned<String>,
         cx: &mut BuildContext<'_>,
     ) -> Result<Self, Vec<Finding>> {
-        let mut pieces = cx.pieces(text)?.into_iter();
+        let mut pieces = cx.pieces(text)?.into_iter().peekable();
         let (origin, first) = match pieces.next() {
             Some(Piece::Text { text, span }) => {
-                check_letters(&Spanned { value: &text, span })?;
-                split_origin(&Spanned { value: &text, span })?
+                let text = Spanned { value: text.as_str(), span };
+                check_letters(&text)?;
+                match pieces.peek() {
+                    Some(Piece::Macro { span, .. }) if ends_in_origin(text.value) => {
+                        return Err(vec![origin_has_macro(*span)]);
+                    }
+                    _ => split_origin(&text)?,
+                }
             }
             Some(Piece::Macro { span, .. }) => return Err(vec![origin_has_macro(span)]),
             None => return Err(vec![Finding::error(text.span, "the URI is empty")]),
@@ -45,10 +51,6 @@ impl Uri {
         let mut rest = vec![Part::Text(first)];
         for piece in pieces {
             match piece {
-                Piece::Macro { span, .. } if matches!(&rest[..], [Part::Text(t)] if t.is_empty()) =>
-                {
-                    return Err(vec![origin_has_macro(span)]);
-                }
                 Piece::Macro { template, .. } => rest.push(Part::Macro(template)),
                 Piece::Text { text, span } => {
                     check_letters(&Spanned { value: &text, span })?;
@@ -94,7 +96,7 @@ fn in_words(error: &UriError) -> String {
     }
 }
 
-fn origin_has_macro(span: mppd_engine::Span) -> Finding {
+fn origin_has_macro(span: Span) -> Finding {
     Finding::error(span, "scheme, host and port of a URI can't hold macros")
         .with_help("macros may follow behind the first \"/\" or \"?\" of the URI")
 }
@@ -123,6 +125,12 @@ fn check_letters(text: &Spanned<&str>) -> Result<(), Vec<Finding>> {
         }
     }
     Ok(())
+}
+
+/// Whether a text ends before the path and the query begin.
+fn ends_in_origin(text: &str) -> bool {
+    let behind = text.split_once("://").map_or(text, |(_, behind)| behind);
+    !behind.contains(['/', '?'])
 }
 
 fn split_origin(text: &Spanned<&str>) -> Result<(String, String), Vec<Finding>> {

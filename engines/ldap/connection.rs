@@ -113,7 +113,9 @@ impl Connection {
         &self,
         search: &Search<'_>,
     ) -> Result<Vec<SearchEntry>, SearchError> {
-        if let Some(open) = self.lock_open().clone() {
+        // Apart, so that the lock is not held while the search waits.
+        let open = self.lock_open().clone();
+        if let Some(open) = open {
             match self.search_on(open, search).await {
                 // Closed between two searches: only now is it seen.
                 Err(SearchError::Broken(_)) => {}

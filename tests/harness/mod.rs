@@ -8,9 +8,13 @@ pub(crate) mod mariadb;
 pub(crate) mod policy_client;
 pub(crate) mod ports;
 pub(crate) mod postfix;
+pub(crate) mod postgrey;
+pub(crate) mod programs;
 pub(crate) mod records;
+pub(crate) mod slapd;
 pub(crate) mod smtp;
 pub(crate) mod transcript;
+pub(crate) mod web;
 
 use std::time::{Duration, Instant};
 
