@@ -22,6 +22,8 @@ mod listeners;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod postfix;
 #[cfg(test)]
 mod reload;
