@@ -7,6 +7,7 @@ mod delegate;
 mod http;
 mod ldap;
 mod log;
+mod mysql;
 mod set;
 mod tls;
 mod track;
@@ -21,6 +22,7 @@ pub const ENGINES: &[&dyn EngineKind] = &[
     kind::<http::Http>(),
     kind::<ldap::Ldap>(),
     kind::<log::Log>(),
+    &mysql::Mysql,
     kind::<set::Set>(),
     &track::Track,
     kind::<wbl::Wbl>(),

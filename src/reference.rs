@@ -1,10 +1,11 @@
-//! The reference of every option, engine, method and status as Markdown, made from the
+//! The reference of every option, engine, method, status and macro as Markdown, made from the
 //! declarations that the parser uses.
 //!
 //! `docs/reference.md` is this text; `cargo run -- reference > docs/reference.md` renews it.
 
 use mppd_engine::config::{OptionDoc, common_option_docs};
-use mppd_engine::{EngineKind, Stage};
+use mppd_engine::language::{self, MacroDoc, MacroFamily};
+use mppd_engine::{EngineKind, Stage, Stages};
 
 use crate::config::settings;
 
@@ -14,7 +15,7 @@ const TEXT: &str = "$text";
 const INTRODUCTION: &str = "\
 # Reference
 
-Every option, engine, method and status, as `mppd reference` prints it from the declarations that
+Every option, engine, method, status and macro, as `mppd reference` prints it from the declarations that
 the parser uses.
 
 An option is an attribute or a child element of its own name. One whose value is an element has a
@@ -42,7 +43,68 @@ pub fn markdown(kinds: &[&dyn EngineKind]) -> String {
     for kind in kinds {
         page.engine(*kind);
     }
+    page.macros("##");
     page.text
+}
+
+/// The reference of the macros alone.
+#[must_use]
+pub fn macros_markdown() -> String {
+    let mut page = Page { text: String::new() };
+    page.macros("#");
+    page.text.trim_start().to_owned()
+}
+
+const MACROS: &str = "\
+Every macro of templates and conditions. One without arguments is written `$name`, or `${name}` where
+text follows that would belong to the name; one with arguments `${name argument …}`. Arguments in
+square brackets may be left out. How texts and conditions are written is in
+[language.md](language.md). The examples are about this request, which the engine `wbl` has refused:
+";
+
+fn some_stages(stages: Stages) -> Option<String> {
+    let names = Stage::ALL.iter().filter(|stage| stages.contains(**stage));
+    let names: Vec<String> = names.map(|stage| format!("`{stage}`")).collect();
+    (names.len() < Stage::ALL.len()).then(|| names.join(", "))
+}
+
+/// The line of a macro, and those of its parts.
+fn macro_rows(entry: &MacroDoc) -> Vec<Vec<String>> {
+    let name = match entry.arguments {
+        "" => format!("`${}`", entry.name),
+        arguments if arguments.starts_with('[') => {
+            format!("`${0}`, `${{{0} {arguments}}}`", entry.name)
+        }
+        arguments => format!("`${{{} {arguments}}}`", entry.name),
+    };
+    let mut meaning = entry.meaning.to_owned();
+    if let Some(stages) = some_stages(entry.stages) {
+        meaning = format!("{meaning} It can have a value at {stages} only.");
+    }
+    let examples: Vec<String> = entry.examples.iter().map(example).collect();
+    let mut rows = vec![vec![name, meaning, examples.join(", ")]];
+    for part in entry.parts {
+        let name = format!("`${}.{}`", entry.name, part.form);
+        rows.push(vec![name, part.meaning.to_owned(), example(&part.example)]);
+    }
+    rows
+}
+
+fn example((text, result): &(&str, &str)) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    let mut shown = String::new();
+    for letter in result.chars() {
+        match letter {
+            letter if letter.is_control() => shown.extend(letter.escape_default()),
+            letter => shown.push(letter),
+        }
+    }
+    if shown.is_empty() {
+        return format!("`{text}` is empty");
+    }
+    format!("`{text}` is `{shown}`")
 }
 
 struct Page {
@@ -102,10 +164,21 @@ impl Page {
     }
 
     fn stages(&mut self, kind: &dyn EngineKind) {
-        let stages = Stage::ALL.iter().filter(|stage| kind.stages().contains(**stage));
-        let stages: Vec<String> = stages.map(|stage| format!("`{stage}`")).collect();
-        if stages.len() < Stage::ALL.len() {
-            self.line(&format!("\nIt runs at {} only.", stages.join(", ")));
+        if let Some(stages) = some_stages(kind.stages()) {
+            self.line(&format!("\nIt runs at {stages} only."));
+        }
+    }
+
+    fn macros(&mut self, heading: &str) {
+        self.line(&format!("\n{heading} Macros\n\n{MACROS}\n```text"));
+        for (name, value) in language::example_attributes() {
+            self.line(&format!("{name}={value}"));
+        }
+        self.line("```");
+        for family in MacroFamily::ALL {
+            self.line(&format!("\n{heading}# {}", family.title()));
+            let entries = language::macros().iter().filter(|entry| entry.family == *family);
+            self.table(&["Macro", "Meaning", "Example"], entries.flat_map(macro_rows));
         }
     }
 
@@ -211,6 +284,21 @@ mod tests {
         assert!(page.contains("#### `wbl.white`\n"));
         assert!(page.contains("| `black` | an element, see `wbl.white` |"));
         assert!(!page.contains("#### `wbl.black`\n"));
+    }
+
+    #[test]
+    fn every_macro_and_every_part_has_its_line() {
+        let page = macros_markdown();
+        for entry in language::macros() {
+            assert!(
+                page.contains(&format!("`${}`", entry.name))
+                    || page.contains(&format!("`${{{} ", entry.name))
+            );
+            for part in entry.parts {
+                assert!(page.contains(&format!("| `${}.{}` |", entry.name, part.form)));
+            }
+        }
+        assert!(markdown(mppd_engines::ENGINES).contains("## Macros\n"));
     }
 
     #[test]

@@ -16,9 +16,13 @@ mod groups;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod injection;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod listeners;
+#[cfg(test)]
+mod mysql;
 #[cfg(test)]
 mod output;
 #[cfg(test)]

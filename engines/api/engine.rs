@@ -173,6 +173,9 @@ pub struct Built {
     pub prototype: Arc<dyn Prototype>,
     /// Names of the values that it can give besides those that its kind declares.
     pub values: Vec<Cow<'static, str>>,
+    /// Whether it may give values of any other name as well: those of the columns that a database
+    /// finds, say.
+    pub has_open_values: bool,
     /// What its texts refer to, apart from the rest of its element.
     pub references: Vec<Reference>,
     /// The element of the method, where it may say what every engine's element can (`on_STATUS`
@@ -196,7 +199,14 @@ impl Built {
     /// An engine, or one method, whose copies are made by its own prototype.
     #[must_use]
     pub fn new(method: Option<String>, prototype: Arc<dyn Prototype>) -> Self {
-        Built { method, prototype, values: Vec::new(), references: Vec::new(), element: None }
+        Built {
+            method,
+            prototype,
+            values: Vec::new(),
+            has_open_values: false,
+            references: Vec::new(),
+            element: None,
+        }
     }
 
     /// With values that the configuration names.
@@ -206,6 +216,14 @@ impl Built {
         names: impl IntoIterator<Item = impl Into<Cow<'static, str>>>,
     ) -> Self {
         self.values.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// With values whose names only a run can tell. Texts may then ask for any name; one that is
+    /// not given is empty.
+    #[must_use]
+    pub fn with_open_values(mut self) -> Self {
+        self.has_open_values = true;
         self
     }
 

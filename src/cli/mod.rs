@@ -73,7 +73,12 @@ impl Program {
             Command::Schema(arguments) => schema(&settings, &arguments),
             Command::Ask(arguments) => ask::run(&settings, &arguments),
             Command::Track(arguments) => search_records(&settings, &arguments),
-            Command::Reference => print_text(&crate::reference::markdown(&settings.kinds)),
+            Command::Reference { part: None } => {
+                print_text(&crate::reference::markdown(&settings.kinds))
+            }
+            Command::Reference { part: Some(ReferencePart::Macros) } => {
+                print_text(&crate::reference::macros_markdown())
+            }
         }
     }
 }
@@ -112,8 +117,17 @@ enum Command {
     Ask(ask::AskArguments),
     /// Searches the records
     Track(track::TrackArguments),
-    /// Prints the reference of every option and engine, as Markdown
-    Reference,
+    /// Prints the reference of every option, engine and macro, as Markdown
+    Reference {
+        /// Only this part of it
+        part: Option<ReferencePart>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ReferencePart {
+    /// The macros of templates and conditions
+    Macros,
 }
 
 /// For which database

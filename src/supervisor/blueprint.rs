@@ -279,8 +279,10 @@ impl Builder<'_> {
     fn warn_of_unused(&mut self) {
         for (position, element) in self.draft.engines.iter().enumerate() {
             let id = engine_id(element);
-            let is_used =
-                self.index.contains_key(&position) || self.used_patterns.contains(&id.value);
+            // What asks for it although it never runs is an error, and says so.
+            let is_used = self.index.contains_key(&position)
+                || self.used_patterns.contains(&id.value)
+                || self.facts.iter().any(|facts| facts.asks_for(&id.value));
             if self.kind(element).is_some() && !is_used {
                 let message = format!("no chain names the engine \"{}\"", id.value);
                 let warning = Finding::warning(id.span, message);
@@ -624,6 +626,7 @@ fn facts_of(
         stages: whole.kind.stages(),
         precondition: precondition.zip(common.precondition.as_ref().map(stages_of)),
         names,
+        has_open_values: part.has_open_values,
         before: before.into_iter().flatten().cloned().collect(),
         after: common.after.clone(),
         effects: effects.collect(),

@@ -267,14 +267,72 @@ fn unreadable(text: &Spanned<&str>, error: &EffectError, others: &[&str]) -> Fin
     let known = Action::WORDS.iter().chain(others).copied();
     match nearest(word, known) {
         Some(nearest) => finding.with_help(format!("did you mean \"{nearest}\"?")),
-        None if others.is_empty() => finding.with_help("an action of access(5)"),
-        None => finding.with_help(format!("an action of access(5), {}", either(others))),
+        None => {
+            let others: String = others.iter().map(|word| format!(", \"{word}\"")).collect();
+            finding.with_help(format!("an action of access(5){others}"))
+        }
     }
 }
 
-fn either(words: &[&str]) -> String {
-    match words {
-        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
-        words => words.join(""),
+#[cfg(test)]
+mod tests {
+    use mppd_engine::testkit::exchange;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::reply;
+
+    fn compiled(text: &str) -> Effect {
+        let source = mppd_engine::config::SourceMap::default().add(mppd_engine::config::Source {
+            origin: mppd_engine::config::Origin::Embedded("test"),
+            text: text.to_owned(),
+        });
+        let span = mppd_engine::Span { source, start: 0, end: text.len() };
+        effect(&Spanned { value: text, span }, &mut Scope::default()).unwrap()
+    }
+
+    #[test]
+    fn a_constant_is_read_once() {
+        assert!(matches!(compiled("continue"), Effect::Continue));
+        assert!(matches!(compiled(" permit "), Effect::Permit));
+        assert!(matches!(compiled("score -2.5"), Effect::Score(Score(-2_500))));
+        let Effect::Act(action) = compiled("reject  5$$ a\n  month") else { panic!() };
+        assert_eq!(action, Action::Reject(Some("5$ a month".to_owned())));
+    }
+
+    #[test]
+    fn the_word_of_an_action_is_known_although_its_text_is_not() {
+        assert_eq!(compiled("prepend X: $helo").word().as_deref(), Some("PREPEND"));
+        assert_eq!(compiled("550 $helo").word().as_deref(), Some("550"));
+        assert_eq!(compiled("$helo X").word(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_peers_say_postfix_gets_an_action_that_it_understands(
+            action in prop::sample::select(vec![
+                "REJECT $helo", "550 $helo", "DEFER_IF_PERMIT $helo", "HOLD $helo",
+                "PREPEND X-Helo: $helo", "PREPEND $helo", "FILTER $helo", "REDIRECT $helo",
+                "BCC $helo@example.com", "WARN $helo", "$helo", "$helo $helo",
+            ]),
+            words in prop_oneof![
+                any::<Vec<u8>>(),
+                "(REJECT|4[0-9]{2}|550|BCC|ok|[a-z@:. \t]{0,9})[ \t]?[a-z@:]{0,9}"
+                    .prop_map(String::into_bytes),
+            ],
+        ) {
+            let words: Vec<u8> =
+                words.into_iter().filter(|octet| !matches!(octet, b'\n' | 0)).collect();
+            let exchange = exchange([("helo_name", words)]);
+            let Ok(Verdict::Act(action)) = compiled(action).resolve(&View::of(&exchange)) else {
+                return Ok(());
+            };
+            let reply = String::from_utf8(reply::encode(&action, exchange.request())).unwrap();
+            let line = reply.strip_prefix("action=").and_then(|r| r.strip_suffix("\n\n")).unwrap();
+            prop_assert!(!line.chars().any(char::is_control), "{line:?}");
+            let understood = Action::parse(line);
+            prop_assert!(understood.is_ok(), "{line:?}: {understood:?}");
+            prop_assert_eq!(understood.unwrap().word(), action.word());
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use mppd_engine::config::nearest;
 use mppd_engine::language::{Reference, Target};
 use mppd_engine::{Finding, Span, Stage, Stages};
 
@@ -42,6 +43,8 @@ pub(super) struct Facts {
     pub(super) precondition: Option<(Span, Stages)>,
     /// Names of its values and results.
     pub(super) names: Vec<Cow<'static, str>>,
+    /// Whether it may give values of other names as well.
+    pub(super) has_open_values: bool,
     /// What it refers to before it runs.
     pub(super) before: Vec<Reference>,
     /// What it refers to when it has run.
@@ -114,8 +117,18 @@ impl Facts {
         self.stages.intersection(possible)
     }
 
+    /// Whether its texts name the engine of this ID, or a method of it.
+    pub(super) fn asks_for(&self, element: &str) -> bool {
+        self.before.iter().chain(&self.after).any(|reference| match &reference.target {
+            Target::Engine { id, .. } => id.split('.').next() == Some(element),
+            Target::Stages { .. } | Target::Decision | Target::Exception => false,
+        })
+    }
+
     fn knows(&self, name: &str) -> bool {
-        ALWAYS.contains(&name) || self.names.iter().any(|known| known == name)
+        self.has_open_values
+            || ALWAYS.contains(&name)
+            || self.names.iter().any(|known| known == name)
     }
 }
 
@@ -182,9 +195,7 @@ impl Checks<'_> {
                 continue;
             };
             if !target.knows(name) {
-                let known = target.names.iter().map(AsRef::as_ref).chain(ALWAYS.iter().copied());
-                let what = format!("value of engine \"{id}\"");
-                self.findings.push(Finding::unknown(reference.span, &what, name, known));
+                self.findings.push(unknown_value(reference.span, target, name));
             }
         }
     }
@@ -259,7 +270,7 @@ impl Checks<'_> {
                     return;
                 }
                 match chains[behind..].iter().find(|listed| listed.engine == target) {
-                    Some(later) => self.runs_later(reference.span, id, here, *later),
+                    Some(later) => self.runs_later(reference.span, id, group, here, *later),
                     None => self.does_not_run(reference.span, group, here, target),
                 }
             }
@@ -272,12 +283,14 @@ impl Checks<'_> {
         self.push(Finding::error(span, message).with_related(here.span, related));
     }
 
-    fn runs_later(&mut self, span: Span, id: &str, here: Listed, later: Listed) {
+    fn runs_later(&mut self, span: Span, id: &str, group: &str, here: Listed, later: Listed) {
         if here == later {
-            self.push(Finding::error(span, format!("engine \"{id}\" has not run yet here")));
+            let finding = Finding::error(span, format!("engine \"{id}\" has not run yet here"));
+            self.push(finding.with_help("it cannot ask for what it is going to come to"));
             return;
         }
-        let message = format!("engine \"{id}\" runs later");
+        let in_group = self.among_groups(" in", group);
+        let message = format!("engine \"{id}\" runs later{in_group}");
         let finding = Finding::error(span, message)
             .with_related(here.span, "this engine runs here")
             .with_related(later.span, format!("\"{id}\" here, in {}", later.place.element()));
@@ -295,10 +308,7 @@ impl Checks<'_> {
             }
         };
         let elsewhere = self.groups.iter().any(|(_, chains)| is_before(chains));
-        let of_group = match self.groups.len() {
-            1 => String::new(),
-            _ => format!(" of group \"{group}\""),
-        };
+        let of_group = self.among_groups(" of", group);
         let message = format!("no chain{of_group} runs the engine \"{}\"", facts.id);
         let finding = if elsewhere {
             Finding::warning(span, message).with_help("what it would give is empty there")
@@ -306,6 +316,14 @@ impl Checks<'_> {
             Finding::error(span, message)
         };
         self.push(finding.with_related(here.span, "this engine runs here"));
+    }
+
+    /// The name of the group, unless all have the same chains.
+    fn among_groups(&self, preposition: &str, group: &str) -> String {
+        match self.groups.len() {
+            1 => String::new(),
+            _ => format!("{preposition} group \"{group}\""),
+        }
     }
 
     /// A step of the records belongs where it is true.
@@ -350,6 +368,18 @@ impl Checks<'_> {
     fn push(&mut self, finding: Finding) {
         if !self.findings.contains(&finding) {
             self.findings.push(finding);
+        }
+    }
+}
+
+fn unknown_value(span: Span, engine: &Facts, name: &str) -> Finding {
+    let finding = Finding::error(span, format!("engine \"{}\" gives no \"{name}\"", engine.id));
+    let known = || engine.names.iter().map(AsRef::as_ref).chain(ALWAYS.iter().copied());
+    match nearest(name, known()) {
+        Some(nearest) => finding.with_help(format!("did you mean \"{nearest}\"?")),
+        None => {
+            let known: Vec<&str> = known().collect();
+            finding.with_help(format!("it gives: {}", known.join(", ")))
         }
     }
 }

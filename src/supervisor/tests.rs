@@ -1,5 +1,6 @@
 //! Chains of scripted engines: what statuses, failures, panics and hangs do to a request.
 
+mod options;
 mod reload;
 
 use std::collections::HashMap;

@@ -155,7 +155,9 @@ impl<'a> BuildContext<'a> {
     /// # Errors
     /// Everything that is wrong with it, each with its place.
     pub fn template(&mut self, text: &Spanned<String>) -> Result<Template, Vec<Finding>> {
-        Template::compile(&text.as_deref(), &mut self.scope)
+        let compiled = Template::compile(&text.as_deref(), &mut self.scope);
+        self.warnings.extend(self.scope.take_warnings());
+        compiled
     }
 
     /// Cuts a text at its macros, which do not become part of it: a statement of SQL, say.
@@ -163,7 +165,9 @@ impl<'a> BuildContext<'a> {
     /// # Errors
     /// Everything that is wrong with its macros, each with its place.
     pub fn pieces(&mut self, text: &Spanned<String>) -> Result<Vec<Piece>, Vec<Finding>> {
-        Template::pieces(&text.as_deref(), &mut self.scope)
+        let compiled = Template::pieces(&text.as_deref(), &mut self.scope);
+        self.warnings.extend(self.scope.take_warnings());
+        compiled
     }
 
     /// Compiles a condition.
@@ -171,7 +175,9 @@ impl<'a> BuildContext<'a> {
     /// # Errors
     /// Everything that is wrong with it, each with its place.
     pub fn condition(&mut self, text: &Spanned<String>) -> Result<Condition, Vec<Finding>> {
-        Condition::compile(&text.as_deref(), &mut self.scope)
+        let compiled = Condition::compile(&text.as_deref(), &mut self.scope);
+        self.warnings.extend(self.scope.take_warnings());
+        compiled
     }
 
     /// What the texts compiled since the last call refer to. A kind with methods gives each

@@ -20,8 +20,7 @@ struct Number<'a> {
 impl<'a> Number<'a> {
     fn read(octets: &'a [u8]) -> Option<Self> {
         let (is_negative, digits) = match octets {
-            [b'-', digits @ ..] => (true, digits),
-            [b'+', digits @ ..] => (false, digits),
+            [sign @ (b'-' | b'+'), digits @ ..] => (*sign == b'-', digits),
             digits => (false, digits),
         };
         let length = digits.iter().take_while(|octet| octet.is_ascii_digit()).count();

@@ -19,6 +19,7 @@ pub(super) struct Compiler<'t, 's> {
     text: Spanned<&'t str>,
     pub(super) scope: &'s mut Scope,
     references: Vec<Reference>,
+    warnings: Vec<Finding>,
     findings: Vec<Finding>,
 }
 
@@ -28,6 +29,7 @@ impl<'t, 's> Compiler<'t, 's> {
             text: Spanned { value: text.value, span: text.span },
             scope,
             references: Vec::new(),
+            warnings: Vec::new(),
             findings: Vec::new(),
         };
         for fault in faults {
@@ -50,9 +52,8 @@ impl<'t, 's> Compiler<'t, 's> {
     /// What was compiled, if nothing was wrong; the scope has its references then.
     pub(super) fn finish<T>(mut self, compiled: T) -> Result<T, Vec<Finding>> {
         if self.findings.is_empty() {
-            for reference in self.references {
-                self.scope.refer(reference);
-            }
+            self.references.into_iter().for_each(|reference| self.scope.refer(reference));
+            self.warnings.into_iter().for_each(|warning| self.scope.warn(warning));
             return Ok(compiled);
         }
         self.findings.sort_by_key(|finding| finding.span.map(|span| span.start));
@@ -260,7 +261,8 @@ impl<'t, 's> Compiler<'t, 's> {
                 self.refer(call.at, Target::Exception);
                 Expression::Live(live)
             }
-            Value::Pure(function, check) => {
+            Value::Pure(function) => folded(function, arguments),
+            Value::Checked(function, check) => {
                 let constants: Vec<Option<&[u8]>> =
                     arguments.iter().map(Expression::as_constant).collect();
                 check(&constants).map_err(|(index, message)| {
@@ -358,6 +360,7 @@ impl<'t, 's> Compiler<'t, 's> {
         match call.name.as_slice() {
             [_, name] => {
                 let Some(attribute) = Attribute::from_name(name.text.as_bytes()) else {
+                    self.warn_of_misspelling(name);
                     return Ok(Expression::Unlisted(name.text.as_bytes().into()));
                 };
                 self.refer_to_stages(call, stages_of(attribute));
@@ -365,13 +368,11 @@ impl<'t, 's> Compiler<'t, 's> {
             }
             [_, name, part, ..] => {
                 let message = format!("\"$request.{}\" has no parts", name.text);
-                let help = match short_name(&name.text) {
-                    Some(short) => format!("\"${short}\" has: \"${short}.{}\"", part.text),
-                    None => {
-                        let (name, part) = (&name.text, &part.text);
-                        format!("write \"${{request.{name}}}.{part}\" for text behind it")
-                    }
-                };
+                let (attribute, word) = (&name.text, &part.text);
+                let help = short_name(attribute).map_or_else(
+                    || format!("write \"${{request.{attribute}}}.{word}\" for text behind it"),
+                    |short| format!("\"${short}\" may have it: \"${short}.{word}\""),
+                );
                 Err(Finding::error(self.span(part.at), message).with_help(help))
             }
             _ => {
@@ -379,6 +380,15 @@ impl<'t, 's> Compiler<'t, 's> {
                 Err(Finding::error(span, message).with_help("like \"$request.client_port\""))
             }
         }
+    }
+
+    /// An attribute that Postfix is not known to send may be one of a later version, or a slip.
+    fn warn_of_misspelling(&mut self, name: &Word) {
+        let known = Attribute::ALL.iter().map(|attribute| attribute.name());
+        let Some(nearest) = crate::config::nearest(&name.text, known) else { return };
+        let message = format!("Postfix is not known to send an attribute \"{}\"", name.text);
+        let warning = Finding::warning(self.span(name.at), message);
+        self.warnings.push(warning.with_help(format!("did you mean \"$request.{nearest}\"?")));
     }
 
     fn engine(&mut self, call: &Macro) -> Result<Expression, Finding> {

@@ -25,7 +25,7 @@ pub struct Condition(Arc<Compiled>);
 #[derive(Debug)]
 struct Compiled {
     source: String,
-    test: Test,
+    condition: Test,
     possible_stages: Stages,
 }
 
@@ -49,25 +49,27 @@ impl Condition {
     pub fn compile(text: &Spanned<&str>, scope: &mut Scope) -> Result<Self, Vec<Finding>> {
         let (clause, faults) = parser::condition(text.value);
         let mut compiler = Compiler::new(text, scope, faults);
-        let test = clause.as_ref().map_or(Test::Constant(false), |clause| compiler.clause(clause));
+        // Without a clause there are faults, and nothing is made of what stands in for it.
+        let condition =
+            clause.as_ref().map_or(Test::Constant(false), |clause| compiler.clause(clause));
         let source = clause.map(|clause| clause.to_string()).unwrap_or_default();
         let possible = Stage::ALL.iter().copied();
         let possible: Vec<Stage> =
-            possible.filter(|stage| test.at(*stage) != Some(false)).collect();
+            possible.filter(|stage| condition.at(*stage) != Some(false)).collect();
         let possible_stages = Stages::of(&possible);
-        compiler.finish(Condition(Arc::new(Compiled { source, test, possible_stages })))
+        compiler.finish(Condition(Arc::new(Compiled { source, condition, possible_stages })))
     }
 
     /// Whether it holds for one request.
     #[must_use]
     pub fn holds(&self, view: &View<'_>) -> bool {
-        self.0.test.holds(view)
+        self.0.condition.holds(view)
     }
 
     /// Whether it holds, if that is the same for every request.
     #[must_use]
     pub fn as_constant(&self) -> Option<bool> {
-        match self.0.test {
+        match self.0.condition {
             Test::Constant(constant) => Some(constant),
             _ => None,
         }

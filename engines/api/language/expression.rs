@@ -206,7 +206,7 @@ fn engine_value<'a>(id: &str, name: &ResultName, view: &View<'a>) -> Cow<'a, [u8
         ResultName::Status => Cow::Borrowed(result.outcome.status.as_bytes()),
         name => Cow::Owned(name.of(&result.outcome).to_vec()),
     });
-    value.unwrap_or_default()
+    value.unwrap_or(Cow::Borrowed(b""))
 }
 
 fn chosen<'a>(choice: &'a [Expression; 3], view: &View<'_>) -> &'a Expression {

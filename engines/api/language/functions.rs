@@ -27,11 +27,6 @@ pub(super) type Function = fn(&[Cow<'_, [u8]>], &mut Vec<u8>);
 /// be, and why.
 pub(super) type Check = fn(&[Option<&[u8]>]) -> Result<(), (usize, String)>;
 
-/// Nothing to look at.
-pub(super) fn anything(_: &[Option<&[u8]>]) -> Result<(), (usize, String)> {
-    Ok(())
-}
-
 /// Refuses a constant that is no number.
 fn number_at(arguments: &[Option<&[u8]>], index: usize, least: i64) -> Result<(), (usize, String)> {
     let Some(Some(constant)) = arguments.get(index) else { return Ok(()) };
@@ -39,13 +34,8 @@ fn number_at(arguments: &[Option<&[u8]>], index: usize, least: i64) -> Result<()
         Some(number) if number >= least => Ok(()),
         _ => {
             let shown = String::from_utf8_lossy(constant);
-            let what = if least == i64::MIN { "a number" } else { "a number that large" };
-            let what = match least {
-                0 => "a number from 0",
-                1 => "a number from 1",
-                _ => what,
-            };
-            Err((index, format!("\"{shown}\" is not {what}")))
+            let bound = if least == i64::MIN { String::new() } else { format!(" from {least}") };
+            Err((index, format!("\"{shown}\" is no whole number{bound}")))
         }
     }
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use super::expression::{GlobalsVerb, Live, PartOf};
-use super::functions::{Check, Function, address, anything, digest, domain, encoding, text};
+use super::functions::{Check, Function, address, digest, domain, encoding, text};
 use super::view::View;
 use crate::attribute::Attribute;
 use crate::stage::{Stage, Stages};
@@ -72,7 +72,7 @@ impl MacroFamily {
 }
 
 /// A macro, as the reference tells of it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct MacroDoc {
     /// Its name, without the dollar.
     pub name: &'static str,
@@ -93,7 +93,7 @@ pub struct MacroDoc {
 }
 
 /// A part of a macro.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct PartDoc {
     /// How it is written behind the dot: `domain`, `network(BITS)`.
     pub form: &'static str,
@@ -135,7 +135,9 @@ pub(super) enum Value {
     Live(Live),
     Decision(Live),
     Exception(Live),
-    Pure(Function, Check),
+    Pure(Function),
+    /// One whose constant arguments are looked at when the configuration is read.
+    Checked(Function, Check),
     /// A time in this format.
     Time(&'static str),
     /// A time in the format that the argument gives.
@@ -411,76 +413,76 @@ const MACROS: &[MacroDoc] = &[
     entry!(Variables "globals_defined" ("NAME") = Value::Globals(GlobalsVerb::Defined),
         "`1` where the variable was set, also to nothing; else `0`.",
         ["${globals_defined a}${globals_set a \"\"}${globals_defined a}" => "01"]),
-    entry!(Text "lower" ("TEXT") = Value::Pure(text::lower, anything),
+    entry!(Text "lower" ("TEXT") = Value::Pure(text::lower),
         "In lower case.",
         ["${lower $sender}" => "alice@mail.example.com"]),
-    entry!(Text "upper" ("TEXT") = Value::Pure(text::upper, anything),
+    entry!(Text "upper" ("TEXT") = Value::Pure(text::upper),
         "In upper case.",
         ["${upper \"grüße\"}" => "GRÜSSE"]),
-    entry!(Text "length" ("TEXT") = Value::Pure(text::length, anything),
+    entry!(Text "length" ("TEXT") = Value::Pure(text::length),
         "The number of characters.",
         ["${length $helo}" => "16", "${length ä}" => "1"]),
-    entry!(Text "substr" ("TEXT START [LENGTH]") = Value::Pure(text::substr, text::check_substr),
+    entry!(Text "substr" ("TEXT START [LENGTH]") = Value::Checked(text::substr, text::check_substr),
         "The part that begins at START, counted from 0, or from the end where negative; at most \
          LENGTH characters of it.",
         ["${substr $helo 5}" => "example.net", "${substr $helo -3 2}" => "ne"]),
     entry!(Text "text_find_replace_all" ("TEXT FIND REPLACEMENT")
-            = Value::Pure(text::find_replace_all, text::check_find),
+            = Value::Checked(text::find_replace_all, text::check_find),
         "With every FIND replaced.",
         ["${text_find_replace_all $helo . \" dot \"}" => "mail dot example dot net"]),
     entry!(Text "text_truncate" ("TEXT LENGTH [MARK]")
-            = Value::Pure(text::truncate, text::check_truncate),
+            = Value::Checked(text::truncate, text::check_truncate),
         "At most LENGTH characters; where something is cut off, MARK is the end of them.",
         ["${text_truncate $helo 7}" => "mail.ex", "${text_truncate $helo 7 ...}" => "mail..."]),
-    entry!(Text "wrap" ("WIDTH TEXT") = Value::Pure(text::wrap, text::check_wrap),
+    entry!(Text "wrap" ("WIDTH TEXT") = Value::Checked(text::wrap, text::check_wrap),
         "Folded at blanks into lines of at most WIDTH characters; longer words are cut.",
         ["${wrap 8 \"one two three\"}" => "one two\nthree"]),
     entry!(Text "if_not_empty" ("TEXT THEN [ELSE]") = Value::IfNotEmpty,
         "THEN if TEXT is not empty, else ELSE. What is not chosen is not evaluated.",
         ["${if_not_empty $sender \"from $sender.domain\" bounce}" => "from Mail.Example.com",
          "${if_not_empty $request.etrn_domain yes}" => ""]),
-    entry!(Text "not_empty" ("TEXT") = Value::Pure(text::not_empty, anything),
+    entry!(Text "not_empty" ("TEXT") = Value::Pure(text::not_empty),
         "`1` if TEXT is not empty, else `0`.",
         ["${not_empty $sender}" => "1"]),
-    entry!(Text "empty" ("TEXT") = Value::Pure(text::empty, anything),
+    entry!(Text "empty" ("TEXT") = Value::Pure(text::empty),
         "`1` if TEXT is empty, else `0`.",
         ["${empty $sender}" => "0"]),
-    entry!(Domain "reverse_domain" ("DOMAIN") = Value::Pure(domain::reverse_domain, anything),
+    entry!(Domain "reverse_domain" ("DOMAIN") = Value::Pure(domain::reverse_domain),
         "The labels in reverse order, in lower case.",
         ["${reverse_domain Mail.Example.com}" => "com.example.mail"]),
     entry!(Domain "registrable_domain" ("DOMAIN")
-            = Value::Pure(domain::registrable_domain, anything),
+            = Value::Pure(domain::registrable_domain),
         "The public suffix with one more label, in lower case; empty where there is none.",
         ["${registrable_domain $host}" => "example.net",
          "${registrable_domain a.b.example.co.uk}" => "example.co.uk"]),
-    entry!(Digest "md5" ("TEXT") = Value::Pure(digest::md5, anything),
+    entry!(Digest "md5" ("TEXT") = Value::Pure(digest::md5),
         "The MD5 sum, in hexadecimal digits.",
         ["${md5 abc}" => "900150983cd24fb0d6963f7d28e17f72"]),
-    entry!(Digest "sha1" ("TEXT") = Value::Pure(digest::sha1, anything),
+    entry!(Digest "sha1" ("TEXT") = Value::Pure(digest::sha1),
         "The SHA-1 sum, in hexadecimal digits.",
         ["${sha1 abc}" => "a9993e364706816aba3e25717850c26c9cd0d89d"]),
-    entry!(Digest "sha256" ("TEXT") = Value::Pure(digest::sha256, anything),
+    entry!(Digest "sha256" ("TEXT") = Value::Pure(digest::sha256),
         "The SHA-256 sum, in hexadecimal digits.",
         ["${sha256 abc}"
          => "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"]),
-    entry!(Digest "hmac" ("ALGORITHM KEY TEXT") = Value::Pure(digest::hmac, digest::check_hmac),
+    entry!(Digest "hmac" ("ALGORITHM KEY TEXT") = Value::Checked(digest::hmac, digest::check_hmac),
         "The keyed hash of RFC 2104, in hexadecimal digits. ALGORITHM is `md5`, `sha1`, `sha256` \
          or `sha512`.",
         ["${hmac md5 Jefe \"what do ya want for nothing?\"}"
          => "750c783e6ab0b503eaa86e310a5db738"]),
-    entry!(Encoding "encode_base64" ("TEXT") = Value::Pure(encoding::encode_base64, anything),
+    entry!(Encoding "encode_base64" ("TEXT") = Value::Pure(encoding::encode_base64),
         "In base64.",
         ["${encode_base64 \"a b\"}" => "YSBi"]),
-    entry!(Encoding "decode_base64" ("TEXT") = Value::Pure(encoding::decode_base64, anything),
+    entry!(Encoding "decode_base64" ("TEXT") = Value::Pure(encoding::decode_base64),
         "What the base64 says; empty where it is none.",
         ["${decode_base64 YSBi}" => "a b"]),
-    entry!(Encoding "uri_escape" ("TEXT") = Value::Pure(encoding::uri_escape, anything),
+    entry!(Encoding "uri_escape" ("TEXT") = Value::Pure(encoding::uri_escape),
         "Fit for any part of a URI.",
         ["${uri_escape $sender}" => "Alice%40Mail.Example.com"]),
-    entry!(Encoding "json_escape" ("TEXT") = Value::Pure(encoding::json_escape, anything),
+    entry!(Encoding "json_escape" ("TEXT") = Value::Pure(encoding::json_escape),
         "Fit for a string of JSON, whose quotes are yours; U+FFFD for what is not UTF-8.",
         ["{\"a\": \"${json_escape \"x\\\"y\"}\"}" => "{\"a\": \"x\\\"y\"}"]),
-    entry!(Encoding "xml_escape" ("TEXT") = Value::Pure(encoding::xml_escape, anything),
+    entry!(Encoding "xml_escape" ("TEXT") = Value::Pure(encoding::xml_escape),
         "Fit for text and attributes of XML; U+FFFD for what XML can't hold.",
         ["${xml_escape \"a<b\"}" => "a&lt;b"]),
     entry!(Encoding "escape" ("TEXT") = Value::Itself,

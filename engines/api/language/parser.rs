@@ -452,6 +452,14 @@ enum Place {
     Condition,
 }
 
+fn help_with_operator(shown: &str) -> String {
+    let name = shown.trim_start_matches('$').to_ascii_uppercase();
+    if shown.starts_with('$') && is_condition_word(&name) {
+        return format!("operators are written in capitals: \"${name}\"");
+    }
+    "$EQ $NE $LT $LE $GT $GE ~= compare, $AND and $OR join; quote a text with blanks".to_owned()
+}
+
 /// Conditions.
 impl<'t> Parser<'t> {
     fn whole_condition(&mut self) -> Option<Clause> {
@@ -489,17 +497,9 @@ impl<'t> Parser<'t> {
             "&&" | "and" | "AND" => "write \"$AND\"".to_owned(),
             "||" | "or" | "OR" => "write \"$OR\"".to_owned(),
             "=~" => "write \"~=\"".to_owned(),
-            _ => self.help_with_operator(shown),
+            _ => help_with_operator(shown),
         };
         self.fault_with_help(at, message, help);
-    }
-
-    fn help_with_operator(&self, shown: &str) -> String {
-        let name = shown.trim_start_matches('$').to_ascii_uppercase();
-        if shown.starts_with('$') && is_condition_word(&name) {
-            return format!("operators are written in capitals: \"${name}\"");
-        }
-        "$EQ $NE $LT $LE $GT $GE ~= compare, $AND and $OR join; quote a text with blanks".to_owned()
     }
 
     /// What stands here up to a blank.

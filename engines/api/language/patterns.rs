@@ -79,6 +79,7 @@ impl PatternLibrary {
     }
 
     /// The names of the expressions, in the order declared.
+    #[must_use]
     pub fn items(&self) -> impl ExactSizeIterator<Item = &str> {
         self.items.iter().map(|item| item.name.as_str())
     }

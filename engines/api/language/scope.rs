@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::patterns::Patterns;
-use crate::config::Span;
+use crate::config::{Finding, Span};
 use crate::stage::Stages;
 
 /// What a text refers to, and where: for the server, which knows the chains.
@@ -49,6 +49,7 @@ pub struct Scope {
     own: Option<Vec<Cow<'static, str>>>,
     references: Vec<Reference>,
     used_patterns: BTreeSet<String>,
+    warnings: Vec<Finding>,
     time_zone: Option<TimeZone>,
 }
 
@@ -98,6 +99,15 @@ impl Scope {
     /// What the texts compiled since the last call refer to.
     pub fn take_references(&mut self) -> Vec<Reference> {
         std::mem::take(&mut self.references)
+    }
+
+    pub(super) fn warn(&mut self, warning: Finding) {
+        self.warnings.push(warning);
+    }
+
+    /// What will work in the texts compiled since the last call, but probably not as meant.
+    pub fn take_warnings(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.warnings)
     }
 
     pub(super) fn use_patterns(&mut self, engine: &str) {

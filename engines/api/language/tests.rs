@@ -1,7 +1,16 @@
 //! The language as a whole.
 
-use super::testing::{condition, holds, shown, spanned, template, told, value};
-use super::{Piece, Template, macros};
+mod grammar;
+mod properties;
+
+use std::sync::Arc;
+
+use super::testing::{condition, holds, place, shown, spanned, template, told, value};
+use super::{
+    Condition, PatternItem, PatternLibrary, Patterns, Piece, Scope, Target, Template, View, macros,
+};
+use crate::config::Spanned;
+use crate::{Decision, Exception, Outcome, Stage};
 
 #[test]
 fn every_example_of_the_table_gives_what_it_says() {
@@ -102,6 +111,198 @@ fn every_fault_of_a_condition_is_told_with_its_place() {
             ("sander", "unknown macro \"$sander\"".to_owned()),
         ]
     );
+}
+
+#[test]
+fn a_reference_is_kept_for_what_is_not_there_everywhere() {
+    let text = "$sender.domain$engines.lists.blocked.entry$decision.text$exception$ip$helo$request.helo_name";
+    let mut scope = super::testing::scope();
+    Template::compile(&spanned(text).as_deref(), &mut scope).unwrap();
+    let references = scope.take_references();
+    let shown: Vec<String> = references
+        .iter()
+        .map(|reference| match &reference.target {
+            Target::Engine { id, name } => format!("{id}: {name}"),
+            Target::Stages { name, stages } => {
+                let missing = Stage::ALL.iter().filter(|stage| !stages.contains(**stage));
+                let missing: Vec<&str> = missing.map(|stage| stage.name()).collect();
+                format!("{name} not at {}", missing.join(" "))
+            }
+            Target::Decision => "decision".to_owned(),
+            Target::Exception => "exception".to_owned(),
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "sender.domain not at policy-connect policy-helo policy-etrn",
+            "lists.blocked: entry",
+            "decision",
+            "exception",
+            "helo not at policy-connect",
+            "request.helo_name not at policy-connect",
+        ]
+    );
+    assert_eq!(references[1].span, place(14, 42));
+    assert!(scope.take_references().is_empty());
+}
+
+#[test]
+fn the_stages_at_which_a_condition_can_hold_are_known() {
+    let stages = |text: &str| {
+        let possible = condition(text).unwrap().possible_stages();
+        let possible = Stage::ALL.iter().filter(|stage| possible.contains(**stage));
+        possible.map(|stage| stage.name().trim_start_matches("policy-")).collect::<Vec<_>>()
+    };
+    assert_eq!(stages("$stage $EQ policy-rcpt"), ["rcpt"]);
+    assert_eq!(stages("policy-rcpt $EQ $stage $OR $stage $EQ policy-data"), ["rcpt", "data"]);
+    assert_eq!(stages("$stage $EQ policy-rcpt $AND $helo $EQ x"), ["rcpt"]);
+    assert_eq!(stages("$stage $EQ policy-rcpt $OR $helo $EQ x").len(), 9);
+    assert_eq!(stages("$NOT { $stage $NE policy-etrn $OR $helo }"), ["etrn"]);
+    assert_eq!(stages("$stage $NE policy-rcpt").len(), 8);
+    assert!(stages("$stage $EQ policy-rcpt $AND $stage $EQ policy-data").is_empty());
+    assert_eq!(stages("$helo").len(), 9);
+}
+
+#[test]
+fn an_attribute_that_is_probably_misspelt_is_warned_of() {
+    let text = "$request.sasl_usernam$request.of_a_later_version";
+    let mut scope = super::testing::scope();
+    Template::compile(&spanned(text).as_deref(), &mut scope).unwrap();
+    let warnings = scope.take_warnings();
+    let message = "Postfix is not known to send an attribute \"sasl_usernam\"".to_owned();
+    assert_eq!(told(text, &warnings), [("sasl_usernam", message)]);
+    let help = warnings[0].help.as_deref();
+    assert_eq!(help, Some("did you mean \"$request.sasl_username\"?"));
+}
+
+#[test]
+fn what_is_meant_by_a_wrong_text_is_said() {
+    let help = |text: &str| {
+        let findings = template(text).err().or_else(|| condition(text).err()).unwrap();
+        findings[0].help.clone().unwrap_or_default()
+    };
+    assert_eq!(help("$sendr"), "did you mean \"$sender\"?");
+    assert_eq!(help("$client_name"), "write \"$request.client_name\" for the attribute");
+    assert_eq!(help("$sender.domian"), "did you mean \"$sender.domain\"?");
+    assert_eq!(help("$stage.x"), "write \"${stage}.x\" for text behind it");
+    assert_eq!(help("$sender.domain.x"), "write \"${sender.domain}.x\" for text behind it");
+    assert_eq!(help("$request.sender.local"), "\"$sender\" may have it: \"$sender.local\"");
+    assert_eq!(help("$substr"), "write \"${substr TEXT START [LENGTH]}\"");
+    assert_eq!(help("$AND"), "\"$AND\" is an operator, which conditions only have");
+    assert_eq!(help("$status"), "what an engine came to is \"$engines.ID.status\" elsewhere");
+    assert_eq!(help("$5"), "write \"$$\" for a dollar");
+    assert_eq!(help("$stage(5)"), "write \"${stage}(\" for a parenthesis behind it");
+    assert_eq!(help("$engines.wbl"), "like \"$engines.ch_wbl.status\"");
+    assert_eq!(help("x$helo == y${"), "\"}\" is missing");
+    let condition_help = |text: &str| condition(text).unwrap_err()[0].help.clone().unwrap();
+    assert_eq!(condition_help("$helo == y"), "write \"$EQ\"");
+    assert_eq!(condition_help("$helo and y"), "write \"$AND\"");
+    assert_eq!(condition_help("$helo $eq y"), "operators are written in capitals: \"$EQ\"");
+    assert_eq!(condition_help("$stage $EQ RCPT"), "did you mean \"policy-rcpt\"?");
+}
+
+#[test]
+fn what_can_only_fail_is_refused_when_it_is_read() {
+    let message = |text: &str| template(text).unwrap_err()[0].message.clone();
+    assert_eq!(message("$ip.network(33,64)"), "a network has 0 to 32 bits, not 33");
+    assert_eq!(message("$ip.network(129)"), "a network has 0 to 128 bits, not 129");
+    assert_eq!(message("$ip.network"), "the number of bits is missing");
+    assert_eq!(message("$ip.network(1,2,3)"), "\"$ip.network\" takes one or two numbers");
+    assert_eq!(
+        message("${current_time \"%J\"}").split(':').next(),
+        Some("not a format of strftime")
+    );
+    assert_eq!(message("${current_time $helo}"), "the format of a time must be constant");
+    assert_eq!(message("${substr $helo x}"), "\"x\" is no whole number");
+    assert_eq!(message("${substr $helo 0 -1}"), "\"-1\" is no whole number from 0");
+    assert_eq!(message("${wrap 0 $helo}"), "\"0\" is no whole number from 1");
+    assert_eq!(message("${text_find_replace_all $helo \"\" x}"), "an empty text is found nowhere");
+    assert_eq!(
+        message("${hmac crc32 k $helo}"),
+        "unknown algorithm \"crc32\"; known are md5, sha1, sha256, sha512"
+    );
+    let known = "\"$field\" is known only where a text follows from the engine's run";
+    assert_eq!(message("${field x}"), known);
+    assert_eq!(message("\\u{110000}"), "there is no character U+110000");
+    assert_eq!(message("\\x4"), "\"\\x\" needs two hexadecimal digits");
+    assert_eq!(message("${}"), "a macro's name is missing behind \"${\"");
+    let deep = format!("{}a{}", "${lower ".repeat(40), "}".repeat(40));
+    assert_eq!(message(&deep), "nested more than 32 deep");
+}
+
+#[test]
+fn where_the_text_is_not_that_of_the_file_the_whole_is_the_place() {
+    let span = place(5, 100);
+    let text = Spanned { value: "$nonsense", span };
+    let findings = Template::compile(&text, &mut super::testing::scope()).unwrap_err();
+    assert_eq!(findings[0].span, Some(span));
+}
+
+#[test]
+fn a_condition_asks_for_regular_expressions_by_name() {
+    let item = |name: &str, expression: &str| PatternItem {
+        name: spanned(name),
+        expression: spanned(expression),
+        ignores_case: true,
+    };
+    let items = vec![item("dynamic", r"^dyn|\d+-\d+"), item("mail", "^MAIL[.]")];
+    let mut patterns = Patterns::default();
+    patterns.add("hosts", PatternLibrary::new(items, Vec::new()).unwrap());
+    let mut scope = Scope::before(Arc::new(patterns));
+    let exchange = super::testing::example();
+    let mut holds = |text: &str| {
+        let condition = Condition::compile(&spanned(text).as_deref(), &mut scope).unwrap();
+        condition.holds(&View::of(&exchange))
+    };
+    assert!(holds("$helo ~= mail"));
+    assert!(!holds("$helo ~= hosts.dynamic $AND 1"));
+    assert!(holds("$helo ~= dynamic, mail"));
+    assert!(holds("$helo ~= dynamic mail $AND $NOT x~=dynamic"));
+    assert_eq!(scope.take_used_patterns().into_iter().collect::<Vec<_>>(), ["hosts"]);
+}
+
+#[test]
+fn variables_last_for_one_request() {
+    let one = super::testing::example();
+    let set = template("${globals_set a ${globals_get a}x}${globals_append b y}").unwrap();
+    let get = template("${globals_get a}|${globals_get b}|${globals_defined b}").unwrap();
+    for expected in ["x|y|1", "xx|yy|1"] {
+        assert_eq!(set.evaluate_text(&View::of(&one)), "");
+        assert_eq!(get.evaluate_text(&View::of(&one)), expected);
+    }
+    assert_eq!(get.evaluate_text(&View::of(&super::testing::example())), "||0");
+}
+
+#[test]
+fn what_is_not_chosen_is_not_evaluated() {
+    let exchange = super::testing::example();
+    let text = "${if_not_empty $request.stress ${globals_set a 1} ${globals_set b 1}}";
+    let text = template(&format!("{text}${{globals_defined a}}${{globals_defined b}}")).unwrap();
+    assert_eq!(text.evaluate_text(&View::of(&exchange)), "01");
+}
+
+#[test]
+fn an_exception_is_known_once_there_is_one() {
+    let exchange = super::testing::example();
+    let exception = Exception {
+        engine: Some("spf".into()),
+        kind: "timeout",
+        message: "no answer within 10s".to_owned(),
+    };
+    exchange.fail(exception, Decision::dunno());
+    let text = template("$exception $exception.engine $exception.text, $decision").unwrap();
+    let expected = "timeout spf no answer within 10s, DUNNO";
+    assert_eq!(text.evaluate_text(&View::of(&exchange)), expected);
+}
+
+#[test]
+fn a_name_that_the_engine_shares_with_the_language_is_that_of_the_language() {
+    let mut scope = Scope::after(Arc::default(), vec!["sender".into(), "site".into()]);
+    let text = Template::compile(&spanned("$sender $site").as_deref(), &mut scope).unwrap();
+    let outcome = Outcome::new("listed").with_value("sender", *b"own").with_value("site", *b"s");
+    let exchange = super::testing::exchange([("sender", "a@b")]);
+    assert_eq!(text.evaluate_text(&View::after(&exchange, "rbl", &outcome)), "a@b s");
 }
 
 #[test]

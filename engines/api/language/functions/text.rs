@@ -34,11 +34,7 @@ fn in_case(text: &[u8], to: &mut Vec<u8>, octet: fn(&u8) -> u8, letters: fn(&str
 
 /// `length TEXT`
 pub(in super::super) fn length(arguments: &Arguments<'_>, to: &mut Vec<u8>) {
-    push_number(characters(&arguments[0]).count(), to);
-}
-
-pub(in super::super) fn push_number(number: impl ToString, to: &mut Vec<u8>) {
-    to.extend_from_slice(number.to_string().as_bytes());
+    to.extend_from_slice(characters(&arguments[0]).count().to_string().as_bytes());
 }
 
 /// `substr TEXT START [LENGTH]`
@@ -52,13 +48,9 @@ pub(in super::super) fn substr(arguments: &Arguments<'_>, to: &mut Vec<u8>) {
             _ => return,
         },
     };
-    let skipped = match usize::try_from(start) {
-        Ok(start) => start,
-        Err(_) => {
-            let from_end = usize::try_from(start.unsigned_abs()).unwrap_or(usize::MAX);
-            characters(text).count().saturating_sub(from_end)
-        }
-    };
+    let distance = usize::try_from(start.unsigned_abs()).unwrap_or(usize::MAX);
+    let skipped =
+        if start < 0 { characters(text).count().saturating_sub(distance) } else { distance };
     for letter in characters(text).skip(skipped).take(length) {
         to.extend_from_slice(letter);
     }
