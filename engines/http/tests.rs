@@ -219,7 +219,7 @@ async fn a_redirection_to_another_server_is_never_followed() {
     let service = Service::start(vec![redirection(&format!("{}/x", other.origin))]).await;
     let engine = engine(&service.origin, "<redirects>5</redirects>");
     assert_eq!(engine.outcome(None, &rcpt()).await.unwrap().status, "other");
-    assert!(other.nothing_seen());
+    assert!(other.taken().is_none());
 }
 
 fn tls_file(name: &str) -> String {
@@ -240,7 +240,7 @@ async fn a_server_with_any_other_certificate_is_not_asked() {
     let mut service = Service::start_tls(vec![answer("")]).await;
     let failure = engine(&service.origin, "").outcome(None, &rcpt()).await.unwrap_err().whole();
     assert!(failure.contains("certificate"), "{failure}");
-    assert!(service.nothing_seen());
+    assert!(service.taken().is_none());
 }
 
 #[tokio::test]

@@ -70,6 +70,12 @@ impl Uri {
         &self.origin
     }
 
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.origin
+            .get(.."https:".len())
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+    }
+
     pub(super) fn of(&self, view: &View<'_>) -> Result<Url, UriError> {
         self.assemble(|template, whole| percent_encode(&template.evaluate(view), whole))
     }

@@ -211,6 +211,22 @@ fn a_bind_has_name_and_password() {
 }
 
 #[test]
+fn a_password_on_an_open_wire_is_warned_of() {
+    let bind = "<bind_dn>cn=a</bind_dn><password>x</password>";
+    for (options, warnings) in [
+        ("<url>ldap://ldap.example.org</url>", 1),
+        ("<url>ldap://ldap.example.org</url><start_tls>true</start_tls>", 0),
+        ("<url>ldaps://ldap.example.org</url>", 0),
+        ("<url>ldap://127.0.0.1</url><url>ldap://[::1]</url><url>ldap://localhost</url>", 0),
+        ("<url>ldapi://%2Frun%2Fldapi</url>", 0),
+    ] {
+        let engine = build(&format!("{options}{bind}{REST}"));
+        let said = engine.warnings().iter().filter(|warning| warning.message.contains("password"));
+        assert_eq!(said.count(), warnings, "{options}");
+    }
+}
+
+#[test]
 fn values_have_names_and_attributes() {
     let values = r#"<value id="dn" attribute="mail"/><value id="a" attribute="x=y"/>
         <value id="b" attribute="mail" separator="$helo"/><value id="b" attribute="cn"/>"#;
