@@ -26,6 +26,8 @@ mod mysql;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod postfix;
 #[cfg(test)]
 mod reload;
