@@ -649,13 +649,16 @@ fn facts_of(
 ) -> Facts {
     let stages_of = |condition: &Condition| condition.possible_stages();
     let precondition = common.places.get("precondition").copied();
-    let effects = common.effects.iter().filter_map(|(status, effect)| {
+    let place = |option: &str| common.places.get(option).copied();
+    let of_statuses = common.effects.iter().filter_map(|(status, effect)| {
         let option = format!("on_{status}");
-        let span = *common.places.get(&option)?;
-        let action = effect.word().map(Cow::into_owned);
-        let decides = !matches!(effect, Effect::Continue | Effect::Score(_));
-        Some(Configured { option, action, decides, span })
+        let span = place(&option)?;
+        Some(Configured { decides: effect.decides(), ..Configured::new(option, effect, span) })
     });
+    // That of an exception is the answer in every chain.
+    let of_exceptions = common.on_exception.iter().zip(place("on_exception"));
+    let of_exceptions = of_exceptions
+        .map(|(effect, span)| Configured::new("on_exception".to_owned(), effect, span));
     let before = [&whole.references, &part.references, &common.before];
     Facts {
         id: id.clone(),
@@ -667,7 +670,7 @@ fn facts_of(
         has_open_values: part.has_open_values,
         before: before.into_iter().flatten().cloned().collect(),
         after: common.after.clone(),
-        effects: effects.collect(),
+        effects: of_statuses.chain(of_exceptions).collect(),
     }
 }
 

@@ -142,6 +142,11 @@ impl Effect {
             Effect::Continue | Effect::Permit | Effect::Score(_) | Effect::Fail => None,
         }
     }
+
+    /// Whether it is known to say what becomes of the mail.
+    pub(super) fn decides(&self) -> bool {
+        matches!(self, Effect::Permit) || self.word().is_some()
+    }
 }
 
 impl EffectTemplate {

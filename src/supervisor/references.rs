@@ -11,6 +11,7 @@ use mppd_engine::language::{Reference, Target};
 use mppd_engine::{Finding, Span, Stage, Stages};
 
 use super::blueprint::Place;
+use super::effect::Effect;
 
 /// What every engine gives besides its values.
 const ALWAYS: &[&str] = &["status", "text", "result"];
@@ -64,6 +65,14 @@ pub(super) struct Configured {
     pub(super) decides: bool,
     /// Its place.
     pub(super) span: Span,
+}
+
+impl Configured {
+    /// An effect that counts wherever the engine stands.
+    pub(super) fn new(option: String, effect: &Effect, span: Span) -> Self {
+        let action = effect.word().map(Cow::into_owned);
+        Configured { option, action, decides: false, span }
+    }
 }
 
 /// An engine in a chain.
