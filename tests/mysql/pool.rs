@@ -267,3 +267,27 @@ fn a_pool_connects_with_encryption_and_only_to_whom_it_trusts() {
         assert!(stranger.is_err(), "the server is trusted by nobody");
     });
 }
+
+#[test]
+fn what_the_server_undoes_for_a_deadlock_is_asked_again() {
+    block_on(async {
+        let server = MariaDb::start().await;
+        server.execute("CREATE TABLE tries (n INT) ENGINE = MyISAM").await;
+        server
+            .execute(
+                "CREATE FUNCTION third_time() RETURNS INT MODIFIES SQL DATA
+                 BEGIN
+                   INSERT INTO tries VALUES (1);
+                   IF (SELECT count(*) FROM tries) < 3 THEN
+                     SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213;
+                   END IF;
+                   RETURN (SELECT count(*) FROM tries);
+                 END",
+            )
+            .await;
+        server.execute("CREATE TABLE t (n INT)").await;
+        let pool = pool_of(1, server.connection());
+        ask(&pool, "INSERT INTO t VALUES (third_time())", "").await.unwrap();
+        assert_eq!(server.ask::<u32>("SELECT n FROM t").await, [3]);
+    });
+}
