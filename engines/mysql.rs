@@ -29,6 +29,8 @@
 //! and the others are passed over. A statement that only reads is asked again over a new
 //! connection, once, if its connection turns out to be broken; one that changes something never
 //! is. What is asked when nobody waits for it any more runs to its end, or to `write_timeout`.
+//!
+//! `docs/engines/mysql.md` tells it at length.
 
 mod query;
 #[cfg(test)]

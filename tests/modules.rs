@@ -13,6 +13,21 @@ fn shipped(file: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
+#[test]
+fn the_pages_of_the_modules_say_what_the_modules_say() {
+    for module in ["PPXX0002", "PPXX0003", "PPXX0004"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/modules");
+        let page = std::fs::read_to_string(path.join(module).with_extension("md")).unwrap();
+        for element in ["policy_check_engines", "engines"] {
+            let lines = lines(module, element);
+            assert!(!lines.is_empty() && page.contains(&lines), "{module}: {lines}");
+        }
+        let text = shipped(&format!("{module}.xml"));
+        let chain = text.split("<policy_check_engines>").nth(1).unwrap().split('<').next().unwrap();
+        assert!(page.contains(&format!("`{chain}`")), "{module}: {chain}");
+    }
+}
+
 /// The lines that the comment of a module names.
 fn lines(module: &str, element: &str) -> String {
     let text = shipped(&format!("{module}.xml"));
