@@ -6,14 +6,18 @@
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use futures_util::FutureExt as _;
 use mppd::config::limits::Limits;
 use mppd::config::{ConfigurationFile, LoadRequest, draft};
 use mppd::groups::Groups;
 use mppd::log;
-use mppd_engine::Request;
+use mppd_engine::exchange::Receipt;
+use mppd_engine::tracking::Recorded;
+use mppd_engine::{Exchange, Request, RequestKey, Tracker, Transition};
 
 const SIZES: [(usize, usize); 2] = [(10, 1_000), (5_000, 1_000_000)];
 
@@ -71,9 +75,27 @@ fn read(groups: usize, members: usize) -> Option<Groups> {
     Some(read)
 }
 
-fn request(attributes: &[(&str, &str)]) -> Option<Request> {
+struct NotTracked;
+
+impl Tracker for NotTracked {
+    fn record(&self, _: Transition, _: &Exchange) -> Recorded {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+fn exchange(attributes: &[(&str, &str)]) -> Option<Exchange> {
     let state = [("protocol_state", "RCPT")];
-    Request::from_attributes(state.iter().chain(attributes).copied()).ok()
+    let request = Request::from_attributes(state.iter().chain(attributes).copied()).ok()?;
+    Some(Exchange::new(Receipt {
+        request: Arc::new(request),
+        key: RequestKey([0; 16]),
+        received: SystemTime::UNIX_EPOCH,
+        deadline: Instant::now() + Duration::from_secs(30),
+        group: "default".into(),
+        node: "test".into(),
+        tracker: Arc::new(NotTracked),
+        repeat_of: None,
+    }))
 }
 
 fn select(criterion: &mut Criterion) {
@@ -97,11 +119,11 @@ fn select(criterion: &mut Criterion) {
         ),
     ];
     for (name, attributes) in asked {
-        let Some(request) = request(attributes) else { continue };
+        let Some(exchange) = exchange(attributes) else { continue };
         let mut group = criterion.benchmark_group(name);
         for (members, groups) in &sets {
             group.bench_function(BenchmarkId::from_parameter(members), |bencher| {
-                bencher.iter(|| groups.select(black_box(&request)));
+                bencher.iter(|| groups.select(black_box(&exchange)).now_or_never());
             });
         }
         group.finish();

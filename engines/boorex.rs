@@ -93,6 +93,10 @@ impl EngineKind for BoorexKind {
         ENGINE.values()
     }
 
+    fn names_values(&self) -> bool {
+        ENGINE.names_values()
+    }
+
     fn patterns(
         &self,
         element: &Element,
@@ -138,6 +142,7 @@ impl Engine for Boorex {
             meaning: "The names of all expressions that match, with blanks between them.",
         },
     ];
+    const NAMES_VALUES: bool = true;
     type Options = BoorexOptions;
 
     fn build(options: BoorexOptions, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>> {

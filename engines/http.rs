@@ -167,6 +167,7 @@ impl Engine for Http {
         ValueDoc { name: "code", meaning: "The status code: `200`." },
         ValueDoc { name: "body", meaning: "The body of the answer, as it came." },
     ];
+    const NAMES_VALUES: bool = true;
     type Options = HttpOptions;
 
     fn build(options: HttpOptions, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>> {
@@ -180,7 +181,8 @@ impl Engine for Http {
         let has_body = body.as_ref().is_some_and(|body| !body.is_none());
         let headers = Headers::compile(&options.header, has_body, cx).map_err(&mut keep).ok();
         let pointers = Pointers::compile(&options.value).map_err(&mut keep).ok();
-        let tls = crate::tls::client(options.tls.as_ref(), cx);
+        let encrypts = uri.as_ref().is_some_and(Uri::is_encrypted);
+        let tls = crate::tls::client(options.tls.as_ref(), encrypts, cx);
         let tls = tls.map_err(|fault| keep(vec![fault])).ok();
         let (Some(uri), Some(body), Some(headers), Some(pointers), Some(tls)) =
             (uri, body, headers, pointers, tls)

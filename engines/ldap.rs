@@ -22,7 +22,7 @@
 //!
 //! That no server can be reached, or that the search is refused, is a failure, and `on_exception`
 //! says what follows. A base that does not exist is a failure as well, unless it has macros: then
-//! nothing was found.
+//! nothing was found. Nothing is found either where an empty value stands between two wildcards.
 
 mod connection;
 mod filter;
@@ -44,7 +44,7 @@ use mppd_engine::{
 };
 use serde::Deserialize;
 
-use self::connection::{Bind, Connection, Limits, Search, Settings, read_url};
+use self::connection::{Bind, Connection, Limits, Search, Settings, open_wire, read_url};
 use self::filter::Filter;
 use self::name::Name;
 use self::value::{ValueOptions, Values};
@@ -145,6 +145,7 @@ impl Engine for Ldap {
         ValueDoc { name: "dn", meaning: "The name of the first entry found." },
         ValueDoc { name: "count", meaning: "How many entries were found, up to `entries`." },
     ];
+    const NAMES_VALUES: bool = true;
     type Options = LdapOptions;
 
     fn build(options: LdapOptions, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>> {
@@ -161,13 +162,17 @@ impl Engine for Ldap {
         let filter = Filter::compile(&options.filter, cx).map_err(&mut keep).ok();
         let values = Values::compile(&options.value, cx).map_err(&mut keep).ok();
         let bind = read_bind(&options, cx).map_err(&mut keep).ok();
-        let tls = crate::tls::client(options.tls.as_ref(), cx);
+        let encrypts = options.start_tls || urls.iter().any(|url| url.starts_with("ldaps:"));
+        let tls = crate::tls::client(options.tls.as_ref(), encrypts, cx);
         let tls = tls.map_err(|fault| keep(vec![fault])).ok();
         let (Some(base), Some(filter), Some(values), Some(bind), Some(tls), []) =
             (base, filter, values, bind, tls, &findings[..])
         else {
             return Err(findings);
         };
+        if bind.is_some() && !options.start_tls {
+            options.url.iter().filter_map(open_wire).for_each(|warning| cx.warn(warning));
+        }
         let connection = Connection::new(Settings {
             urls,
             start_tls: options.start_tls,

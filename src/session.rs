@@ -145,18 +145,21 @@ async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
         }
     };
     let (repeat_of, given) = repeated.unzip();
-    let group = installed.groups.of(request);
+    let default = installed.groups.default_group();
     let receipt = Receipt {
         request: request.clone(),
         key,
         received,
         deadline,
-        group: group.id.clone(),
+        group: default.id.clone(),
         node: installed.node.clone(),
-        tracker: group.tracker.clone(),
+        tracker: default.tracker.clone(),
         repeat_of,
     };
-    let exchange = Arc::new(Exchange::new(receipt).in_dry_run(group.dry_run));
+    let exchange = Exchange::new(receipt);
+    let group = installed.groups.of(&exchange).await;
+    let exchange = exchange.in_group(group.id.clone(), group.tracker.clone());
+    let exchange = Arc::new(exchange.in_dry_run(group.dry_run));
     let mut header = None;
     let settle = |decision| {
         let decision = repeats.once_per_message(request, decision);

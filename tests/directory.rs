@@ -136,6 +136,22 @@ fn a_base_with_macros_that_is_not_there_holds_nothing() {
     assert_eq!(ask("bob"), BOB);
     assert_eq!(ask("nobody"), "REJECT nobody");
     assert_eq!(ask("bob,ou=people"), "REJECT nobody");
+    assert_eq!(ask(""), "REJECT nobody");
+}
+
+#[test]
+fn an_empty_value_between_wildcards_finds_nothing() {
+    let slapd = Slapd::start(PEOPLE);
+    let mut settings = settings(&slapd.url(), "");
+    settings.engines = settings.engines.replace("(mail=$recipient)", "(cn=*${helo}*)");
+    let daemon = Daemon::start(settings);
+    let ask = |helo: &str| {
+        let request = PolicyRequest::new().set("helo_name", helo);
+        daemon.connect().ask(&request.octets()).unwrap()
+    };
+    assert_eq!(ask("ob"), BOB);
+    assert_eq!(ask(""), "REJECT nobody");
+    assert_eq!(ask("*"), "REJECT nobody");
 }
 
 /// Everything that means something in a filter or a name, and some octets that mean nothing.

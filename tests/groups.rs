@@ -343,3 +343,92 @@ fn rows_that_wait_for_a_database_are_moved_when_a_group_names_it() {
     block_on(server.restart());
     assert_eq!(in_database(&server), ["198.51.100.1"]);
 }
+
+/// Groups `a` and `b`, whose members a table knows by the domain of the recipient.
+fn by_sql(server: &MariaDb, sequence: &str, more: &str) -> Settings {
+    let connection = server.element().replace("PPXX0001_track_policy_connection", "connection");
+    let a = group("a", "<ip_list>198.51.100.1</ip_list>");
+    let groups = format!(
+        "{sequence}<sql>{connection}
+           <statement>SELECT group_id FROM members WHERE domain = $recipient.domain</statement>
+           {more}</sql>
+         {a}<group id=\"b\"><policy_check_engines>b</policy_check_engines></group>"
+    );
+    Settings { groups, engines: refusing(&["a", "b"]), ..Settings::default() }
+}
+
+fn with_members(rows: &str) -> MariaDb {
+    let server = block_on(MariaDb::start());
+    block_on(server.execute(&format!(
+        "CREATE TABLE members (domain VARCHAR(255) CHARACTER SET utf8mb4, group_id VARCHAR(255)); \
+         INSERT INTO members VALUES {rows}"
+    )));
+    server
+}
+
+fn to(client: &mut PolicyClient, recipient: &str) -> String {
+    asked(client, &[("recipient", recipient)])
+}
+
+#[test]
+fn a_database_can_say_who_belongs_to_a_group() {
+    let server = with_members(
+        "('a.example', 'a'), ('b.example', 'b'), ('n.example', NULL), ('e.example', ''), \
+         ('x.example', 'nonesuch')",
+    );
+    let daemon = Daemon::start(by_sql(&server, "", ""));
+    let mut client = daemon.connect();
+    for (recipient, answer) in [
+        ("x@a.example", "REJECT a"),
+        ("x@b.example", "REJECT b"),
+        ("x@n.example", "DUNNO"),
+        ("x@e.example", "DUNNO"),
+        ("x@other.example", "DUNNO"),
+        ("' OR 1 = 1 -- @x' OR '1'='1", "DUNNO"),
+        ("x@x.example", "DUNNO"),
+    ] {
+        assert_eq!(to(&mut client, recipient), answer, "{recipient}");
+    }
+    daemon.logged("the unknown group", |line| line["group"] == "nonesuch");
+}
+
+#[test]
+fn a_database_is_asked_where_the_sequence_says() {
+    let server = with_members("('b.example', 'b')");
+    let both = [("client_address", "198.51.100.1"), ("recipient", "x@b.example")];
+    for (sequence, answer) in [
+        ("", "REJECT a"),
+        ("<members_global_sequence>sql ip_list</members_global_sequence>", "REJECT b"),
+    ] {
+        let daemon = Daemon::start(by_sql(&server, sequence, ""));
+        assert_eq!(asked(&mut daemon.connect(), &both), answer, "{sequence}");
+    }
+}
+
+#[test]
+fn answers_of_a_database_are_kept() {
+    let server = with_members("('a.example', 'a')");
+    let more = "<cache found=\"1h\" empty=\"1h\"/>";
+    let daemon = Daemon::start(by_sql(&server, "", more));
+    let mut client = daemon.connect();
+    assert_eq!(to(&mut client, "x@a.example"), "REJECT a");
+    assert_eq!(to(&mut client, "x@b.example"), "DUNNO");
+    block_on(server.execute("DELETE FROM members; INSERT INTO members VALUES ('b.example', 'b')"));
+    assert_eq!(to(&mut client, "y@a.example"), "REJECT a");
+    assert_eq!(to(&mut client, "y@b.example"), "DUNNO");
+}
+
+#[test]
+fn while_a_database_is_away_the_other_methods_find_groups() {
+    let mut server = with_members("('b.example', 'b')");
+    let sequence = "<members_global_sequence>sql ip_list</members_global_sequence>";
+    let daemon = Daemon::start(by_sql(&server, sequence, "<cache found=\"1ms\" empty=\"1ms\"/>"));
+    let mut client = daemon.connect();
+    assert_eq!(to(&mut client, "x@b.example"), "REJECT b");
+    server.kill();
+    assert_eq!(from(&mut client, "198.51.100.1"), "REJECT a");
+    daemon.logged("that it is away", |line| mentions(line, "can't be asked for the group"));
+    block_on(server.restart());
+    let back = eventually(|| (to(&mut client, "x@b.example") == "REJECT b").then_some(()));
+    assert!(back.is_some(), "the database is not asked again");
+}

@@ -28,6 +28,8 @@ mod mysql;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod postfix;
 #[cfg(test)]
 mod reload;

@@ -4,8 +4,14 @@ use std::path::Path;
 
 use crate::harness::captures;
 
+#[path = "../fuzz/checks/condition.rs"]
+mod condition;
+#[path = "../fuzz/checks/language.rs"]
+mod language;
 #[path = "../fuzz/checks/request.rs"]
 mod request;
+#[path = "../fuzz/checks/template.rs"]
+mod template;
 #[path = "../fuzz/checks/xml.rs"]
 mod xml;
 
@@ -33,6 +39,20 @@ fn every_captured_stream_keeps_the_promises_wherever_it_is_cut() {
         for end in 0..=stream.len() {
             request::check(&stream[..end]);
         }
+    }
+}
+
+#[test]
+fn every_seed_of_a_text_with_macros_keeps_the_promises() {
+    for octets in seeds("template") {
+        template::check(&octets);
+    }
+}
+
+#[test]
+fn every_seed_of_a_condition_keeps_the_promises() {
+    for octets in seeds("condition") {
+        condition::check(&octets);
     }
 }
 

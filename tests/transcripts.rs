@@ -6,7 +6,9 @@ use crate::harness::daemon::{Daemon, Settings};
 use crate::harness::mariadb::MariaDb;
 use crate::harness::policy_client::{PolicyRequest, fresh_instance};
 use crate::harness::records::block_on;
+use crate::harness::slapd::Slapd;
 use crate::harness::transcript::{Question, Scenario, scenarios};
+use crate::harness::web::WebService;
 
 fn octets(question: &Question) -> Vec<u8> {
     let attributes = question.attributes.iter();
@@ -21,6 +23,8 @@ struct Servers {
     main: Daemon,
     _others: Vec<Daemon>,
     _database: Option<MariaDb>,
+    _directory: Option<Slapd>,
+    _web: Option<WebService>,
 }
 
 impl Servers {
@@ -39,9 +43,17 @@ impl Servers {
             let file = ("secrets/database.xml".to_owned(), database.element_named("connection"));
             files.push(file);
         }
+        let directory = scenario.ldif.as_ref().map(|people| Slapd::start(people));
+        if let Some(directory) = &directory {
+            configuration = configuration.replace("ldap://127.0.0.1", &directory.url());
+        }
+        let web = (!scenario.web.is_empty()).then(|| web_service(scenario.web.clone()));
+        if let Some(web) = &web {
+            configuration = configuration.replace("http://127.0.0.1:8080", &web.origin);
+        }
         let whole = Some(configuration);
         let main = Daemon::start(Settings { whole, files, ..Settings::default() });
-        Servers { main, _others: others, _database: database }
+        Servers { main, _others: others, _database: database, _directory: directory, _web: web }
     }
 }
 
@@ -49,6 +61,14 @@ async fn with_database(sql: &str) -> MariaDb {
     let database = MariaDb::start().await;
     database.execute(sql).await;
     database
+}
+
+fn web_service(answers: Vec<(String, u16, String)>) -> WebService {
+    WebService::start(move |line| {
+        let asked = line.split(' ').nth(1);
+        let found = answers.iter().find(|(path, ..)| Some(path.as_str()) == asked);
+        found.map_or((404, String::new()), |(_, code, body)| (*code, body.clone()))
+    })
 }
 
 /// What a scenario's answers are that should be others.

@@ -1,47 +1,17 @@
 //! A Web service behind an `http` engine.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::net::TcpListener;
 
 use crate::harness::daemon::{Daemon, Settings, mentions};
 use crate::harness::policy_client::PolicyRequest;
+use crate::harness::web::WebService;
 
-/// A service that calls whoever asks for `/…/evil…` bad; the lines of the requests that came.
-fn service() -> (String, Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let origin = format!("http://{}", listener.local_addr().unwrap());
-    let (sender, lines) = channel();
-    std::thread::spawn(move || {
-        while let Ok((stream, _)) = listener.accept() {
-            let sender = sender.clone();
-            std::thread::spawn(move || serve(stream, &sender));
-        }
-    });
-    (origin, lines)
-}
-
-fn serve(mut stream: TcpStream, sender: &Sender<String>) {
-    let reader = BufReader::new(stream.try_clone().unwrap());
-    let mut first = String::new();
-    for line in reader.lines() {
-        let Ok(line) = line else { return };
-        if first.is_empty() {
-            first.clone_from(&line);
-        }
-        if !line.is_empty() {
-            continue;
-        }
-        let verdict = if first.contains("evil") { "bad" } else { "good" };
-        let body = format!("{{\"result\":{{\"verdict\":\"{verdict}\",\"score\":3}}}}");
-        let length = body.len();
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
-        // The test may have ended.
-        drop(sender.send(std::mem::take(&mut first)));
-        if stream.write_all(answer.as_bytes()).is_err() {
-            return;
-        }
-    }
+/// A service that calls whoever asks for `/…/evil…` bad.
+fn service() -> WebService {
+    WebService::start(|line| {
+        let verdict = if line.contains("evil") { "bad" } else { "good" };
+        (200, format!("{{\"result\":{{\"verdict\":\"{verdict}\",\"score\":3}}}}"))
+    })
 }
 
 fn settings(origin: &str) -> Settings {
@@ -63,7 +33,7 @@ fn settings(origin: &str) -> Settings {
 
 #[test]
 fn what_the_service_says_decides() {
-    let (origin, lines) = service();
+    let WebService { origin, lines } = service();
     let daemon = Daemon::start(settings(&origin));
     let ask = |helo: &str| {
         // Each connection may be another worker's.

@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS `track_policy_request` (
   `greylist` VARCHAR(64) NULL COMMENT 'Status of the engine of this ID; NULL where it did not run.',
   `error_text` TEXT NULL COMMENT 'The exception that ended the chains: engine, kind and message.',
   `decision` VARCHAR(32) NULL COMMENT 'The action''s word or code, as in access(5): `REJECT`, `DUNNO`, `450`.',
-  `decision_text` TEXT NULL COMMENT 'What follows that word.',
+  `decision_text` TEXT NULL COMMENT 'What follows that word. Where the policy group is in a dry run, the word is `DUNNO`, and this is what would have been answered: `dry run: REJECT listed`.',
   `ccert_pubkey_fingerprint` VARCHAR(255) NULL COMMENT 'Fingerprint of the client certificate''s public key.',
   `client_port` VARCHAR(16) NULL COMMENT 'Port of the client, or `unknown`.',
   `policy_context` TEXT NULL COMMENT 'The text configured for this endpoint in Postfix.',

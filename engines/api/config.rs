@@ -11,7 +11,6 @@ mod finding;
 mod nearest;
 mod options;
 mod source;
-mod text;
 mod value;
 
 pub use build::{
@@ -24,5 +23,4 @@ pub use finding::{Finding, Severity};
 pub use nearest::nearest;
 pub use options::{OptionDoc, OptionValue, Options};
 pub use source::{Origin, Source, SourceId, SourceMap, Span};
-pub use text::plain_text;
 pub use value::{FileSize, Period, Positive, Spanned};

@@ -121,6 +121,9 @@ pub trait Engine: Clone + Send + 'static {
     const STATUSES: &'static [StatusDoc];
     /// The named values that it can give.
     const VALUES: &'static [ValueDoc] = &[];
+    /// Whether the configuration names more values, as
+    /// [`value_names`](Engine::value_names) gives them.
+    const NAMES_VALUES: bool = false;
     /// The stages at which it makes sense; elsewhere it is skipped.
     const STAGES: Stages = Stages::ALL;
     /// Its options, declared with [`options!`](crate::options).
@@ -263,6 +266,10 @@ pub trait EngineKind: Sync {
     fn values(&self) -> &'static [ValueDoc] {
         &[]
     }
+    /// Whether the configuration names more values, which only a [`Built`] engine knows.
+    fn names_values(&self) -> bool {
+        false
+    }
     /// The stages at which it makes sense.
     fn stages(&self) -> Stages {
         Stages::ALL
@@ -327,6 +334,10 @@ impl<E: Engine> EngineKind for Typed<E> {
 
     fn values(&self) -> &'static [ValueDoc] {
         E::VALUES
+    }
+
+    fn names_values(&self) -> bool {
+        E::NAMES_VALUES
     }
 
     fn stages(&self) -> Stages {

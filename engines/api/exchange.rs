@@ -96,6 +96,15 @@ impl Exchange {
         }
     }
 
+    /// The same, as a request of this policy group, put on record there. For the server, before any
+    /// engine has seen it.
+    #[must_use]
+    pub fn in_group(mut self, group: Arc<str>, tracker: Arc<dyn Tracker>) -> Self {
+        self.receipt.group = group;
+        self.receipt.tracker = tracker;
+        self
+    }
+
     /// The same, to be answered with DUNNO whatever is decided. For the server.
     #[must_use]
     pub fn in_dry_run(mut self, dry_run: bool) -> Self {
@@ -112,6 +121,7 @@ impl Exchange {
 
     /// The request.
     #[must_use]
+    #[inline]
     pub fn request(&self) -> &Arc<Request> {
         &self.receipt.request
     }

@@ -177,12 +177,14 @@ impl Request {
 
     /// The value of a known attribute; empty if it is absent.
     #[must_use]
+    #[inline]
     pub fn get(&self, attribute: Attribute) -> &[u8] {
         self.find(attribute).unwrap_or_default()
     }
 
     /// The value of a known attribute, if it was sent.
     #[must_use]
+    #[inline]
     pub fn find(&self, attribute: Attribute) -> Option<&[u8]> {
         let line = self.lines.get(usize::from(self.known[attribute as usize]))?;
         Some(self.pair(*line).1)
@@ -234,6 +236,7 @@ impl Request {
         self.get(Attribute::Instance)
     }
 
+    #[inline]
     fn pair(&self, line: Line) -> (&[u8], &[u8]) {
         let (start, equals, end) = (line.start as usize, line.equals as usize, line.end as usize);
         (&self.octets[start..equals], &self.octets[equals + 1..end])
@@ -290,6 +293,7 @@ pub struct Mailbox<'a> {
 impl<'a> Mailbox<'a> {
     /// Splits an address at its last `@`.
     #[must_use]
+    #[inline]
     pub fn new(whole: &'a [u8]) -> Self {
         Mailbox { whole, at: memchr::memrchr(b'@', whole) }
     }
@@ -314,6 +318,7 @@ impl<'a> Mailbox<'a> {
 
     /// What stands behind the last `@`, if there is one.
     #[must_use]
+    #[inline]
     pub fn domain(&self) -> Option<&'a [u8]> {
         self.at.map(|at| &self.whole[at + 1..])
     }

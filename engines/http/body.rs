@@ -313,13 +313,13 @@ impl Json {
             }
             Json::Null => octets.extend_from_slice(b"null"),
             Json::Object(members) => {
-                append_each(members, b"{}", octets, |(name, value), octets| {
+                append_each(members, *b"{}", octets, |(name, value), octets| {
                     append_string(name, octets);
                     octets.push(b':');
                     value.append_to(view, octets);
-                })
+                });
             }
-            Json::Array(elements) => append_each(elements, b"[]", octets, |element, octets| {
+            Json::Array(elements) => append_each(elements, *b"[]", octets, |element, octets| {
                 element.append_to(view, octets);
             }),
         }
@@ -328,7 +328,7 @@ impl Json {
 
 fn append_each<T>(
     items: &[T],
-    brackets: &[u8; 2],
+    brackets: [u8; 2],
     octets: &mut Vec<u8>,
     mut append: impl FnMut(&T, &mut Vec<u8>),
 ) {

@@ -87,13 +87,11 @@ impl Client {
     }
 
     fn client(&self) -> Result<&reqwest::Client, AskError> {
-        match self.client.get() {
-            Some(client) => Ok(client),
-            None => {
-                let client = make(&self.settings)?;
-                Ok(self.client.get_or_init(|| client))
-            }
+        if let Some(client) = self.client.get() {
+            return Ok(client);
         }
+        let client = make(&self.settings)?;
+        Ok(self.client.get_or_init(|| client))
     }
 
     async fn read(&self, mut response: Response) -> Result<Vec<u8>, AskError> {

@@ -70,6 +70,12 @@ impl Uri {
         &self.origin
     }
 
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.origin
+            .get(.."https:".len())
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+    }
+
     pub(super) fn of(&self, view: &View<'_>) -> Result<Url, UriError> {
         self.assemble(|template, whole| percent_encode(&template.evaluate(view), whole))
     }
@@ -103,24 +109,22 @@ fn origin_has_macro(span: Span) -> Finding {
 
 /// The letters of a URI (RFC 3986, section 2), without the fragment, which is never sent.
 fn check_letters(text: &Spanned<&str>) -> Result<(), Vec<Finding>> {
-    let fault = |message: String| Err(vec![Finding::error(text.span, message)]);
     let is_hex = |octet: Option<&u8>| octet.is_some_and(u8::is_ascii_hexdigit);
     let octets = text.value.as_bytes();
     for (index, letter) in text.value.char_indices() {
+        let place = text.part(index..index + letter.len_utf8());
+        let fault = |message: &str| Err(vec![Finding::error(place, message)]);
         match letter {
-            '#' => return fault("a URI that is asked has no fragment, \"#\"".to_owned()),
+            '#' => return fault("a URI that is asked has no fragment, \"#\""),
             '%' if is_hex(octets.get(index + 1)) && is_hex(octets.get(index + 2)) => {}
-            '%' => return fault("\"%\" is followed by two hexadecimal digits in a URI".to_owned()),
-            letter
-                if letter.is_ascii_alphanumeric() || "-._~:/?[]@!$&'()*+,;=".contains(letter) => {}
+            '%' => return fault("\"%\" is followed by two hexadecimal digits in a URI"),
+            letter if letter.is_ascii_alphanumeric() => {}
+            letter if "-._~:/?[]@!$&'()*+,;=".contains(letter) => {}
             letter => {
-                let encoded = letter.to_string();
-                let mut help = String::new();
-                percent_encode(encoded.as_bytes(), &mut help);
-                let message = format!("{letter:?} can't stand in a URI");
-                return Err(vec![
-                    Finding::error(text.span, message).with_help(format!("write \"{help}\"")),
-                ]);
+                let mut encoded = String::new();
+                percent_encode(letter.to_string().as_bytes(), &mut encoded);
+                let finding = Finding::error(place, format!("{letter:?} can't stand in a URI"));
+                return Err(vec![finding.with_help(format!("write \"{encoded}\""))]);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The connection of one worker to a directory.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ pub(super) struct Search<'a> {
     pub(super) scope: Scope,
     pub(super) filter: String,
     pub(super) attributes: &'a [String],
-    /// Whether a base that does not exist is one below which nothing was found.
+    /// Whether a base that does not or can't exist is one below which nothing was found.
     pub(super) base_may_be_missing: bool,
 }
 
@@ -63,8 +64,6 @@ pub(super) enum SearchError {
     Bind { url: String, result: LdapResult },
     #[error("there is no server")]
     NoServer,
-    #[error("an empty value makes the filter none that can be asked: {0}")]
-    Filter(String),
     #[error("the connection broke")]
     Broken(#[source] LdapError),
     #[error("no answer within {0:?}")]
@@ -98,6 +97,7 @@ impl Clone for Connection {
 const SUCCESS: u32 = 0;
 const SIZE_LIMIT_EXCEEDED: u32 = 4;
 const NO_SUCH_OBJECT: u32 = 32;
+const INVALID_DN_SYNTAX: u32 = 34;
 
 impl Connection {
     pub(super) fn new(settings: Settings) -> Self {
@@ -143,9 +143,11 @@ impl Connection {
         let searching = connection.search(base, *scope, filter, attributes);
         let found = match timeout(limits.search, searching).await {
             Err(_) => return Err(SearchError::Timeout(limits.search)),
+            // It was sound when the configuration was read; an empty value between two wildcards
+            // leaves nothing to look for. A client can bring that about, so it is no failure.
             Ok(Err(LdapError::FilterParsing)) => {
                 suspicion.dispel();
-                return Err(SearchError::Filter(filter.clone()));
+                return Ok(Vec::new());
             }
             Ok(Err(error)) => return Err(SearchError::Broken(error)),
             Ok(Ok(found)) => found,
@@ -155,7 +157,7 @@ impl Connection {
             SUCCESS | SIZE_LIMIT_EXCEEDED => {
                 Ok(found.0.into_iter().map(SearchEntry::construct).collect())
             }
-            NO_SUCH_OBJECT if search.base_may_be_missing => Ok(Vec::new()),
+            NO_SUCH_OBJECT | INVALID_DN_SYNTAX if search.base_may_be_missing => Ok(Vec::new()),
             _ => Err(SearchError::Refused(found.1)),
         }
     }
@@ -245,4 +247,17 @@ pub(super) fn read_url(url: &Spanned<String>, start_tls: bool) -> Result<String,
         return Err(finding.with_help("where to search is said by base, scope and filter"));
     }
     Ok(url.value.clone())
+}
+
+/// Warns of a server to which a password would go over the network for all to read.
+pub(super) fn open_wire(url: &Spanned<String>) -> Option<Finding> {
+    let read = Url::parse(&url.value).ok().filter(|read| read.scheme() == "ldap")?;
+    let host = read.host_str()?.trim_matches(['[', ']']);
+    let is_here =
+        host.parse::<IpAddr>().map_or(host == "localhost", |address| address.is_loopback());
+    if is_here {
+        return None;
+    }
+    let warning = Finding::warning(url.span, "the password goes over the network as it is");
+    Some(warning.with_help("encrypt the connection: <start_tls>true</start_tls>, or ldaps://"))
 }

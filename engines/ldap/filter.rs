@@ -49,34 +49,32 @@ impl Filter {
         filter
     }
 
-    /// The filter with a text in place of each macro, told by its place.
-    fn with(&self, value: impl Fn(Span) -> &'static str) -> String {
-        let text = |part: &Part| match part {
+    /// The filter with a text in place of each macro, told by its position among the parts.
+    fn with(&self, value: impl Fn(usize) -> &'static str) -> String {
+        let text = |(position, part): (usize, &Part)| match part {
             Part::Text(text) => text.clone(),
-            Part::Macro(_, span) => value(*span).to_owned(),
+            Part::Macro(..) => value(position).to_owned(),
         };
-        self.0.iter().map(text).collect()
+        self.0.iter().enumerate().map(text).collect()
     }
 
     /// The macros that stand for no value, or else the whole.
     fn faults(&self, whole: Span) -> Vec<Finding> {
-        let stands_elsewhere = |place: Span| {
-            let one = self.with(|span| if span == place { IN_VALUE } else { ANYWHERE });
-            parse_filter(one).is_err()
-        };
         if parse_filter(self.with(|_| ANYWHERE)).is_err() {
             let finding = Finding::error(whole, "this is not a filter of LDAP (RFC 4515)");
             return vec![finding.with_help("such as (&(objectClass=person)(mail=$recipient))")];
         }
-        let macros = self.0.iter().filter_map(|part| match part {
-            Part::Macro(_, span) => Some(*span),
-            Part::Text(_) => None,
-        });
-        let message = "a macro in a filter stands for a value, behind a comparison";
-        macros
-            .filter(|span| stands_elsewhere(*span))
-            .map(|span| Finding::error(span, message))
-            .collect()
+        let mut findings = Vec::new();
+        for (position, part) in self.0.iter().enumerate() {
+            let Part::Macro(template, span) = part else { continue };
+            let one = self.with(|other| if other == position { IN_VALUE } else { ANYWHERE });
+            if parse_filter(one).is_err() {
+                let message = format!("{template} stands for no value in the filter");
+                let finding = Finding::error(*span, message);
+                findings.push(finding.with_help("macros can only stand behind a comparison"));
+            }
+        }
+        findings
     }
 }
 

@@ -165,8 +165,8 @@ fn a_filter_may_be_indented() {
 fn a_macro_that_stands_for_no_value_is_refused() {
     for filter in ["($helo=x)", "(:$helo:=x)", "(&amp;(a=$sender)($helo=x))"] {
         let options = format!("<url>ldap://h</url><base>dc=x</base><filter>{filter}</filter>");
-        let message = "a macro in a filter stands for a value, behind a comparison";
-        fault(&options, message, "$helo");
+        let place = if filter.contains('&') { filter } else { "$helo" };
+        fault(&options, "${helo} stands for no value in the filter", place);
     }
 }
 
@@ -208,6 +208,22 @@ fn a_bind_has_name_and_password() {
     fault(&name, "a bind needs a password as well", "cn=a");
     let password = format!("<url>ldap://h</url><password>x</password>{REST}");
     fault(&password, "a password without a bind_dn", "x");
+}
+
+#[test]
+fn a_password_on_an_open_wire_is_warned_of() {
+    let bind = "<bind_dn>cn=a</bind_dn><password>x</password>";
+    for (options, warnings) in [
+        ("<url>ldap://ldap.example.org</url>", 1),
+        ("<url>ldap://ldap.example.org</url><start_tls>true</start_tls>", 0),
+        ("<url>ldaps://ldap.example.org</url>", 0),
+        ("<url>ldap://127.0.0.1</url><url>ldap://[::1]</url><url>ldap://localhost</url>", 0),
+        ("<url>ldapi://%2Frun%2Fldapi</url>", 0),
+    ] {
+        let engine = build(&format!("{options}{bind}{REST}"));
+        let said = engine.warnings().iter().filter(|warning| warning.message.contains("password"));
+        assert_eq!(said.count(), warnings, "{options}");
+    }
 }
 
 #[test]

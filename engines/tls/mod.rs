@@ -12,12 +12,14 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-/// What a client needs for TLS: the authorities of `ca_file`, or those of the system.
+/// What a client needs for TLS: the authorities of `ca_file`, or those of the system. A client that
+/// encrypts nothing trusts nobody.
 ///
 /// # Errors
 /// A `ca_file` that can't be read or holds no certificate, at its place.
 pub(crate) fn client(
     options: Option<&TlsOptions>,
+    encrypts: bool,
     cx: &mut BuildContext<'_>,
 ) -> Result<ClientConfig, Finding> {
     let provider = Arc::new(ring::default_provider());
@@ -34,7 +36,8 @@ pub(crate) fn client(
             let path = cx.path(file);
             read_authorities(&path, &cx.read(file)?, file.span)?
         }
-        None => system_authorities(cx),
+        None if encrypts => system_authorities(cx),
+        None => RootCertStore::empty(),
     };
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }

@@ -149,10 +149,43 @@ pub enum Durability {
 options! {
     /// `<groups>`: the policy groups, and how that of a request is found.
     pub struct GroupsOptions: Default {
-        /// The methods that look for the group of a request, in order, separated by white space:
-        /// `ip_list`, `address_list_recipient`, `address_list_sender`, `sasl_user`. The first that
-        /// finds one wins; a request that none finds one for belongs to `default`.
+        /// The methods that look for the group of a request, in order, separated by white space;
+        /// the first that finds one wins, and a request that none finds one for belongs to
+        /// `default`. Unless given: `ip_list address_list_recipient address_list_sender sasl_user`,
+        /// and then `sql` if there is an element of this name.
         members_global_sequence: Option<Spanned<String>> = None,
+        /// The method `sql`: asks MySQL or MariaDB for the ID of the group.
+        sql: Option<Spanned<SqlOptions>> = None,
+    }
+}
+
+options! {
+    /// `<sql>`: asks MySQL or MariaDB for the group of a request. A failure, or an ID that no group
+    /// has, is logged, and the next method is asked.
+    pub struct SqlOptions {
+        /// The server.
+        connection: ConnectionOptions,
+        /// One statement of SQL that reads. The first column of the first row is the ID of the
+        /// group; none is found without a row, or where it is NULL or empty. Every macro is a
+        /// bound parameter.
+        statement: Spanned<String>,
+        /// How long the answer may take; the next method is asked after that.
+        timeout: Positive<Period> = Positive(Period::seconds(2)),
+        /// Answers are kept for each combination of parameters.
+        cache: GroupCacheOptions = GroupCacheOptions::default(),
+    }
+}
+
+options! {
+    /// `<cache>`: however many ask the same at once, the database is asked once. Failures are not
+    /// kept.
+    pub struct GroupCacheOptions: Default {
+        /// How long an answer with a row is kept.
+        found: Period = Period::seconds(60),
+        /// How long an answer without a row is kept.
+        empty: Period = Period::seconds(60),
+        /// Octets of all answers that are kept, with their parameters.
+        size: Positive<FileSize> = Positive(FileSize::kib(4 << 10)),
     }
 }
 

@@ -7,7 +7,7 @@ use mppd_lists::networks::Networks;
 use mppd_lists::reading::{EntriesOptions, Fault, Place, read};
 use mppd_lists::{Table, subject};
 
-use super::method::Method;
+use super::method::{Method, never_asked};
 use crate::config::settings::{DEFAULT_GROUP, GroupOptions, MembersOptions};
 
 /// One table for each method over the members of all groups.
@@ -48,7 +48,10 @@ impl Members {
                 reading.element(&mut members, group, &element.value, sequence);
             }
         }
-        reading.warn_of_groups_without_members();
+        // A database may know members of any group.
+        if !sequence.contains(&Method::Sql) {
+            reading.warn_of_groups_without_members();
+        }
         members.groups = reading.lists.iter().map(|list| list.group).collect();
         (members, reading.findings)
     }
@@ -64,6 +67,7 @@ impl Members {
                 *self.address_list_sender.find(&subject::sender(request)?)?.value
             }
             Method::SaslUser => *self.sasl_user.find(subject::sasl_username(request)?)?.value,
+            Method::Sql => return None,
         };
         self.groups.get(usize::try_from(member.list).ok()?).copied()
     }
@@ -176,10 +180,7 @@ impl<'a> Reading<'a> {
     fn warn_of_method(&mut self, method: Method, options: &EntriesOptions) {
         let entries = options.entries.as_ref().map(|entries| entries.span);
         let Some(span) = entries.or(options.file.as_ref().map(|file| file.span)) else { return };
-        let message = format!("no group is looked for by \"{}\"", method.name());
-        let warning = Finding::warning(span, message)
-            .with_help("<members_global_sequence> does not name this method");
-        self.findings.push(warning);
+        self.findings.push(never_asked(method, span));
     }
 
     fn warn_of_groups_without_members(&mut self) {

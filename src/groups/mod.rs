@@ -8,15 +8,20 @@
 //! |---|---|
 //! | [`method`] | the methods, and the order in which they are asked |
 //! | [`members`] | the tables |
+//! | `sql` | the method that asks a database |
 
 pub mod members;
 pub mod method;
+mod sql;
+
+use std::collections::HashMap;
 
 use mppd_engine::slog::Logger;
-use mppd_engine::{BuildContext, Finding, Request};
+use mppd_engine::{BuildContext, Exchange, Finding};
 
 use self::members::Members;
 use self::method::Method;
+use self::sql::Lookup;
 use crate::config::Draft;
 use crate::config::settings::DEFAULT_GROUP;
 
@@ -25,6 +30,9 @@ use crate::config::settings::DEFAULT_GROUP;
 pub struct Groups {
     sequence: Vec<Method>,
     members: Members,
+    lookup: Option<Lookup>,
+    /// The places of the groups, by ID.
+    places: HashMap<String, usize>,
     default: usize,
 }
 
@@ -33,21 +41,53 @@ impl Groups {
     /// neither one of these nor one of the draft's own.
     #[must_use]
     pub fn build(draft: &Draft, logger: &Logger) -> (Groups, Vec<Finding>) {
-        let cx = BuildContext::new(&draft.sources, logger.clone());
-        let sequence = draft.selection.members_global_sequence.as_ref();
-        let (sequence, mut findings) = method::sequence(sequence);
+        let mut cx = BuildContext::new(&draft.sources, logger.clone());
+        let (sequence, mut findings) = method::sequence(&draft.selection);
         let (members, faults) = Members::read(&draft.groups, &sequence, &cx);
         findings.extend(faults);
+        let mut lookup = None;
+        if let Some(options) = &draft.selection.sql {
+            match Lookup::read(&options.value, &mut cx) {
+                Ok(read) => lookup = Some(read),
+                Err(faults) => findings.extend(faults),
+            }
+        }
+        findings.extend(cx.into_warnings());
+        let ids = draft.groups.iter().map(|group| group.id.value.clone());
+        let places: HashMap<String, usize> = ids.zip(0..).collect();
         // Without a group of this name there is a finding that says so.
-        let default = draft.groups.iter().position(|group| group.id.value == DEFAULT_GROUP);
-        (Groups { sequence, members, default: default.unwrap_or_default() }, findings)
+        let default = places.get(DEFAULT_GROUP).copied().unwrap_or_default();
+        (Groups { sequence, members, lookup, places, default }, findings)
     }
 
-    /// The group of a request.
+    /// The group of every request that belongs to no other.
     #[must_use]
-    pub fn select(&self, request: &Request) -> usize {
-        let found = self.sequence.iter().find_map(|method| self.members.find(*method, request));
-        found.unwrap_or(self.default)
+    pub fn default_group(&self) -> usize {
+        self.default
+    }
+
+    /// The group of a request that no engine has seen yet.
+    pub async fn select(&self, exchange: &Exchange) -> usize {
+        for method in &self.sequence {
+            let found = match method {
+                Method::Sql => self.ask(exchange).await,
+                method => self.members.find(*method, exchange.request()),
+            };
+            if let Some(group) = found {
+                return group;
+            }
+        }
+        self.default
+    }
+
+    async fn ask(&self, exchange: &Exchange) -> Option<usize> {
+        let lookup = self.lookup.as_ref()?;
+        let id = lookup.ask(exchange).await?;
+        let place = self.places.get(&id).copied();
+        if place.is_none() {
+            lookup.say_unknown(&id, exchange);
+        }
+        place
     }
 }
 

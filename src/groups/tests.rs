@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use futures_util::FutureExt as _;
 use mppd_engine::config::Severity;
-use mppd_engine::testkit::request;
+use mppd_engine::testkit::exchange;
 
 use super::*;
 use crate::config::limits::Limits;
@@ -26,11 +27,16 @@ fn groups_in(directory: &Path, groups: &str) -> (Vec<String>, Groups) {
     (draft.groups.into_iter().map(|group| group.id.value).collect(), groups)
 }
 
+/// The group of a request, where no database has to be asked.
+fn select<const N: usize>(groups: &Groups, attributes: [(&str, &str); N]) -> usize {
+    groups.select(&exchange(attributes)).now_or_never().unwrap()
+}
+
 fn selected<const N: usize>(groups: &str, attributes: [(&str, &str); N]) -> String {
     let directory = tempfile::tempdir().unwrap();
     let default = "<group id='default'/>";
     let (ids, groups) = groups_in(directory.path(), &format!("{default}{groups}"));
-    ids[groups.select(&request(attributes))].clone()
+    ids[select(&groups, attributes)].clone()
 }
 
 /// What is said about the groups, with the text that each finding points at.
@@ -122,7 +128,7 @@ fn the_first_method_that_finds_a_group_wins() {
         let groups = format!("{sequence}<group id='default'/>{GROUPS}");
         let draft = draft_in(directory.path(), &groups);
         let (groups, _) = Groups::build(&draft, &crate::log::silent());
-        assert_eq!(draft.groups[groups.select(&request(all))].id.value, group);
+        assert_eq!(draft.groups[select(&groups, all)].id.value, group);
     }
 }
 
@@ -134,7 +140,7 @@ fn members_come_from_files_as_well() {
         <ip_list file='nets'>198.51.100.1</ip_list></members></group>";
     let (ids, groups) = groups_in(directory.path(), groups);
     for address in ["192.0.2.9", "198.51.100.1"] {
-        assert_eq!(ids[groups.select(&request([("client_address", address)]))], "a", "{address}");
+        assert_eq!(ids[select(&groups, [("client_address", address)])], "a", "{address}");
     }
 }
 
@@ -144,7 +150,7 @@ fn default_may_stand_behind_other_groups() {
     let groups = "<group id='a'><members><ip_list>192.0.2.1</ip_list></members></group>
         <group id='default'/>";
     let (ids, groups) = groups_in(directory.path(), groups);
-    assert_eq!(ids[groups.select(&request([("client_address", "192.0.2.2")]))], "default");
+    assert_eq!(ids[select(&groups, [("client_address", "192.0.2.2")])], "default");
 }
 
 #[test]
@@ -234,4 +240,18 @@ fn members_that_are_never_looked_for_are_warned_of() {
         warning("group \"b\" has no members", "b"),
     ];
     assert_eq!(said, expected);
+}
+
+#[test]
+fn a_database_is_asked_last_unless_the_sequence_says_otherwise() {
+    let sql = "<sql><connection/><statement>SELECT id FROM members WHERE ip = $ip</statement></sql>
+        <group id='default'/>";
+    let directory = tempfile::tempdir().unwrap();
+    let (_, groups) = groups_in(directory.path(), sql);
+    assert_eq!(groups.sequence, Method::ALL);
+    let (_, groups) = groups_in(directory.path(), "<group id='default'/>");
+    assert_eq!(groups.sequence, Method::ALL[..4]);
+    let first = "<members_global_sequence>sql ip_list</members_global_sequence>";
+    let (_, groups) = groups_in(directory.path(), &format!("{first}{sql}"));
+    assert_eq!(groups.sequence, [Method::Sql, Method::IpList]);
 }

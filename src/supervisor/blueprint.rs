@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mppd_engine::config::DEFAULT_TIMEOUT;
+use mppd_engine::config::{DEFAULT_TIMEOUT, Severity};
 use mppd_engine::language::{Patterns, Reference};
 use mppd_engine::slog::{Logger, o};
 use mppd_engine::{
@@ -236,6 +236,7 @@ impl Blueprint {
             kinds,
             logger,
             patterns: Arc::default(),
+            declaring: BTreeSet::new(),
             used_patterns: BTreeSet::new(),
             engines: Vec::new(),
             facts: Vec::new(),
@@ -263,6 +264,8 @@ struct Builder<'a> {
     logger: &'a Logger,
     /// The named regular expressions of the whole configuration.
     patterns: Arc<Patterns>,
+    /// The IDs of the engines that declare some.
+    declaring: BTreeSet<String>,
     /// The IDs of the engines whose expressions texts ask for.
     used_patterns: BTreeSet<String>,
     engines: Vec<EnginePlan>,
@@ -277,8 +280,14 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn warn_of_unused(&mut self) {
+        let is_error = |finding: &Finding| finding.severity == Severity::Error;
+        let is_faulty = self.findings.iter().any(is_error);
         for (position, element) in self.draft.engines.iter().enumerate() {
             let id = engine_id(element);
+            // A condition at fault may be meant to ask for its expressions.
+            if is_faulty && self.declaring.contains(&id.value) {
+                continue;
+            }
             // What asks for it although it never runs is an error, and says so.
             let is_used = self.index.contains_key(&position)
                 || self.used_patterns.contains(&id.value)
@@ -326,9 +335,16 @@ impl Builder<'_> {
             let logger = self.logger.new(o!("engine" => id.clone()));
             let mut context = BuildContext::new(&self.draft.sources, logger);
             match kind.patterns(element, &mut context) {
-                Ok(Some(library)) => patterns.add(id, library),
+                Ok(Some(library)) => {
+                    patterns.add(id.clone(), library);
+                    self.declaring.insert(id);
+                }
                 Ok(None) => {}
-                Err(faults) => self.report(faults),
+                Err(faults) => {
+                    patterns.add_faulty();
+                    self.declaring.insert(id);
+                    self.report(faults);
+                }
             }
         }
         self.patterns = Arc::new(patterns);
@@ -505,14 +521,16 @@ impl Builder<'_> {
 
     /// Tells the faults of the common options of an element that has others as well.
     fn common_faults(&mut self, whole: &Whole<'_>) {
-        // The values of methods are not known here, and what uses them can't be told from a fault.
-        if !whole.kind.methods().is_empty() {
-            return;
-        }
         let declared = whole.declared();
         let (statuses, element) = (whole.kind.statuses(), whole.element.name_span);
         let declared = Declared { statuses, values: &declared, element };
-        if let Err(faults) = whole.written.compile(&declared, &self.patterns) {
+        // What uses a value that the configuration names can't be told from a fault.
+        let written = if whole.kind.names_values() {
+            Cow::Owned(whole.written.without_own_values())
+        } else {
+            Cow::Borrowed(&whole.written)
+        };
+        if let Err(faults) = written.compile(&declared, &self.patterns) {
             self.report(faults);
         }
     }

@@ -117,6 +117,17 @@ impl Written {
         self
     }
 
+    /// What is left without the texts that may use what the engine comes to.
+    pub(super) fn without_own_values(&self) -> Self {
+        let has_none = |option: &&WrittenOption| {
+            option.name.value == "precondition" || !option.value.value.contains('$')
+        };
+        Written {
+            options: self.options.iter().filter(has_none).cloned().collect(),
+            results: Vec::new(),
+        }
+    }
+
     /// Compiles the options of one engine.
     ///
     /// # Errors

@@ -265,13 +265,13 @@ fn unreadable(text: &Spanned<&str>, error: &EffectError, others: &[&str]) -> Fin
     let finding = Finding::error(text.span, error.to_string());
     let EffectError::Action(ActionError::Unknown(word)) = error else { return finding };
     let known = Action::WORDS.iter().chain(others).copied();
-    match nearest(word, known) {
-        Some(nearest) => finding.with_help(format!("did you mean \"{nearest}\"?")),
-        None => {
-            let others: String = others.iter().map(|word| format!(", \"{word}\"")).collect();
-            finding.with_help(format!("an action of access(5){others}"))
-        }
+    if let Some(nearest) = nearest(word, known) {
+        return finding.with_help(format!("did you mean \"{nearest}\"?"));
     }
+    let quoted = others.iter().map(|word| format!("\"{word}\""));
+    let all: Vec<String> =
+        ["an action of access(5)".to_owned()].into_iter().chain(quoted).collect();
+    finding.with_help(all.join(", "))
 }
 
 #[cfg(test)]

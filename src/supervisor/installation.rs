@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mppd_engine::slog::Logger;
-use mppd_engine::{Request, Tracker};
+use mppd_engine::{Exchange, Tracker};
 use tokio::sync::watch;
 
 use super::blueprint::Blueprint;
@@ -45,11 +45,16 @@ pub struct PolicyGroups {
 }
 
 impl PolicyGroups {
-    /// The group of a request.
+    /// The group of every request that belongs to no other.
     #[must_use]
-    pub fn of(&self, request: &Request) -> &Group {
+    pub fn default_group(&self) -> &Group {
         // Both were made from the same list of groups.
-        &self.groups[self.selection.select(request)]
+        &self.groups[self.selection.default_group()]
+    }
+
+    /// The group of a request that no engine has seen yet.
+    pub async fn of(&self, exchange: &Exchange) -> &Group {
+        &self.groups[self.selection.select(exchange).await]
     }
 }
 

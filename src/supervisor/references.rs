@@ -375,13 +375,11 @@ impl Checks<'_> {
 fn unknown_value(span: Span, engine: &Facts, name: &str) -> Finding {
     let finding = Finding::error(span, format!("engine \"{}\" gives no \"{name}\"", engine.id));
     let known = || engine.names.iter().map(AsRef::as_ref).chain(ALWAYS.iter().copied());
-    match nearest(name, known()) {
-        Some(nearest) => finding.with_help(format!("did you mean \"{nearest}\"?")),
-        None => {
-            let known: Vec<&str> = known().collect();
-            finding.with_help(format!("it gives: {}", known.join(", ")))
-        }
+    if let Some(nearest) = nearest(name, known()) {
+        return finding.with_help(format!("did you mean \"{nearest}\"?"));
     }
+    let known: Vec<&str> = known().collect();
+    finding.with_help(format!("it gives: {}", known.join(", ")))
 }
 
 /// The stages at which Postfix does not do what the action says.

@@ -200,7 +200,13 @@ pub const COLUMNS: &[Column] = &[
         Source::Decision,
         "The action's word or code, as in access(5): `REJECT`, `DUNNO`, `450`.",
     ),
-    Column::new("decision_text", Kind::Text, Source::DecisionText, "What follows that word."),
+    Column::new(
+        "decision_text",
+        Kind::Text,
+        Source::DecisionText,
+        "What follows that word. Where the policy group is in a dry run, the word is `DUNNO`, and \
+         this is what would have been answered: `dry run: REJECT listed`.",
+    ),
     Column::attribute(Attribute::CcertPubkeyFingerprint, Kind::Word(255)),
     Column::attribute(Attribute::ClientPort, Kind::Word(16)),
     Column::attribute(Attribute::PolicyContext, Kind::Text),

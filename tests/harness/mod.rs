@@ -14,6 +14,7 @@ pub(crate) mod records;
 pub(crate) mod slapd;
 pub(crate) mod smtp;
 pub(crate) mod transcript;
+pub(crate) mod web;
 
 use std::time::{Duration, Instant};
 

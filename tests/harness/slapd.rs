@@ -1,4 +1,4 @@
-//! A real OpenLDAP server, on a port and with a directory of its own.
+//! A real slapd, on a port and with a directory of its own.
 
 use std::fmt::Write as _;
 use std::fs;

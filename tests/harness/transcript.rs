@@ -10,6 +10,10 @@
 //!   this address; in the test it is another `mppd`, on a port of its own;
 //! - `sql`: what is put into a MariaDB of the test's own. The last configuration finds it by
 //!   including `secrets/database.xml`, `xpath="/connection"`;
+//! - `ldif`: what a directory `dc=example,dc=org` of the test's own holds below `ou=people`; the
+//!   last configuration knows it as `ldap://127.0.0.1`, and itself as `cn=reader`;
+//! - `http`: what a Web service, `http://127.0.0.1:8080` on the page, answers: lines with a path, a
+//!   code and a body. Any other path is answered with 404;
 //! - `transcript`: lines `> STATE name=value …` are a request, the line `< ACTION` below them is
 //!   the answer. A value with blanks is written in quotes, a line with `#` is a comment;
 //! - any other block is prose.
@@ -27,6 +31,10 @@ pub(crate) struct Scenario {
     pub(crate) servers: Vec<(String, String)>,
     /// What its database holds, if it has one.
     pub(crate) sql: Option<String>,
+    /// What its directory holds, if it has one.
+    pub(crate) ldif: Option<String>,
+    /// What its Web service answers: path, code and body.
+    pub(crate) web: Vec<(String, u16, String)>,
     /// What is asked, in order.
     pub(crate) questions: Vec<Question>,
 }
@@ -71,6 +79,8 @@ pub(crate) fn scenarios(page: &str) -> Result<Vec<Scenario>, BadPage> {
             Part::File(name) => scenario.files.push((name.to_owned(), block.text)),
             Part::Server(address) => scenario.servers.push((address.to_owned(), block.text)),
             Part::Sql => scenario.sql.get_or_insert_default().push_str(&block.text),
+            Part::Ldif => scenario.ldif = Some(block.text),
+            Part::Web(answers) => scenario.web.extend(answers),
             Part::Transcript(questions) => scenario.questions.extend(questions),
         }
     }
@@ -82,6 +92,8 @@ enum Part<'a> {
     File(&'a str),
     Server(&'a str),
     Sql,
+    Ldif,
+    Web(Vec<(String, u16, String)>),
     Transcript(Vec<Question>),
 }
 
@@ -90,6 +102,8 @@ fn part<'a>(block: &Block<'a>) -> Result<Option<Part<'a>>, BadPage> {
         (_, Some(("file", name))) => Some(Part::File(name)),
         ("xml", Some(("server", address))) => Some(Part::Server(address)),
         ("sql", None) => Some(Part::Sql),
+        ("ldif", None) => Some(Part::Ldif),
+        ("http", None) => Some(Part::Web(web(block)?)),
         ("transcript", None) => Some(Part::Transcript(questions(block)?)),
         _ => None,
     })
@@ -134,6 +148,17 @@ fn blocks(page: &str) -> Result<Vec<Block<'_>>, BadPage> {
         Some(block) => Err(BadPage { line: block.line, message: "the block has no end" }),
         None => Ok(blocks),
     }
+}
+
+fn web(block: &Block<'_>) -> Result<Vec<(String, u16, String)>, BadPage> {
+    let answer = |(index, line): (usize, &str)| {
+        let bad = BadPage { line: block.line + index + 1, message: "no path, code and body" };
+        let (path, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let (code, body) = rest.split_once(' ').unwrap_or((rest, ""));
+        let code = code.parse().map_err(|_| bad)?;
+        Ok((path.to_owned(), code, body.to_owned()))
+    };
+    block.text.lines().enumerate().map(answer).collect()
 }
 
 fn questions(block: &Block<'_>) -> Result<Vec<Question>, BadPage> {

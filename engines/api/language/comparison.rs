@@ -70,8 +70,32 @@ pub(super) fn is_number(octets: &[u8]) -> bool {
     Number::read(octets).is_some()
 }
 
+/// An integer that fits into 64 bits however it is written: nearly every number there is.
+fn small(octets: &[u8]) -> Option<i64> {
+    const DIGITS: usize = 18;
+    let (is_negative, digits) = match octets {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || digits.len() > DIGITS {
+        return None;
+    }
+    let mut value = 0;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + i64::from(digit);
+    }
+    Some(if is_negative { -value } else { value })
+}
+
 /// Compares two values.
 pub(super) fn compare(left: &[u8], right: &[u8]) -> Ordering {
+    if let (Some(left), Some(right)) = (small(left), small(right)) {
+        return left.cmp(&right);
+    }
     match (Number::read(left), Number::read(right)) {
         (Some(left), Some(right)) => left.compare(right),
         _ => left.cmp(right),
@@ -157,6 +181,12 @@ mod tests {
         fn decimals_compare_as_their_thousandths_do(left in any::<i32>(), right in any::<i32>()) {
             let show = |thousandths: i32| crate::Score(i64::from(thousandths)).to_string();
             prop_assert_eq!(order(&show(left), &show(right)), left.cmp(&right));
+        }
+
+        #[test]
+        fn the_short_way_and_the_long_way_agree(left in "-?[0-9]{1,3}", right in "-?[0-9]{1,3}") {
+            let long = |text: &str| format!("{text}.{}", "0".repeat(20));
+            prop_assert_eq!(order(&left, &right), order(&long(&left), &long(&right)));
         }
 
         #[test]

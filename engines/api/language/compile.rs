@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::expression::{Clock, Expression, GlobalsVerb, ResultName};
+use super::functions::{Function, LONGEST};
 use super::macros::{MacroDoc, Value, find, macros, stages_of};
 use super::parser::Fault;
 use super::scope::{Reference, Scope, Target};
@@ -428,7 +429,7 @@ fn whole(numbers: &[Word]) -> Option<At> {
 }
 
 /// A function of constants is a constant.
-fn folded(function: super::functions::Function, arguments: Vec<Expression>) -> Expression {
+fn folded(function: Function, arguments: Vec<Expression>) -> Expression {
     let constants: Option<Vec<_>> =
         arguments.iter().map(|argument| argument.as_constant().map(Into::into)).collect();
     let Some(constants) = constants else {
@@ -436,6 +437,7 @@ fn folded(function: super::functions::Function, arguments: Vec<Expression>) -> E
     };
     let mut value = Vec::new();
     function(&constants, &mut value);
+    value.truncate(LONGEST);
     Expression::Constant(value.into())
 }
 

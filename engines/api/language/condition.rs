@@ -213,7 +213,8 @@ impl Compiler<'_, '_> {
             Clause::Match(operand, names) => {
                 let value = self.text(&operand.text);
                 match (self.set(names), value.as_constant()) {
-                    (None, _) => Test::Constant(false),
+                    // At fault: whether it can hold is not known.
+                    (None, _) => Test::Match(value, RegexSet::empty()),
                     (Some(set), Some(constant)) => Test::Constant(set.is_match(constant)),
                     (Some(set), None) => Test::Match(value, set),
                 }
@@ -283,6 +284,8 @@ impl Compiler<'_, '_> {
                     self.scope.use_patterns(items.engine());
                     found.push(items);
                 }
+                // It may be among those that could not be read, which has been told.
+                Err(NoPattern::Unknown(_)) if patterns.are_incomplete() => {}
                 Err(reason) => {
                     let finding = no_pattern(self.span(name.at), &name.text, reason);
                     self.find_fault(finding);

@@ -32,7 +32,8 @@ pub(super) enum Expression {
     /// The second if the first is not empty, else the third.
     Choice(Box<[Expression; 3]>),
     Globals(GlobalsVerb, Box<[Expression]>),
-    Sequence(Box<[Expression]>),
+    /// One behind the other, and a guess at the length of the whole.
+    Sequence(Box<[Expression]>, usize),
     /// A template that was compiled before.
     Other(Template),
 }
@@ -127,7 +128,10 @@ impl Expression {
         match joined.len() {
             0 => Expression::Constant(Box::default()),
             1 => joined.remove(0),
-            _ => Expression::Sequence(joined.into()),
+            _ => {
+                let capacity = joined.iter().map(Expression::capacity).sum();
+                Expression::Sequence(joined.into(), capacity)
+            }
         }
     }
 
@@ -160,7 +164,7 @@ impl Expression {
     /// A guess at the length of the value that spares most of them a second allocation.
     fn capacity(&self) -> usize {
         match self {
-            Expression::Sequence(parts) => parts.iter().map(Expression::capacity).sum(),
+            Expression::Sequence(_, capacity) => *capacity,
             Expression::Constant(constant) => constant.len(),
             Expression::Other(template) => template.expression().capacity(),
             _ => 32,
@@ -168,11 +172,16 @@ impl Expression {
     }
 
     pub(super) fn append_to(&self, view: &View<'_>, octets: &mut Vec<u8>) {
+        // What most texts are made of comes first, and without the detour over a lent value.
         match self {
-            Expression::Sequence(parts) => {
+            Expression::Sequence(parts, _) => {
                 for part in parts {
                     part.append_to(view, octets);
                 }
+            }
+            Expression::Constant(constant) => octets.extend_from_slice(constant),
+            Expression::Attribute(attribute) => {
+                octets.extend_from_slice(view.exchange().request().get(*attribute));
             }
             Expression::Call(function, arguments) => call(*function, arguments, view, octets),
             Expression::Choice(choice) => chosen(choice, view).append_to(view, octets),
@@ -215,6 +224,7 @@ fn chosen<'a>(choice: &'a [Expression; 3], view: &View<'_>) -> &'a Expression {
 }
 
 fn call(function: Function, arguments: &[Expression], view: &View<'_>, octets: &mut Vec<u8>) {
+    let longest = octets.len() + LONGEST;
     match arguments {
         [only] => function(&[only.evaluate(view)], octets),
         [first, second] => function(&[first.evaluate(view), second.evaluate(view)], octets),
@@ -223,6 +233,7 @@ fn call(function: Function, arguments: &[Expression], view: &View<'_>, octets: &
             function(&values, octets);
         }
     }
+    octets.truncate(longest);
 }
 
 fn globals(verb: GlobalsVerb, arguments: &[Expression], view: &View<'_>, octets: &mut Vec<u8>) {

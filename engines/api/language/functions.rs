@@ -16,8 +16,8 @@ pub(super) mod text;
 
 use std::borrow::Cow;
 
-/// No value gets longer than this, in octets: what a text could otherwise make of a request by
-/// replacing and appending has no bound.
+/// No function's value and no variable gets longer than this, in octets: what a text could
+/// otherwise make of a request by replacing, escaping and appending has no bound.
 pub(super) const LONGEST: usize = 1 << 20;
 
 /// A function: its arguments, as many as its declaration says, and where the result is appended.

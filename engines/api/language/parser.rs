@@ -50,6 +50,7 @@ struct Parser<'t> {
     text: &'t str,
     at: usize,
     depth: usize,
+    gave_up: bool,
     faults: Vec<Fault>,
 }
 
@@ -59,7 +60,7 @@ fn is_word(octet: u8) -> bool {
 
 impl<'t> Parser<'t> {
     fn new(text: &'t str) -> Self {
-        Parser { text, at: 0, depth: 0, faults: Vec::new() }
+        Parser { text, at: 0, depth: 0, gave_up: false, faults: Vec::new() }
     }
 
     fn rest(&self) -> &'t [u8] {
@@ -95,11 +96,18 @@ impl<'t> Parser<'t> {
     }
 
     fn fault(&mut self, at: At, message: impl Into<String>) {
-        self.faults.push(Fault { at, message: message.into(), help: None });
+        self.tell(Fault { at, message: message.into(), help: None });
     }
 
     fn fault_with_help(&mut self, at: At, message: impl Into<String>, help: impl Into<String>) {
-        self.faults.push(Fault { at, message: message.into(), help: Some(help.into()) });
+        self.tell(Fault { at, message: message.into(), help: Some(help.into()) });
+    }
+
+    fn tell(&mut self, fault: Fault) {
+        // Behind what is nested too deep nothing is read, so nothing more can be said of it.
+        if !self.gave_up {
+            self.faults.push(fault);
+        }
     }
 
     // template
@@ -267,6 +275,7 @@ impl<'t> Parser<'t> {
         }
         let message = format!("nested more than {DEEPEST} deep");
         self.fault(self.since(start), message);
+        self.gave_up = true;
         self.at = self.text.len();
         false
     }

@@ -257,6 +257,7 @@ fn short(error: &regex::Error) -> String {
 #[derive(Debug, Clone, Default)]
 pub struct Patterns {
     libraries: BTreeMap<String, PatternLibrary>,
+    are_incomplete: bool,
 }
 
 /// Why a name finds no expressions.
@@ -286,6 +287,15 @@ impl Patterns {
     /// Adds what one engine declares.
     pub fn add(&mut self, engine: impl Into<String>, library: PatternLibrary) {
         self.libraries.insert(engine.into(), library);
+    }
+
+    /// Notes that an engine's expressions could not be read: a name that is not known may be theirs.
+    pub fn add_faulty(&mut self) {
+        self.are_incomplete = true;
+    }
+
+    pub(super) fn are_incomplete(&self) -> bool {
+        self.are_incomplete
     }
 
     /// What one engine declares.

@@ -25,6 +25,7 @@ impl<'a> View<'a> {
 
     /// The exchange.
     #[must_use]
+    #[inline]
     pub fn exchange(&self) -> &'a Exchange {
         self.exchange
     }

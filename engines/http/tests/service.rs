@@ -90,8 +90,9 @@ impl Service {
         self.seen.recv().await.unwrap()
     }
 
-    pub(super) fn nothing_seen(&mut self) -> bool {
-        self.seen.try_recv().is_err()
+    /// The next request, if one has come.
+    pub(super) fn taken(&mut self) -> Option<Seen> {
+        self.seen.try_recv().ok()
     }
 }
 
@@ -130,7 +131,8 @@ async fn read_request<S: AsyncRead + Unpin>(connection: usize, stream: &mut S) -
         head.push(octet[0]);
     }
     head.truncate(head.len() - 4);
-    let mut lines = head.split(|octet| *octet == b'\n').map(|line| line.trim_suffix_cr());
+    let mut lines =
+        head.split(|octet| *octet == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let line = String::from_utf8(lines.next().unwrap().to_vec()).unwrap();
     let header = |line: &[u8]| {
         let colon = line.iter().position(|octet| *octet == b':').expect("a header has a colon");
@@ -145,14 +147,4 @@ async fn read_request<S: AsyncRead + Unpin>(connection: usize, stream: &mut S) -
         stream.read_exact(&mut seen.body).await.unwrap();
     }
     Some(seen)
-}
-
-trait TrimCr {
-    fn trim_suffix_cr(&self) -> &[u8];
-}
-
-impl TrimCr for [u8] {
-    fn trim_suffix_cr(&self) -> &[u8] {
-        self.strip_suffix(b"\r").unwrap_or(self)
-    }
 }

@@ -341,9 +341,9 @@ fn a_group_defined_twice_is_shown_in_both_places() {
 }
 
 #[test]
-fn other_groups_than_the_default_are_refused_for_now() {
+fn what_groups_cannot_hold_is_reported() {
     reported!(
-        "other_groups",
+        "faulty_groups",
         Files::main(
             "<mppd>\n  <groups mode=\"x\">\n    <group id=\"sales\"/>\n    <group/>\n  </groups>\n</mppd>\n"
         )

@@ -313,6 +313,13 @@ fn jumble() -> impl Strategy<Value = String> {
 }
 
 #[test]
+fn the_grammar_in_the_documentation_is_this_one() {
+    let page = include_str!("../../../../docs/language.md");
+    let shown = page.split("```ebnf\n").nth(1).and_then(|rest| rest.split("\n```").next());
+    assert_eq!(shown, Some(GRAMMAR.trim()));
+}
+
+#[test]
 fn every_rule_is_reached_from_a_template_or_a_condition() {
     let rules = &*RULES;
     let mut reached: BTreeSet<String> =

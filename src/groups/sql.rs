@@ -1,0 +1,134 @@
+//! The method `sql`: a statement that gives the ID of the group.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use mppd_database::{AnswerCache, CacheLimits, Pool, PoolLimits, QueryError, Statement, resolve};
+use mppd_engine::language::Target;
+use mppd_engine::slog::{Logger, warn};
+use mppd_engine::{BuildContext, Exchange, Finding, View};
+
+use crate::config::settings::SqlOptions;
+
+/// Answers are kept, so that few questions are under way at once.
+const CONNECTIONS: PoolLimits = PoolLimits { min: 0, max: 4, idle_timeout: Duration::from_mins(1) };
+
+/// How long nothing is asked after the database could not be reached.
+const REST: Duration = Duration::from_secs(1);
+
+/// A statement that gives the ID of a request's group.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    statement: Statement,
+    pool: Pool,
+    cache: AnswerCache,
+    timeout: Duration,
+    /// Until when the database is left alone.
+    resting: Mutex<Option<Instant>>,
+    logger: Logger,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum LookupError {
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    #[error(transparent)]
+    Query(#[from] std::sync::Arc<QueryError>),
+}
+
+impl Lookup {
+    /// Reads `<sql>`.
+    pub(super) fn read(
+        options: &SqlOptions,
+        cx: &mut BuildContext<'_>,
+    ) -> Result<Self, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let connection = resolve(&options.connection, cx).map_err(|faults| findings.extend(faults));
+        let whole = options.statement.span;
+        let statement = cx
+            .pieces(&options.statement)
+            .and_then(|pieces| Statement::compile(pieces, whole))
+            .map_err(|faults| findings.extend(faults));
+        let unknown = cx.take_references().into_iter().filter_map(|reference| {
+            let what = match &reference.target {
+                Target::Stages { .. } => return None,
+                Target::Engine { .. } => "no engine has run",
+                Target::Decision | Target::Exception => "nothing is decided",
+            };
+            let message = format!("{what} when the group of a request is looked for");
+            Some(Finding::error(reference.span, message))
+        });
+        findings.extend(unknown);
+        if statement.as_ref().is_ok_and(|statement| !statement.reads()) {
+            let finding = Finding::error(whole, "this statement does more than to read");
+            findings.push(finding.with_help("SELECT the ID of the group"));
+        }
+        match (connection, statement) {
+            (Ok(connection), Ok(statement)) if findings.is_empty() => Ok(Lookup {
+                statement,
+                pool: Pool::new(connection, CONNECTIONS),
+                cache: AnswerCache::new(CacheLimits {
+                    found: options.cache.found.0,
+                    empty: options.cache.empty.0,
+                    octets: options.cache.size.0.octets(),
+                }),
+                timeout: options.timeout.0.0,
+                resting: Mutex::new(None),
+                logger: cx.logger().clone(),
+            }),
+            _ => Err(findings),
+        }
+    }
+
+    /// The ID that the statement gives for a request. A failure is logged and gives none.
+    pub(super) async fn ask(&self, exchange: &Exchange) -> Option<String> {
+        if self.is_resting() {
+            return None;
+        }
+        match self.first_value(exchange).await {
+            Ok(id) => id,
+            Err(error) => {
+                warn!(self.logger, "the database can't be asked for the group of a request";
+                    "reason" => %error, "id" => %exchange.key());
+                self.rest_after(&error);
+                None
+            }
+        }
+    }
+
+    /// Says that the statement gave the ID of no group.
+    pub(super) fn say_unknown(&self, id: &str, exchange: &Exchange) {
+        warn!(self.logger, "the database names a group that is not configured";
+            "group" => %mppd_engine::Escaped(id.as_bytes()), "id" => %exchange.key());
+    }
+
+    async fn first_value(&self, exchange: &Exchange) -> Result<Option<String>, LookupError> {
+        let parameters = self.statement.parameters(&View::of(exchange));
+        let left = exchange.deadline().saturating_duration_since(Instant::now());
+        let limit = self.timeout.min(left);
+        let asked = self.cache.ask(&self.pool, &self.statement, parameters);
+        let answer = tokio::time::timeout(limit, asked).await;
+        let answer = answer.map_err(|_| LookupError::Timeout(limit))??;
+        let value = answer.row.first().map(|(_, value)| String::from_utf8_lossy(value));
+        Ok(value.filter(|id| !id.is_empty()).map(std::borrow::Cow::into_owned))
+    }
+
+    fn is_resting(&self) -> bool {
+        let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        resting.is_some_and(|end| Instant::now() < end)
+    }
+
+    /// Requests need not wait one after the other for a database that is away. What a peer's values
+    /// can bring about, a refusal or a slow answer, is no reason to pass over other requests.
+    fn rest_after(&self, error: &LookupError) {
+        let LookupError::Query(error) = error else { return };
+        match **error {
+            QueryError::NoConnection(_) | QueryError::Broken(_) | QueryError::Thread(_) => {
+                let end = Instant::now() + REST;
+                *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+            }
+            QueryError::Timeout(_) | QueryError::Refused { .. } | QueryError::TooLarge { .. } => {}
+        }
+    }
+}
