@@ -43,7 +43,15 @@ pub enum QueryError {
 /// the server said so politely.
 const FAREWELLS: [u16; 4] = [1053, 1927, 4031, 3169];
 
+/// Deadlock found when trying to get lock: the transaction, here one statement, was rolled back.
+const DEADLOCK: u16 = 1213;
+
 impl QueryError {
+    /// Whether the statement was undone so that another one could go on.
+    pub(crate) fn is_deadlock(&self) -> bool {
+        matches!(self, QueryError::Refused { code: DEADLOCK, .. })
+    }
+
     /// Whether the connection is of no use any more.
     pub(crate) fn is_fatal(&self) -> bool {
         match self {

@@ -8,13 +8,14 @@ use mppd_engine::options;
 use serde::Deserialize;
 
 options! {
-    /// `<PPXX0001_track_policy_connection>`: a MySQL or MariaDB server.
+    /// `<PPXX0001_track_policy_connection>`, or `<connection>` of an engine: a MySQL or MariaDB
+    /// server.
     pub struct ConnectionOptions: Default {
         /// Host name or address.
         host: Option<String> = None,
         /// TCP port.
         port: Option<u16> = None,
-        /// Database that holds the table.
+        /// Database that holds the tables.
         database: Option<String> = None,
         /// Socket file of a server on this machine, instead of host and port.
         unix_socket: Option<PathBuf> = None,
@@ -29,7 +30,8 @@ options! {
         tls: Option<TlsOptions> = None,
         /// How long to wait for a connection.
         connect_timeout: Period = Period::seconds(5),
-        /// How long one transaction may take before the database counts as away.
+        /// How long one transaction may take before the database counts as away. A statement of an
+        /// engine is ended after that time.
         write_timeout: Period = Period::seconds(5),
     }
 }

@@ -35,6 +35,9 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How long a polite end of a connection may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// How often a statement is tried that the server gives up in favour of another one.
+const ATTEMPTS: usize = 5;
+
 /// Prepared statements that a connection keeps.
 const STATEMENTS: usize = 256;
 
@@ -165,7 +168,10 @@ async fn serve(connections: Rc<Connections>, mut jobs: mpsc::UnboundedReceiver<J
                 let Some(job) = job else { break };
                 let _task = tokio::task::spawn_local(answer(Rc::clone(&connections), job));
             }
-            _ = sweep.tick() => connections.sweep().await,
+            _ = sweep.tick() => {
+                let connections = Rc::clone(&connections);
+                let _task = tokio::task::spawn_local(async move { connections.sweep().await });
+            }
         }
     }
     connections.close().await;
@@ -229,7 +235,18 @@ impl Connections {
         }
     }
 
+    /// Asks again where the server undid all that the statement did, to let another one through.
     async fn ask(&self, job: &Job) -> Result<Answer, QueryError> {
+        for _ in 1..ATTEMPTS {
+            let result = self.ask_once(job).await;
+            if !matches!(&result, Err(error) if error.is_deadlock()) {
+                return result;
+            }
+        }
+        self.ask_once(job).await
+    }
+
+    async fn ask_once(&self, job: &Job) -> Result<Answer, QueryError> {
         let (conn, is_fresh) = self.lease().await?;
         let result = self.run(conn, job).await;
         match result {

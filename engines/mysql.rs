@@ -29,6 +29,8 @@
 //! and the others are passed over. A statement that only reads is asked again over a new
 //! connection, once, if its connection turns out to be broken; one that changes something never
 //! is. What is asked when nobody waits for it any more runs to its end, or to `write_timeout`.
+//!
+//! `docs/engines/mysql.md` tells it at length.
 
 mod query;
 #[cfg(test)]
@@ -175,11 +177,9 @@ impl EngineKind for Mysql {
         let mut queries = Vec::new();
         let mut names = HashMap::new();
         for element in element.children_named(QUERY) {
+            findings.extend(name_again(element, &mut names));
             match Declared::read(element, cx) {
-                Ok(query) => {
-                    findings.extend(query.check_name(&mut names));
-                    queries.push(query);
-                }
+                Ok(query) => queries.push(query),
                 Err(faults) => findings.extend(faults),
             }
         }
@@ -257,14 +257,6 @@ impl Declared {
         Ok(Declared { id: options.id, statement, cache, references, element: element.clone() })
     }
 
-    /// Whether another query has the same name.
-    fn check_name(&self, names: &mut HashMap<String, Span>) -> Option<Finding> {
-        let id = &self.id;
-        let first = names.insert(id.value.clone(), id.span)?;
-        let finding = Finding::error(id.span, format!("query \"{}\" is defined twice", id.value));
-        Some(finding.with_related(first, "first here"))
-    }
-
     fn built(self, pool: &Pool) -> Built {
         let query = Query::new(self.statement, pool.clone(), self.cache);
         Built::new(Some(self.id.value), Arc::new(query))
@@ -272,6 +264,18 @@ impl Declared {
             .with_references(self.references)
             .with_element(self.element)
     }
+}
+
+/// Whether another query has the same name.
+fn name_again<'a>(element: &'a Element, names: &mut HashMap<&'a str, Span>) -> Option<Finding> {
+    let (name, span) = match (element.attribute("id"), element.child("id")) {
+        (Some(id), _) => (id.value.trim(), id.value_span),
+        (None, Some(id)) => (id.trimmed_text(), id.text_span),
+        (None, None) => return None,
+    };
+    let first = names.insert(name, span)?;
+    let finding = Finding::error(span, format!("query \"{name}\" is defined twice"));
+    Some(finding.with_related(first, "first here"))
 }
 
 fn check_id(id: &Spanned<String>) -> Option<Finding> {

@@ -22,6 +22,8 @@ mod kill;
 #[cfg(test)]
 mod listeners;
 #[cfg(test)]
+mod modules;
+#[cfg(test)]
 mod mysql;
 #[cfg(test)]
 mod output;

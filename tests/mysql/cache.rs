@@ -88,8 +88,8 @@ fn however_many_ask_the_same_at_once_the_database_is_asked_once() {
         let server = MariaDb::start().await;
         counting_function(&server).await;
         let asker = Asker::new(cache(HOUR, HOUR, 1 << 20), &server, "SELECT counted($sender)");
-        let asked = (0..100).map(|number| asker.ask(["a", "b"][number % 2]));
-        for (number, reply) in futures_util::future::join_all(asked).await.iter().enumerate() {
+        let questions = (0..100).map(|number| asker.ask(["a", "b"][number % 2]));
+        for (number, reply) in futures_util::future::join_all(questions).await.iter().enumerate() {
             assert_eq!(value(reply), ["a", "b"][number % 2]);
         }
         assert_eq!(calls(&server).await, 2);
@@ -120,8 +120,8 @@ fn failures_are_told_to_all_who_wait_and_are_not_kept() {
         server.execute("ALTER TABLE calls ENGINE = Aria TRANSACTIONAL = 0").await;
         let asker = Asker::new(cache(HOUR, HOUR, 1 << 20), &server, "SELECT counted($sender)");
         for _ in 0..2 {
-            let asked = (0..10).map(|_| asker.ask("fail"));
-            for reply in futures_util::future::join_all(asked).await {
+            let questions = (0..10).map(|_| asker.ask("fail"));
+            for reply in futures_util::future::join_all(questions).await {
                 assert_eq!(code(&reply), Some(1644));
             }
         }

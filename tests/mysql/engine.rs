@@ -90,3 +90,14 @@ fn a_run_that_times_out_leaves_the_next_one_its_own_answer() {
         assert_eq!(decision(&daemon, sender(number)), format!("REJECT {}", sender(number)));
     }
 }
+
+#[test]
+fn the_example_of_the_page_is_a_configuration() {
+    let page = include_str!("../../docs/engines/mysql.md");
+    let mut blocks = page.split("```xml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let (engine, chain) = (blocks.next().unwrap(), blocks.next().unwrap());
+    let whole = format!("<mppd><common>{chain}</common><engines>{engine}</engines></mppd>");
+    let files = vec![("secrets/db".to_owned(), "secret\n".to_owned())];
+    // It starts; nothing is asked, so that whatever database is there stays alone.
+    Daemon::start(Settings { whole: Some(whole), files, ..Settings::default() });
+}

@@ -153,16 +153,27 @@ fn what_only_reads_is_asked_again_when_its_connection_was_dead() {
 fn what_changes_something_is_never_done_twice() {
     block_on(async {
         let server = MariaDb::start().await;
-        server.execute("CREATE TABLE t (a VARCHAR(100))").await;
+        counting_function(&server).await;
+        // What was done before the connection broke stays where there are no transactions.
+        server.execute("ALTER TABLE calls ENGINE = MyISAM").await;
+        server.execute("CREATE TABLE t (a VARBINARY(1000))").await;
         let pool = pool_of(1, server.connection());
-        let mut done = 0;
-        for _ in 0..5 {
-            let id = value(&ask(&pool, "SELECT CONNECTION_ID()", "").await);
+        let id = value(&ask(&pool, "SELECT CONNECTION_ID()", "").await);
+        let break_it = async {
+            let sleeps = format!(
+                "SELECT count(*) FROM information_schema.processlist
+                 WHERE id = {id} AND state = 'User sleep'"
+            );
+            while server.ask::<u64>(&sleeps).await == [0] {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             server.execute(&format!("KILL CONNECTION {id}")).await;
-            done += u64::from(ask(&pool, "INSERT INTO t VALUES ($sender)", "x").await.is_ok());
-        }
-        ask(&pool, "INSERT INTO t VALUES ($sender)", "x").await.unwrap();
-        assert_eq!(server.ask::<u64>("SELECT count(*) FROM t").await, [done + 1]);
+        };
+        let insert = ask(&pool, "INSERT INTO t VALUES (counted($sender))", "x");
+        let (reply, ()) = futures_util::future::join(insert, break_it).await;
+        assert!(reply.is_err(), "the connection was not broken: {reply:?}");
+        assert_eq!(calls(&server).await, 1);
+        ask(&pool, "INSERT INTO t VALUES (counted($sender))", "x").await.unwrap();
     });
 }
 
@@ -265,5 +276,29 @@ fn a_pool_connects_with_encryption_and_only_to_whom_it_trusts() {
         let of_the_web = Tls { ca_file: None, skip_verification: false };
         let stranger = ask(&with(Some(of_the_web)), "SELECT 7", "").await;
         assert!(stranger.is_err(), "the server is trusted by nobody");
+    });
+}
+
+#[test]
+fn what_the_server_undoes_for_a_deadlock_is_asked_again() {
+    block_on(async {
+        let server = MariaDb::start().await;
+        server.execute("CREATE TABLE tries (n INT) ENGINE = MyISAM").await;
+        server
+            .execute(
+                "CREATE FUNCTION third_time() RETURNS INT MODIFIES SQL DATA
+                 BEGIN
+                   INSERT INTO tries VALUES (1);
+                   IF (SELECT count(*) FROM tries) < 3 THEN
+                     SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213;
+                   END IF;
+                   RETURN (SELECT count(*) FROM tries);
+                 END",
+            )
+            .await;
+        server.execute("CREATE TABLE t (n INT)").await;
+        let pool = pool_of(1, server.connection());
+        ask(&pool, "INSERT INTO t VALUES (third_time())", "").await.unwrap();
+        assert_eq!(server.ask::<u32>("SELECT n FROM t").await, [3]);
     });
 }
