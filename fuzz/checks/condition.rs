@@ -3,18 +3,18 @@
 
 use mppd_engine::{Condition, View};
 
-use super::language::{Text, assert_placed, exchange};
+use super::language::{Text, assert_placed, exchange, scope};
 
 /// Panics where one of the promises is broken.
 pub(crate) fn check(octets: &[u8]) {
     let Ok(text) = std::str::from_utf8(octets) else { return };
     let text = Text::new(text);
-    let condition = match Condition::compile(&text.spanned(), &mut text.scope()) {
+    let condition = match Condition::compile(&text.spanned(), &mut scope()) {
         Ok(condition) => condition,
         Err(findings) => return assert_placed(&findings, &text),
     };
     let canonical = Text::new(&condition.to_string());
-    let again = Condition::compile(&canonical.spanned(), &mut canonical.scope());
+    let again = Condition::compile(&canonical.spanned(), &mut scope());
     let again = again.expect("the canonical form is a condition");
     assert_eq!(again.to_string(), condition.to_string());
     let exchanges = [exchange(), exchange()];

@@ -28,15 +28,15 @@ impl Text {
         Spanned { value: &self.text, span }
     }
 
-    /// Where the texts of an engine stand that has just run.
-    pub(crate) fn scope(&self) -> Scope {
-        Scope::after(Arc::clone(&PATTERNS), vec!["site".into()])
-    }
-
     /// Whether a place is one in this text, and cuts no character.
     pub(crate) fn has(&self, span: Span) -> bool {
         self.text.get(span.start..span.end).is_some()
     }
+}
+
+/// Where the texts of an engine stand that has just run.
+pub(crate) fn scope() -> Scope {
+    Scope::after(Arc::clone(&PATTERNS), vec!["site".into()])
 }
 
 static PATTERNS: LazyLock<Arc<Patterns>> = LazyLock::new(|| {

@@ -4,7 +4,7 @@
 use mppd_engine::language::Piece;
 use mppd_engine::{Outcome, Template, View};
 
-use super::language::{Text, assert_placed, exchange};
+use super::language::{Text, assert_placed, exchange, scope};
 
 /// Panics where one of the promises is broken.
 pub(crate) fn check(octets: &[u8]) {
@@ -15,14 +15,14 @@ pub(crate) fn check(octets: &[u8]) {
 }
 
 fn check_template(text: &Text) {
-    let mut scope = text.scope();
-    let template = match Template::compile(&text.spanned(), &mut scope) {
+    let mut names = scope();
+    let template = match Template::compile(&text.spanned(), &mut names) {
         Ok(template) => template,
         Err(findings) => return assert_placed(&findings, text),
     };
-    assert_placed_references(&scope.take_references(), text);
+    assert_placed_references(&names.take_references(), text);
     let canonical = Text::new(&template.to_string());
-    let again = Template::compile(&canonical.spanned(), &mut canonical.scope());
+    let again = Template::compile(&canonical.spanned(), &mut scope());
     let again = again.expect("the canonical form is a template");
     assert_eq!(again.to_string(), template.to_string());
     assert_eq!(again.as_constant(), template.as_constant());
@@ -41,7 +41,7 @@ fn assert_placed_references(references: &[mppd_engine::language::Reference], tex
 }
 
 fn check_pieces(text: &Text) {
-    let pieces = match Template::pieces(&text.spanned(), &mut text.scope()) {
+    let pieces = match Template::pieces(&text.spanned(), &mut scope()) {
         Ok(pieces) => pieces,
         Err(findings) => return assert_placed(&findings, text),
     };
