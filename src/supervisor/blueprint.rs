@@ -556,6 +556,7 @@ impl Builder<'_> {
         };
         let (mut common, names) = self.common_options(whole, &part)?;
         self.used_patterns.append(&mut common.used_patterns);
+        self.report(std::mem::take(&mut common.warnings));
         self.facts.push(facts_of(&full, whole, &part, &common, names));
         self.engines.push(EnginePlan {
             stages: whole.kind.stages(),

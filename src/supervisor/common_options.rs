@@ -33,6 +33,8 @@ pub(super) struct Common {
     pub(super) after: Vec<Reference>,
     /// The IDs of the engines whose regular expressions are asked for.
     pub(super) used_patterns: BTreeSet<String>,
+    /// What will work, but probably not as meant.
+    pub(super) warnings: Vec<Finding>,
     /// Where the options stand that were given.
     pub(super) places: HashMap<String, Span>,
 }
@@ -154,12 +156,8 @@ impl Written {
         if !findings.is_empty() {
             return Err(findings);
         }
-        let Compiler { mut common, mut before, mut after } = compiler;
-        common.before = before.take_references();
-        common.after.extend(after.take_references());
-        common.used_patterns.append(&mut before.take_used_patterns());
-        common.used_patterns.append(&mut after.take_used_patterns());
-        Ok(common)
+        compiler.keep_what_was_noted();
+        Ok(compiler.common)
     }
 }
 
@@ -175,6 +173,7 @@ impl Default for Common {
             before: Vec::new(),
             after: Vec::new(),
             used_patterns: BTreeSet::new(),
+            warnings: Vec::new(),
             places: HashMap::new(),
         }
     }
@@ -187,6 +186,17 @@ struct Compiler {
 }
 
 impl Compiler {
+    /// What the texts compiled so far refer to and use, and what is said of them.
+    fn keep_what_was_noted(&mut self) {
+        let Compiler { common, before, after } = self;
+        common.before.extend(before.take_references());
+        common.after.extend(after.take_references());
+        for scope in [before, after] {
+            common.used_patterns.append(&mut scope.take_used_patterns());
+            common.warnings.extend(scope.take_warnings());
+        }
+    }
+
     /// Each result sees the engine's values and the results before it; the effects see all.
     fn results(
         &mut self,
@@ -201,8 +211,7 @@ impl Compiler {
                 Ok(result) => self.common.results.push(result),
                 Err(faults) => findings.extend(faults),
             }
-            self.common.after.extend(self.after.take_references());
-            self.common.used_patterns.append(&mut self.after.take_used_patterns());
+            self.keep_what_was_noted();
             known.push(result.name.value.clone().into());
             self.after = Scope::after(patterns.clone(), known.clone());
         }
