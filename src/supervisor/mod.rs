@@ -20,6 +20,7 @@ pub mod host;
 pub mod installation;
 mod references;
 pub mod results;
+mod services;
 pub mod state_directory;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! What an engine has at hand while it is built from its element.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use super::de::from_element;
 use super::element::Element;
 use super::finding::{Finding, Severity};
 use super::options::{OptionDoc, OptionValue, Options as _};
+use super::service::Services;
 use super::source::{SourceMap, Span};
 use super::value::{Period, Spanned};
 use crate::language::{Condition, Patterns, Piece, Reference, Scope, Template};
@@ -134,13 +136,15 @@ pub struct BuildContext<'a> {
     logger: Logger,
     warnings: Vec<Finding>,
     scope: Scope,
+    services: Services,
 }
 
 impl<'a> BuildContext<'a> {
     /// For the server, and for tests of engines.
     #[must_use]
     pub fn new(sources: &'a SourceMap, logger: Logger) -> Self {
-        BuildContext { sources, logger, warnings: Vec::new(), scope: Scope::default() }
+        let (scope, services) = (Scope::default(), Services::default());
+        BuildContext { sources, logger, warnings: Vec::new(), scope, services }
     }
 
     /// With the named regular expressions of the configuration. For the server.
@@ -148,6 +152,26 @@ impl<'a> BuildContext<'a> {
     pub fn with_patterns(mut self, patterns: Arc<Patterns>) -> Self {
         self.scope = Scope::before(patterns);
         self
+    }
+
+    /// With what the server shares with its engines. For the server.
+    #[must_use]
+    pub fn with_services(mut self, services: Services) -> Self {
+        self.services = services;
+        self
+    }
+
+    /// With one more thing that the server shares with its engines, known by its type.
+    #[must_use]
+    pub fn with_service<T: Any + Send + Sync>(mut self, service: Arc<T>) -> Self {
+        self.services = self.services.with(service);
+        self
+    }
+
+    /// What the server shares with its engines under this type, such as its resolver of names.
+    #[must_use]
+    pub fn service<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.services.get()
     }
 
     /// Compiles a text with macros.
