@@ -105,7 +105,7 @@ fn wrong_answers(page: &Path, scenario: &Scenario) -> Vec<String> {
 
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let directories = ["tests/transcripts", "docs", "docs/engines", "docs/modules"].map(|name| root.join(name));
+    let directories = ["tests/transcripts", "docs", "docs/engines"].map(|name| root.join(name));
     let files = directories.iter().flat_map(|directory| std::fs::read_dir(directory).unwrap());
     let mut pages: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
     pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
