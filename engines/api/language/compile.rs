@@ -8,7 +8,7 @@ use super::functions::{Function, LONGEST};
 use super::macros::{MacroDoc, Value, find, macros, stages_of};
 use super::parser::Fault;
 use super::scope::{Reference, Scope, Target};
-use super::syntax::{Argument, At, Macro, Part, Text, Word, is_condition_word};
+use super::syntax::{Argument, At, Macro, Part, Text, Word, condition_word_meant, is_condition_word};
 use crate::attribute::Attribute;
 use crate::config::{Finding, Span, Spanned};
 use crate::stage::Stages;
@@ -154,6 +154,11 @@ impl<'t, 's> Compiler<'t, 's> {
         let known = known.chain(own).chain(of_own.into_iter().flatten());
         if let Some(nearest) = crate::config::nearest(name, known) {
             return format!("did you mean \"${nearest}\"?");
+        }
+        // No macro is written in capitals.
+        let is_in_capitals = name.bytes().all(|octet| octet.is_ascii_uppercase());
+        if let Some(meant) = condition_word_meant(name).filter(|_| is_in_capitals) {
+            return format!("did you mean \"${meant}\", an operator of conditions?");
         }
         if self.scope.own_values().is_none() && matches!(name, "status" | "text" | "result") {
             return format!("what an engine came to is \"$engines.ID.{name}\" elsewhere");

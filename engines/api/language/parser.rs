@@ -2,7 +2,8 @@
 //! each of its rules. A fault is kept with its place and reading goes on, so that all faults of a
 //! text are found at once. Names are not looked up here.
 
-use super::syntax::{Argument, At, Clause, Macro, Operator, Part, Text, Word, is_condition_word};
+use super::syntax::{Argument, At, Clause, Macro, Operator, Part, Text, Word, condition_word_meant, is_condition_word,
+};
 
 /// How deep macros and braces may nest.
 const DEEPEST: usize = 32;
@@ -462,9 +463,14 @@ enum Place {
 }
 
 fn help_with_operator(shown: &str) -> String {
-    let name = shown.trim_start_matches('$').to_ascii_uppercase();
-    if shown.starts_with('$') && is_condition_word(&name) {
-        return format!("operators are written in capitals: \"${name}\"");
+    if let Some(name) = shown.strip_prefix('$') {
+        let capitals = name.to_ascii_uppercase();
+        if is_condition_word(&capitals) {
+            return format!("operators are written in capitals: \"${capitals}\"");
+        }
+        if let Some(meant) = condition_word_meant(name) {
+            return format!("did you mean \"${meant}\"?");
+        }
     }
     "$EQ $NE $LT $LE $GT $GE ~= compare, $AND and $OR join; quote a text with blanks".to_owned()
 }

@@ -114,6 +114,18 @@ fn every_fault_of_a_condition_is_told_with_its_place() {
 }
 
 #[test]
+fn a_misspelt_operator_is_told_the_one_that_was_meant() {
+    let help = |text: &str| condition(text).unwrap_err()[0].help.clone().unwrap();
+    assert_eq!(help("$score $GTE 5"), "did you mean \"$GE\"?");
+    assert_eq!(help("$score $LTE 5"), "did you mean \"$LE\"?");
+    assert_eq!(help("$score $EG 5"), "did you mean \"$EQ\"?");
+    assert_eq!(help("$helo $ANDD $host"), "did you mean \"$AND\"?");
+    assert_eq!(help("$score $ge 5"), "operators are written in capitals: \"$GE\"");
+    assert_eq!(help("$NTO"), "did you mean \"$NOT\", an operator of conditions?");
+    assert!(help("$score $MATCHES 5").starts_with("$EQ $NE"));
+}
+
+#[test]
 fn a_reference_is_kept_for_what_is_not_there_everywhere() {
     let text = "$sender.domain$engines.lists.blocked.entry$decision.text$exception$ip$helo$request.helo_name";
     let mut scope = super::testing::scope();
