@@ -50,10 +50,11 @@ impl<'t, 's> Compiler<'t, 's> {
         self.findings.push(finding);
     }
 
-    /// What was compiled, if nothing was wrong; the scope has its references then.
+    /// What was compiled, if nothing was wrong. The scope has its references in any case, since
+    /// these may be at fault as well.
     pub(super) fn finish<T>(mut self, compiled: T) -> Result<T, Vec<Finding>> {
+        self.references.into_iter().for_each(|reference| self.scope.refer(reference));
         if self.findings.is_empty() {
-            self.references.into_iter().for_each(|reference| self.scope.refer(reference));
             self.warnings.into_iter().for_each(|warning| self.scope.warn(warning));
             return Ok(compiled);
         }
@@ -351,7 +352,8 @@ impl<'t, 's> Compiler<'t, 's> {
         let at = call.arguments.first().map_or(call.at, |argument| argument.at);
         match arguments.first().and_then(Expression::as_constant) {
             Some(name) => {
-                let name = String::from_utf8_lossy(name);
+                let name = String::from_utf8_lossy(name).into_owned();
+                self.refer(at, Target::Own { name: name.clone() });
                 Ok(Expression::Own(ResultName::Value(name.into())))
             }
             None => Err(Finding::error(self.span(at), "the name of a field must be constant")),

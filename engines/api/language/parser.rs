@@ -35,11 +35,11 @@ pub(super) fn pieces(text: &str) -> (Vec<Cut>, Vec<Fault>) {
     (pieces, parser.faults)
 }
 
-/// `None` only with faults.
-pub(super) fn condition(text: &str) -> (Option<Clause>, Vec<Fault>) {
+/// A condition that can't be read leaves its faults, and the operands that could be.
+pub(super) fn condition(text: &str) -> (Result<Clause, Vec<Argument>>, Vec<Fault>) {
     let mut parser = Parser::new(text);
     let condition = parser.whole_condition();
-    (condition, parser.faults)
+    (condition.ok_or(parser.operands), parser.faults)
 }
 
 /// What stands in for text that could not be read; a fault tells of it.
@@ -53,6 +53,8 @@ struct Parser<'t> {
     depth: usize,
     gave_up: bool,
     faults: Vec<Fault>,
+    /// The operands of a condition.
+    operands: Vec<Argument>,
 }
 
 fn is_word(octet: u8) -> bool {
@@ -61,7 +63,14 @@ fn is_word(octet: u8) -> bool {
 
 impl<'t> Parser<'t> {
     fn new(text: &'t str) -> Self {
-        Parser { text, at: 0, depth: 0, gave_up: false, faults: Vec::new() }
+        Parser {
+            text,
+            at: 0,
+            depth: 0,
+            gave_up: false,
+            faults: Vec::new(),
+            operands: Vec::new(),
+        }
     }
 
     fn rest(&self) -> &'t [u8] {
@@ -638,6 +647,7 @@ impl<'t> Parser<'t> {
         let faults = self.faults.len();
         let argument = self.argument(Place::Condition);
         if argument.at.start < argument.at.end {
+            self.operands.push(argument.clone());
             return if self.faults.len() == faults { Ok(argument) } else { Err(Unreadable) };
         }
         let start = self.at;
