@@ -8,7 +8,9 @@ use super::functions::{Function, LONGEST};
 use super::macros::{MacroDoc, Value, find, macros, stages_of};
 use super::parser::Fault;
 use super::scope::{Reference, Scope, Target};
-use super::syntax::{Argument, At, Macro, Part, Text, Word, condition_word_meant, is_condition_word};
+use super::syntax::{
+    Argument, At, Macro, Part, Text, Word, condition_word_meant, is_condition_word,
+};
 use crate::attribute::Attribute;
 use crate::config::{Finding, Span, Spanned};
 use crate::stage::Stages;

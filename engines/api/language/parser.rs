@@ -2,7 +2,9 @@
 //! each of its rules. A fault is kept with its place and reading goes on, so that all faults of a
 //! text are found at once. Names are not looked up here.
 
-use super::syntax::{Argument, At, Clause, Macro, Operator, Part, Text, Word, condition_word_meant, is_condition_word,
+use super::syntax::{
+    Argument, At, Clause, Macro, Operator, Part, Text, Word, condition_word_meant,
+    is_condition_word,
 };
 
 /// How deep macros and braces may nest.
@@ -63,14 +65,7 @@ fn is_word(octet: u8) -> bool {
 
 impl<'t> Parser<'t> {
     fn new(text: &'t str) -> Self {
-        Parser {
-            text,
-            at: 0,
-            depth: 0,
-            gave_up: false,
-            faults: Vec::new(),
-            operands: Vec::new(),
-        }
+        Parser { text, at: 0, depth: 0, gave_up: false, faults: Vec::new(), operands: Vec::new() }
     }
 
     fn rest(&self) -> &'t [u8] {
