@@ -551,15 +551,17 @@ impl Builder<'_> {
         let (statuses, element) = (whole.kind.statuses(), whole.element.name_span);
         let declared = Declared { statuses, values: &values, element };
         let compiled = written.compile(&declared, &self.patterns);
-        let mut faulty =
-            compiled.map_or_else(|faulty| faulty, |common| common.at_fault(Vec::new()));
-        self.references_at_fault.append(&mut faulty.references);
+        let mut at_fault = match compiled {
+            Ok(common) => common.at_fault(Vec::new()),
+            Err(at_fault) => at_fault,
+        };
+        self.references_at_fault.append(&mut at_fault.references);
         // What uses a value that the configuration names can't be told from a fault.
         if whole.kind.names_values() {
             let sure = written.without_own_values().compile(&declared, &self.patterns);
-            faulty.findings = sure.err().map(|faulty| faulty.findings).unwrap_or_default();
+            at_fault.findings = sure.err().map(|sure| sure.findings).unwrap_or_default();
         }
-        self.report(faulty.findings);
+        self.report(at_fault.findings);
     }
 
     /// Adds one engine of an element.
@@ -605,18 +607,18 @@ impl Builder<'_> {
         let statuses = whole.kind.statuses();
         let declared = Declared { statuses, values: &names, element };
         let compiled = written.compile(&declared, &self.patterns);
-        let faulty = match compiled {
+        let at_fault = match compiled {
             Ok(common) if faults.is_empty() => {
                 let results = common.results.iter().map(|result| result.name.clone().into());
                 names.extend(results);
                 return Some((common, names));
             }
             Ok(common) => common.at_fault(Vec::new()),
-            Err(faulty) => faulty,
+            Err(at_fault) => at_fault,
         };
         self.report(faults);
-        self.report(faulty.findings);
-        self.references_at_fault.extend(faulty.references);
+        self.report(at_fault.findings);
+        self.references_at_fault.extend(at_fault.references);
         self.references_at_fault.extend_from_slice(&part.references);
         None
     }
