@@ -518,6 +518,7 @@ impl Builder<'_> {
                 return Vec::new();
             }
         };
+        self.warn_of_overridden(&whole);
         let mut added = Vec::new();
         for part in parts {
             match self.add(&whole, part) {
@@ -530,6 +531,19 @@ impl Builder<'_> {
         }
         self.references_at_fault.extend(whole.references);
         Vec::new()
+    }
+
+    /// Warns of what an element says for its methods although each of them says otherwise: it is
+    /// read by nobody.
+    fn warn_of_overridden(&mut self, whole: &Whole<'_>) {
+        // What is wrong with the methods' options is told when they are added.
+        let methods: Vec<Written> =
+            whole.methods().map(|method| Written::of(method, &mut Vec::new())).collect();
+        let warnings = whole.written.given_by_all(&methods).map(|name| {
+            let message = format!("\"{}\" has no effect here", name.value);
+            Finding::warning(name.span, message).with_help("every method has its own")
+        });
+        self.report(warnings.collect::<Vec<_>>());
     }
 
     /// Tells the faults of the common options of an element that has others as well.

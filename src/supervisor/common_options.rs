@@ -128,6 +128,19 @@ impl Written {
         self
     }
 
+    /// The names of the options that each of these others gives as well; none without others.
+    pub(super) fn given_by_all<'w>(
+        &'w self,
+        others: &'w [Written],
+    ) -> impl Iterator<Item = &'w Spanned<String>> {
+        let names = self.options.iter().map(|option| &option.name);
+        names.filter(move |name| {
+            let gives =
+                |other: &Written| other.options.iter().any(|own| own.name.value == name.value);
+            !others.is_empty() && others.iter().all(gives)
+        })
+    }
+
     /// What is left without the texts that may use what the engine comes to.
     pub(super) fn without_own_values(&self) -> Self {
         let has_none = |option: &&WrittenOption| {
