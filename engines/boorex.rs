@@ -170,11 +170,10 @@ impl Engine for Boorex {
         let Some(found) = self.library.first_match(&subject) else {
             return Ok(Outcome::new("none"));
         };
-        let items = self.library.matches(&subject).collect::<Vec<_>>().join(" ");
         let mut outcome = Outcome::new("match")
             .with_text(format!("matches {}", found.item))
             .with_value("item", found.item)
-            .with_value("items", items);
+            .with_value("items", found.items.join(" "));
         for (name, caught) in found.captures {
             outcome = outcome.with_value(name, caught);
         }

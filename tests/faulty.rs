@@ -1,7 +1,7 @@
 //! Every faulty configuration of `tests/faulty`, and the report that `mppd check` gives of it.
 //!
 //! Each directory holds one: `mppd.conf.xml`, the files that it names, and `report.txt`, which the
-//! command must print octet for octet. `MPPD_WRITE_REPORTS=1 cargo test --test tests faulty` writes
+//! command must print octet for octet. `MPPD_WRITE_REPORTS=1 cargo test --test main faulty` writes
 //! the reports anew; read what has changed as an administrator would.
 
 use std::path::{Path, PathBuf};

@@ -41,6 +41,7 @@ mod tests;
 mod view;
 
 pub use condition::Condition;
+pub use functions::LONGEST;
 pub use macros::{MacroDoc, MacroFamily, PartDoc, example_attributes, macros};
 pub use patterns::{PatternGroup, PatternItem, PatternLibrary, PatternMatch, Patterns};
 pub use scope::{Reference, Scope, Target};

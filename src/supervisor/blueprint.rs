@@ -243,6 +243,7 @@ impl Blueprint {
             used_patterns: BTreeSet::new(),
             engines: Vec::new(),
             facts: Vec::new(),
+            references_at_fault: Vec::new(),
             index: HashMap::new(),
             has_unknown_engines: false,
             findings,
@@ -276,6 +277,8 @@ struct Builder<'a> {
     engines: Vec<EnginePlan>,
     /// What is to be checked of each engine once the chains are known.
     facts: Vec<Facts>,
+    /// What the texts of engines that could not be built refer to.
+    references_at_fault: Vec<Reference>,
     /// The engines of the elements that were built or could not be, by position in the draft.
     index: HashMap<usize, Vec<(Arc<str>, usize)>>,
     /// Whether a chain names an engine that is not there, perhaps for one that is.
@@ -296,7 +299,8 @@ impl Builder<'_> {
             // What asks for it although it never runs is an error, and says so.
             let is_used = self.index.contains_key(&position)
                 || self.used_patterns.contains(&id.value)
-                || self.facts.iter().any(|facts| facts.asks_for(&id.value));
+                || self.facts.iter().any(|facts| facts.asks_for(&id.value))
+                || references::ask_for(&self.references_at_fault, &id.value);
             if self.kind(element).is_some() && !is_used {
                 let message = format!("no chain names the engine \"{}\"", id.value);
                 let warning = Finding::warning(id.span, message);
@@ -470,7 +474,9 @@ impl Builder<'_> {
         let absent = self.absent();
         let groups: Vec<(&str, Vec<Listed>)> =
             groups.iter().map(|group| (&*group.id, group.chains.listed())).collect();
-        let findings = references::check(&self.facts, &absent, groups);
+        let mut findings = references::check(&self.facts, &absent, groups);
+        let at_fault = &self.references_at_fault;
+        findings.extend(references::check_names(at_fault, &self.facts, &absent));
         self.report(findings);
     }
 
@@ -500,6 +506,9 @@ impl Builder<'_> {
         let mut context = context.with_patterns(self.patterns.clone());
         let built = kind.build(element, &mut context);
         let references = context.take_references();
+        if built.is_err() {
+            self.references_at_fault.extend_from_slice(context.taken_references());
+        }
         self.used_patterns.append(&mut context.take_used_patterns());
         self.report(context.into_warnings());
         let mut faults = Vec::new();
@@ -515,6 +524,7 @@ impl Builder<'_> {
                 return Vec::new();
             }
         };
+        self.warn_of_overridden(&whole);
         let mut added = Vec::new();
         for part in parts {
             match self.add(&whole, part) {
@@ -522,7 +532,24 @@ impl Builder<'_> {
                 None => is_sound = false,
             }
         }
-        if is_sound { added } else { Vec::new() }
+        if is_sound {
+            return added;
+        }
+        self.references_at_fault.extend(whole.references);
+        Vec::new()
+    }
+
+    /// Warns of what an element says for its methods although each of them says otherwise: it is
+    /// read by nobody.
+    fn warn_of_overridden(&mut self, whole: &Whole<'_>) {
+        // What is wrong with the methods' options is told when they are added.
+        let methods: Vec<Written> =
+            whole.methods().map(|method| Written::of(method, &mut Vec::new())).collect();
+        let warnings = whole.written.given_by_all(&methods).map(|name| {
+            let message = format!("\"{}\" has no effect here", name.value);
+            Finding::warning(name.span, message).with_help("every method has its own")
+        });
+        self.report(warnings.collect::<Vec<_>>());
     }
 
     /// Tells the faults of the common options of an element that has others as well.
@@ -543,15 +570,18 @@ impl Builder<'_> {
         let values = whole.declared();
         let (statuses, element) = (whole.kind.statuses(), whole.element.name_span);
         let declared = Declared { statuses, values: &values, element };
-        // What uses a value that the configuration names can't be told from a fault.
-        let written = if whole.kind.names_values() {
-            Cow::Owned(written.without_own_values())
-        } else {
-            Cow::Borrowed(written)
+        let compiled = written.compile(&declared, &self.patterns);
+        let mut at_fault = match compiled {
+            Ok(common) => common.at_fault(Vec::new()),
+            Err(at_fault) => at_fault,
         };
-        if let Err(faults) = written.compile(&declared, &self.patterns) {
-            self.report(faults);
+        self.references_at_fault.append(&mut at_fault.references);
+        // What uses a value that the configuration names can't be told from a fault.
+        if whole.kind.names_values() {
+            let sure = written.without_own_values().compile(&declared, &self.patterns);
+            at_fault.findings = sure.err().map(|sure| sure.findings).unwrap_or_default();
         }
+        self.report(at_fault.findings);
     }
 
     /// Adds one engine of an element.
@@ -597,19 +627,20 @@ impl Builder<'_> {
         let statuses = whole.kind.statuses();
         let declared = Declared { statuses, values: &names, element };
         let compiled = written.compile(&declared, &self.patterns);
-        let is_sound = faults.is_empty();
-        self.report(faults);
-        match compiled {
-            Ok(common) => {
+        let at_fault = match compiled {
+            Ok(common) if faults.is_empty() => {
                 let results = common.results.iter().map(|result| result.name.clone().into());
                 names.extend(results);
-                is_sound.then_some((common, names))
+                return Some((common, names));
             }
-            Err(faults) => {
-                self.report(faults);
-                None
-            }
-        }
+            Ok(common) => common.at_fault(Vec::new()),
+            Err(at_fault) => at_fault,
+        };
+        self.report(faults);
+        self.report(at_fault.findings);
+        self.references_at_fault.extend(at_fault.references);
+        self.references_at_fault.extend_from_slice(&part.references);
+        None
     }
 
     fn on_error(&mut self, text: &Spanned<String>) -> Action {

@@ -162,9 +162,7 @@ impl EngineSet {
             Ok(outcome) => self.consequence(plan, place, exchange, outcome),
             Err(error) => self.failed(plan, place, exchange, &error),
         };
-        let text = outcome.text.clone();
-        exchange.add_result(EngineResult { engine: plan.id.clone(), outcome, elapsed });
-        match effect {
+        let verdict = match effect {
             _ if plan.dry_run => Ok(Verdict::Continue),
             StepEffect::Of(Verdict::Score(score)) => {
                 exchange.add_score(score);
@@ -173,12 +171,12 @@ impl EngineSet {
             StepEffect::Of(verdict) => Ok(verdict),
             StepEffect::Exception(kind, reply) => {
                 let engine = Some(plan.id.clone());
-                Err(Stopped {
-                    exception: Exception { engine, kind, message: text.into_owned() },
-                    reply,
-                })
+                let message = outcome.text.to_string();
+                Err(Stopped { exception: Exception { engine, kind, message }, reply })
             }
-        }
+        };
+        exchange.add_result(EngineResult { engine: plan.id.clone(), outcome, elapsed });
+        verdict
     }
 }
 

@@ -39,6 +39,15 @@ pub(super) struct Common {
     pub(super) places: HashMap<String, Span>,
 }
 
+/// Common options at fault.
+#[derive(Debug)]
+pub(super) struct Faulty {
+    /// Everything that is wrong with them, each with its place.
+    pub(super) findings: Vec<Finding>,
+    /// What their texts refer to, as far as they could be read.
+    pub(super) references: Vec<Reference>,
+}
+
 /// The common options of one element, or of a method's over those of its engine's, as written.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Written {
@@ -119,6 +128,19 @@ impl Written {
         self
     }
 
+    /// The names of the options that each of these others gives as well; none without others.
+    pub(super) fn given_by_all<'w>(
+        &'w self,
+        others: &'w [Written],
+    ) -> impl Iterator<Item = &'w Spanned<String>> {
+        let names = self.options.iter().map(|option| &option.name);
+        names.filter(move |name| {
+            let gives =
+                |other: &Written| other.options.iter().any(|own| own.name.value == name.value);
+            !others.is_empty() && others.iter().all(gives)
+        })
+    }
+
     /// What is left without the texts that may use what the engine comes to.
     pub(super) fn without_own_values(&self) -> Self {
         let has_none = |option: &&WrittenOption| {
@@ -138,7 +160,7 @@ impl Written {
         &self,
         declared: &Declared<'_>,
         patterns: &Arc<Patterns>,
-    ) -> Result<Common, Vec<Finding>> {
+    ) -> Result<Common, Faulty> {
         let values = declared.values;
         let mut findings = check_names(&self.results, |name| values.iter().any(|v| v == name));
         let mut compiler = Compiler {
@@ -153,11 +175,17 @@ impl Written {
                 findings.extend(faults);
             }
         }
-        if !findings.is_empty() {
-            return Err(findings);
-        }
         compiler.keep_what_was_noted();
-        Ok(compiler.common)
+        let common = compiler.common;
+        if findings.is_empty() { Ok(common) } else { Err(common.at_fault(findings)) }
+    }
+}
+
+impl Common {
+    /// What is left of them where something is wrong.
+    pub(super) fn at_fault(mut self, findings: Vec<Finding>) -> Faulty {
+        self.before.append(&mut self.after);
+        Faulty { findings, references: self.before }
     }
 }
 

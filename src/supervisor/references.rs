@@ -119,6 +119,17 @@ pub(super) fn check(
     checks.findings
 }
 
+/// Checks what the texts of engines name that could not be built: whether it exists, since where
+/// they would run is not known.
+pub(super) fn check_names(
+    references: &[Reference],
+    facts: &[Facts],
+    absent: &[Absent],
+) -> Vec<Finding> {
+    let checks = Checks { facts, absent, groups: &[], findings: Vec::new() };
+    references.iter().filter_map(|reference| checks.name(reference)).collect()
+}
+
 impl Facts {
     /// Where it runs.
     fn runs_at(&self) -> Stages {
@@ -128,17 +139,24 @@ impl Facts {
 
     /// Whether its texts name the engine of this ID, or a method of it.
     pub(super) fn asks_for(&self, element: &str) -> bool {
-        self.before.iter().chain(&self.after).any(|reference| match &reference.target {
-            Target::Engine { id, .. } => id.split('.').next() == Some(element),
-            Target::Stages { .. } | Target::Decision | Target::Exception => false,
-        })
+        ask_for(&self.before, element) || ask_for(&self.after, element)
     }
 
     fn knows(&self, name: &str) -> bool {
-        self.has_open_values
-            || ALWAYS.contains(&name)
-            || self.names.iter().any(|known| known == name)
+        ALWAYS.contains(&name) || self.has_value(name)
     }
+
+    fn has_value(&self, name: &str) -> bool {
+        self.has_open_values || self.names.iter().any(|known| known == name)
+    }
+}
+
+/// Whether one of the references is to the engine of this ID, or to a method of it.
+pub(super) fn ask_for(references: &[Reference], element: &str) -> bool {
+    references.iter().any(|reference| match &reference.target {
+        Target::Engine { id, .. } => id.split('.').next() == Some(element),
+        Target::Own { .. } | Target::Stages { .. } | Target::Decision | Target::Exception => false,
+    })
 }
 
 struct Checks<'a> {
@@ -197,15 +215,22 @@ impl Checks<'_> {
     /// Whether what the texts name exists.
     fn names(&mut self, engine: &Facts) {
         for reference in engine.before.iter().chain(&engine.after) {
-            let Target::Engine { id, name } = &reference.target else { continue };
-            let Some(target) = self.facts.iter().find(|facts| *facts.id == **id) else {
-                let unknown = self.unknown_engine(reference.span, id);
-                self.findings.extend(unknown);
-                continue;
+            let finding = match &reference.target {
+                Target::Own { name } if !engine.has_value(name) => {
+                    Some(unknown_field(reference.span, engine, name))
+                }
+                _ => self.name(reference),
             };
-            if !target.knows(name) {
-                self.findings.push(unknown_value(reference.span, target, name));
-            }
+            self.findings.extend(finding);
+        }
+    }
+
+    fn name(&self, reference: &Reference) -> Option<Finding> {
+        let Target::Engine { id, name } = &reference.target else { return None };
+        match self.facts.iter().find(|facts| *facts.id == **id) {
+            None => self.unknown_engine(reference.span, id),
+            Some(target) if target.knows(name) => None,
+            Some(target) => Some(unknown_value(reference.span, target, name)),
         }
     }
 
@@ -283,7 +308,7 @@ impl Checks<'_> {
                     None => self.does_not_run(reference.span, group, here, target),
                 }
             }
-            Target::Decision | Target::Exception | Target::Stages { .. } => {}
+            Target::Own { .. } | Target::Decision | Target::Exception | Target::Stages { .. } => {}
         }
     }
 
@@ -389,6 +414,14 @@ fn unknown_value(span: Span, engine: &Facts, name: &str) -> Finding {
     }
     let known: Vec<&str> = known().collect();
     finding.with_help(format!("it gives: {}", known.join(", ")))
+}
+
+fn unknown_field(span: Span, engine: &Facts, name: &str) -> Finding {
+    if ALWAYS.contains(&name) {
+        let finding = Finding::error(span, format!("\"{name}\" is no value of the engine"));
+        return finding.with_help(format!("write \"${name}\""));
+    }
+    unknown_value(span, engine, name)
 }
 
 /// The stages at which Postfix does not do what the action says.

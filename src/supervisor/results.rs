@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mppd_engine::config::{CaseOptions, DEFAULT_RESULT, ResultOptions};
-use mppd_engine::language::Scope;
+use mppd_engine::language::{LONGEST, Scope};
 use mppd_engine::{Condition, Finding, NamedValue, Span, Spanned, Template, View};
 
 /// The names that mean something else behind `$engines.ID.`.
@@ -24,7 +24,8 @@ impl NamedResult {
     pub fn evaluate(&self, view: &View<'_>) -> NamedValue {
         let case = self.cases.iter().find(|(condition, _)| condition.holds(view));
         let template = case.map_or(&self.otherwise, |(_, template)| template);
-        let value = template.evaluate(view).into_owned();
+        let mut value = template.evaluate(view).into_owned();
+        value.truncate(LONGEST);
         NamedValue { name: self.name.clone().into(), value }
     }
 

@@ -137,14 +137,22 @@ pub struct BuildContext<'a> {
     warnings: Vec<Finding>,
     scope: Scope,
     services: Services,
+    /// The references that were taken already.
+    taken: Vec<Reference>,
 }
 
 impl<'a> BuildContext<'a> {
     /// For the server, and for tests of engines.
     #[must_use]
     pub fn new(sources: &'a SourceMap, logger: Logger) -> Self {
-        let (scope, services) = (Scope::default(), Services::default());
-        BuildContext { sources, logger, warnings: Vec::new(), scope, services }
+        BuildContext {
+            sources,
+            logger,
+            warnings: Vec::new(),
+            scope: Scope::default(),
+            services: Services::default(),
+            taken: Vec::new(),
+        }
     }
 
     /// With the named regular expressions of the configuration. For the server.
@@ -207,7 +215,16 @@ impl<'a> BuildContext<'a> {
     /// What the texts compiled since the last call refer to. A kind with methods gives each
     /// [`Built`](crate::Built) its own; what is left is the whole element's.
     pub fn take_references(&mut self) -> Vec<Reference> {
-        self.scope.take_references()
+        let references = self.scope.take_references();
+        self.taken.extend_from_slice(&references);
+        references
+    }
+
+    /// What [`take_references`](Self::take_references) has given so far. For the server, where the
+    /// engine that they were for could not be built.
+    #[must_use]
+    pub fn taken_references(&self) -> &[Reference] {
+        &self.taken
     }
 
     /// The IDs of the engines whose regular expressions the texts compiled since the last call ask

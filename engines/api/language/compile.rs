@@ -8,7 +8,9 @@ use super::functions::{Function, LONGEST};
 use super::macros::{MacroDoc, Value, find, macros, stages_of};
 use super::parser::Fault;
 use super::scope::{Reference, Scope, Target};
-use super::syntax::{Argument, At, Macro, Part, Text, Word, is_condition_word};
+use super::syntax::{
+    Argument, At, Macro, Part, Text, Word, condition_word_meant, is_condition_word,
+};
 use crate::attribute::Attribute;
 use crate::config::{Finding, Span, Spanned};
 use crate::stage::Stages;
@@ -50,10 +52,11 @@ impl<'t, 's> Compiler<'t, 's> {
         self.findings.push(finding);
     }
 
-    /// What was compiled, if nothing was wrong; the scope has its references then.
+    /// What was compiled, if nothing was wrong. The scope has its references in any case, since
+    /// these may be at fault as well.
     pub(super) fn finish<T>(mut self, compiled: T) -> Result<T, Vec<Finding>> {
+        self.references.into_iter().for_each(|reference| self.scope.refer(reference));
         if self.findings.is_empty() {
-            self.references.into_iter().for_each(|reference| self.scope.refer(reference));
             self.warnings.into_iter().for_each(|warning| self.scope.warn(warning));
             return Ok(compiled);
         }
@@ -154,6 +157,11 @@ impl<'t, 's> Compiler<'t, 's> {
         let known = known.chain(own).chain(of_own.into_iter().flatten());
         if let Some(nearest) = crate::config::nearest(name, known) {
             return format!("did you mean \"${nearest}\"?");
+        }
+        // No macro is written in capitals.
+        let is_in_capitals = name.bytes().all(|octet| octet.is_ascii_uppercase());
+        if let Some(meant) = condition_word_meant(name).filter(|_| is_in_capitals) {
+            return format!("did you mean \"${meant}\", an operator of conditions?");
         }
         if self.scope.own_values().is_none() && matches!(name, "status" | "text" | "result") {
             return format!("what an engine came to is \"$engines.ID.{name}\" elsewhere");
@@ -346,7 +354,8 @@ impl<'t, 's> Compiler<'t, 's> {
         let at = call.arguments.first().map_or(call.at, |argument| argument.at);
         match arguments.first().and_then(Expression::as_constant) {
             Some(name) => {
-                let name = String::from_utf8_lossy(name);
+                let name = String::from_utf8_lossy(name).into_owned();
+                self.refer(at, Target::Own { name: name.clone() });
                 Ok(Expression::Own(ResultName::Value(name.into())))
             }
             None => Err(Finding::error(self.span(at), "the name of a field must be constant")),

@@ -49,10 +49,16 @@ impl Condition {
     pub fn compile(text: &Spanned<&str>, scope: &mut Scope) -> Result<Self, Vec<Finding>> {
         let (clause, faults) = parser::condition(text.value);
         let mut compiler = Compiler::new(text, scope, faults);
-        // Without a clause there are faults, and nothing is made of what stands in for it.
-        let condition =
-            clause.as_ref().map_or(Test::Constant(false), |clause| compiler.clause(clause));
-        let source = clause.map(|clause| clause.to_string()).unwrap_or_default();
+        let (condition, source) = match clause {
+            Ok(clause) => (compiler.clause(&clause), clause.to_string()),
+            // There are faults, so that nothing is made of this; there may be more.
+            Err(operands) => {
+                for operand in &operands {
+                    compiler.text(&operand.text);
+                }
+                (Test::Constant(false), String::new())
+            }
+        };
         let possible = Stage::ALL.iter().copied();
         let possible: Vec<Stage> =
             possible.filter(|stage| condition.at(*stage) != Some(false)).collect();

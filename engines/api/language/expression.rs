@@ -243,7 +243,9 @@ fn globals(verb: GlobalsVerb, arguments: &[Expression], view: &View<'_>, octets:
     let value = values.next().unwrap_or_default();
     view.exchange().with_globals(|globals| match verb {
         GlobalsVerb::Set => {
-            globals.insert(name.into_owned(), value.into_owned());
+            let mut value = value.into_owned();
+            value.truncate(LONGEST);
+            globals.insert(name.into_owned(), value);
         }
         GlobalsVerb::Append => {
             let variable = globals.entry(name.into_owned()).or_default();

@@ -16,9 +16,9 @@ pub(super) mod text;
 
 use std::borrow::Cow;
 
-/// No function's value and no variable gets longer than this, in octets: what a text could
-/// otherwise make of a request by replacing, escaping and appending has no bound.
-pub(super) const LONGEST: usize = 1 << 20;
+/// No function's value, no variable and no named result gets longer than this, in octets: what
+/// texts could otherwise make of a request by replacing, escaping and appending has no bound.
+pub const LONGEST: usize = 1 << 20;
 
 /// A function: its arguments, as many as its declaration says, and where the result is appended.
 pub(super) type Function = fn(&[Cow<'_, [u8]>], &mut Vec<u8>);

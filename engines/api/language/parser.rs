@@ -2,7 +2,10 @@
 //! each of its rules. A fault is kept with its place and reading goes on, so that all faults of a
 //! text are found at once. Names are not looked up here.
 
-use super::syntax::{Argument, At, Clause, Macro, Operator, Part, Text, Word, is_condition_word};
+use super::syntax::{
+    Argument, At, Clause, Macro, Operator, Part, Text, Word, condition_word_meant,
+    is_condition_word,
+};
 
 /// How deep macros and braces may nest.
 const DEEPEST: usize = 32;
@@ -34,11 +37,11 @@ pub(super) fn pieces(text: &str) -> (Vec<Cut>, Vec<Fault>) {
     (pieces, parser.faults)
 }
 
-/// `None` only with faults.
-pub(super) fn condition(text: &str) -> (Option<Clause>, Vec<Fault>) {
+/// A condition that can't be read leaves its faults, and the operands that could be.
+pub(super) fn condition(text: &str) -> (Result<Clause, Vec<Argument>>, Vec<Fault>) {
     let mut parser = Parser::new(text);
     let condition = parser.whole_condition();
-    (condition, parser.faults)
+    (condition.ok_or(parser.operands), parser.faults)
 }
 
 /// What stands in for text that could not be read; a fault tells of it.
@@ -52,6 +55,8 @@ struct Parser<'t> {
     depth: usize,
     gave_up: bool,
     faults: Vec<Fault>,
+    /// The operands of a condition.
+    operands: Vec<Argument>,
 }
 
 fn is_word(octet: u8) -> bool {
@@ -60,7 +65,7 @@ fn is_word(octet: u8) -> bool {
 
 impl<'t> Parser<'t> {
     fn new(text: &'t str) -> Self {
-        Parser { text, at: 0, depth: 0, gave_up: false, faults: Vec::new() }
+        Parser { text, at: 0, depth: 0, gave_up: false, faults: Vec::new(), operands: Vec::new() }
     }
 
     fn rest(&self) -> &'t [u8] {
@@ -462,9 +467,14 @@ enum Place {
 }
 
 fn help_with_operator(shown: &str) -> String {
-    let name = shown.trim_start_matches('$').to_ascii_uppercase();
-    if shown.starts_with('$') && is_condition_word(&name) {
-        return format!("operators are written in capitals: \"${name}\"");
+    if let Some(name) = shown.strip_prefix('$') {
+        let capitals = name.to_ascii_uppercase();
+        if is_condition_word(&capitals) {
+            return format!("operators are written in capitals: \"${capitals}\"");
+        }
+        if let Some(meant) = condition_word_meant(name) {
+            return format!("did you mean \"${meant}\"?");
+        }
     }
     "$EQ $NE $LT $LE $GT $GE ~= compare, $AND and $OR join; quote a text with blanks".to_owned()
 }
@@ -632,6 +642,7 @@ impl<'t> Parser<'t> {
         let faults = self.faults.len();
         let argument = self.argument(Place::Condition);
         if argument.at.start < argument.at.end {
+            self.operands.push(argument.clone());
             return if self.faults.len() == faults { Ok(argument) } else { Err(Unreadable) };
         }
         let start = self.at;

@@ -29,6 +29,11 @@ pub enum Target {
         /// `status`, `text`, `result`, or one of its values or named results.
         name: String,
     },
+    /// `${field NAME}`: what the engine itself came to.
+    Own {
+        /// One of its values or named results.
+        name: String,
+    },
     /// A macro that can have a value at some stages only.
     Stages {
         /// As written, without the dollar: `recipient.domain`.

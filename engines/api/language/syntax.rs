@@ -4,6 +4,8 @@
 use std::fmt::{self, Display, Write as _};
 use std::ops::Range;
 
+use crate::config::nearest;
+
 /// Where something stands in its text, in octets. Equal to every other place: two texts that say
 /// the same are the same.
 #[derive(Debug, Clone, Copy, Default)]
@@ -131,6 +133,20 @@ impl Operator {
 /// The words behind a dollar that join or compare, in conditions.
 pub(super) fn is_condition_word(name: &str) -> bool {
     matches!(name, "AND" | "OR" | "NOT") || Operator::from_name(name).is_some()
+}
+
+/// What other languages call the words of conditions, where the nearest one would be a guess.
+const OTHER_WORDS: [(&str, &str); 5] =
+    [("GTE", "GE"), ("LTE", "LE"), ("GEQ", "GE"), ("LEQ", "LE"), ("NEQ", "NE")];
+
+/// The word of conditions that was probably meant by this one, which is none.
+pub(super) fn condition_word_meant(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_uppercase();
+    if let Some((_, meant)) = OTHER_WORDS.iter().find(|(other, _)| *other == name) {
+        return Some(meant);
+    }
+    let compare = Operator::ALL.iter().map(|(word, _)| *word);
+    nearest(&name, compare.chain(["AND", "OR", "NOT"]))
 }
 
 impl Display for Text {

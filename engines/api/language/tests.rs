@@ -111,6 +111,54 @@ fn every_fault_of_a_condition_is_told_with_its_place() {
             ("sander", "unknown macro \"$sander\"".to_owned()),
         ]
     );
+    assert_eq!(
+        told("$hello $EQ \\q $OR { $sander $AND"),
+        [
+            ("hello", "unknown macro \"$hello\"".to_owned()),
+            ("\\q", "this escape is not known".to_owned()),
+            ("{", "this brace is not closed".to_owned()),
+            ("sander", "unknown macro \"$sander\"".to_owned()),
+            ("D", "expected a text or a macro instead of the end".to_owned()),
+        ]
+    );
+}
+
+#[test]
+fn no_variable_gets_longer_than_the_limit() {
+    let long = "${globals_set a ${globals_get a}${globals_get a}}".repeat(22);
+    let text = format!("${{globals_set a x}}{long}${{length ${{globals_get a}}}}");
+    assert_eq!(shown(&text), (1 << 20).to_string());
+}
+
+#[test]
+fn a_text_at_fault_still_tells_what_it_refers_to() {
+    let text = "$nonsense $engines.wbl.status";
+    let mut scope = super::testing::scope();
+    Template::compile(&spanned(text).as_deref(), &mut scope).unwrap_err();
+    let targets = scope.take_references().into_iter().map(|reference| reference.target);
+    let engine = Target::Engine { id: "wbl".to_owned(), name: "status".to_owned() };
+    assert_eq!(targets.collect::<Vec<_>>(), [engine]);
+}
+
+#[test]
+fn a_field_is_a_reference_to_the_engine_itself() {
+    let mut scope = Scope::after(Arc::default(), vec!["site".into()]);
+    Template::compile(&spanned("${field site}").as_deref(), &mut scope).unwrap();
+    let references = scope.take_references();
+    assert_eq!(references[0].target, Target::Own { name: "site".to_owned() });
+    assert_eq!(references[0].span, place(8, 12));
+}
+
+#[test]
+fn a_misspelt_operator_is_told_the_one_that_was_meant() {
+    let help = |text: &str| condition(text).unwrap_err()[0].help.clone().unwrap();
+    assert_eq!(help("$score $GTE 5"), "did you mean \"$GE\"?");
+    assert_eq!(help("$score $LTE 5"), "did you mean \"$LE\"?");
+    assert_eq!(help("$score $EG 5"), "did you mean \"$EQ\"?");
+    assert_eq!(help("$helo $ANDD $host"), "did you mean \"$AND\"?");
+    assert_eq!(help("$score $ge 5"), "operators are written in capitals: \"$GE\"");
+    assert_eq!(help("$NTO"), "did you mean \"$NOT\", an operator of conditions?");
+    assert!(help("$score $MATCHES 5").starts_with("$EQ $NE"));
 }
 
 #[test]
@@ -123,6 +171,7 @@ fn a_reference_is_kept_for_what_is_not_there_everywhere() {
         .iter()
         .map(|reference| match &reference.target {
             Target::Engine { id, name } => format!("{id}: {name}"),
+            Target::Own { name } => format!("own {name}"),
             Target::Stages { name, stages } => {
                 let missing = Stage::ALL.iter().filter(|stage| !stages.contains(**stage));
                 let missing: Vec<&str> = missing.map(|stage| stage.name()).collect();

@@ -200,6 +200,18 @@ async fn a_result_is_that_of_the_first_case_whose_condition_holds() {
 }
 
 #[actix_rt::test]
+async fn results_made_of_results_have_a_bound() {
+    let twice = |number: usize| {
+        format!(r#"<result id="r{}">${{r{number}}}$r{number}</result>"#, number + 1)
+    };
+    let doubled: String = (0..22).map(twice).collect();
+    let engines = format!(r#"<echo><result id="r0">$word</result>{doubled}</echo>"#);
+    let exchange = configured("echo", &engines).greet("x").await;
+    assert_eq!(value(&exchange, "echo", "r10").map(|value| value.len()), Some(1 << 10));
+    assert_eq!(value(&exchange, "echo", "r22").map(|value| value.len()), Some(1 << 20));
+}
+
+#[actix_rt::test]
 async fn a_dry_run_has_its_results() {
     let engines = r#"<echo dry_run="true" on_done="REJECT"><result>$word!</result></echo>"#;
     let exchange = configured("echo", engines).greet("hi").await;

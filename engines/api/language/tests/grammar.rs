@@ -362,7 +362,7 @@ proptest! {
         prop_assert_eq!(&faults, &[], "{}", text);
         let read = read.unwrap();
         let printed = read.to_string();
-        prop_assert_eq!(parser::condition(&printed), (Some(read), faults), "{} as {}", text, printed);
+        prop_assert_eq!(parser::condition(&printed), (Ok(read), faults), "{} as {}", text, printed);
     }
 
     #[test]
@@ -378,7 +378,7 @@ proptest! {
             "pieces {:?}", text
         );
         let (read, faults) = parser::condition(&text);
-        prop_assert_eq!(read.is_some() && faults.is_empty(), faults.is_empty(), "{:?}", text);
+        prop_assert_eq!(read.is_ok() && faults.is_empty(), faults.is_empty(), "{:?}", text);
         prop_assert_eq!(
             faults.is_empty(),
             is_derived("condition", &text),
