@@ -282,7 +282,8 @@ impl Connections {
     async fn connect(&self) -> Result<Conn, QueryError> {
         let work = Conn::new(self.opts.clone());
         let conn = tokio::time::timeout(self.connect_timeout, work).await;
-        Ok(conn.map_err(|_| QueryError::NoConnection(self.connect_timeout))??)
+        let conn = conn.map_err(|_| QueryError::NoConnection(self.connect_timeout))?;
+        conn.map_err(|error| QueryError::of_connection(&error))
     }
 
     async fn run(&self, mut conn: Conn, job: &Job) -> Result<Answer, QueryError> {

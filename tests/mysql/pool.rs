@@ -250,6 +250,21 @@ fn what_the_server_refuses_is_told_fit_to_be_read() {
 }
 
 #[test]
+fn a_server_that_lets_nobody_in_has_not_refused_a_statement() {
+    block_on(async {
+        let server = MariaDb::start().await;
+        let connection = ResolvedConnection {
+            password: Some("secret word".to_owned().into()),
+            ..server.connection()
+        };
+        let error = ask(&pool_of(1, connection), "SELECT 7", "").await.unwrap_err();
+        assert!(matches!(*error, QueryError::Broken(_)), "{error:?}");
+        let text = format!("{error} {error:?}");
+        assert!(text.contains("Access denied") && !text.contains("secret word"), "{text}");
+    });
+}
+
+#[test]
 fn a_row_that_is_too_large_is_refused() {
     block_on(async {
         let server = MariaDb::start().await;
