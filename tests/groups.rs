@@ -338,6 +338,9 @@ fn rows_that_wait_for_a_database_are_moved_when_a_group_names_it() {
     let mut daemon = daemon.again();
     let message = "rows for another database wait";
     daemon.logged("that rows wait", |line| mentions(line, message));
+    daemon.configure(Settings::default());
+    let mut daemon = daemon.again();
+    daemon.logged("that rows wait where nothing is tracked", |line| mentions(line, message));
     daemon.configure(in_three_places(&server.element(), ""));
     daemon.hangup();
     block_on(server.restart());
