@@ -72,7 +72,8 @@ impl Engine for Delegate {
         ),
         StatusDoc::new(
             "other",
-            "Any other action, such as PREPEND, WARN or HOLD, or the name of a restriction.",
+            "Any other action, such as PREPEND, WARN or HOLD. The name of a restriction comes here as \
+             well, but can't be passed on: say with `on_other` what follows.",
             "$action",
         ),
     ];

@@ -100,6 +100,7 @@ fn lists_in_sql_permit_and_refuse() {
     for (name, value, expected) in [
         ("sender", "x@bad.example", refused("sender", "spam")),
         ("sender", "X@deep.mail.BAD.example", refused("sender", "spam")),
+        ("sender", "x@bad.example.", refused("sender", "spam")),
         ("sender", "x@notbad.example", "DUNNO".to_owned()),
         ("sender", "friend@mail.bad.example", "DUNNO".to_owned()),
         ("sender", "Someone@Example.org", refused("sender", "asked to")),

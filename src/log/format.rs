@@ -98,7 +98,12 @@ fn write_record(
     values: &OwnedKVList,
 ) -> fmt::Result {
     line.text.write_fmt(head)?;
+    let start = line.text.len();
     write!(Safe(&mut line.text), "{}", record.msg())?;
+    // A message that could be read as values of the line, as the text of a `log` engine can.
+    if line.text[start..].contains(['=', '"']) {
+        quote(&mut line.text, start);
+    }
     let failed = |_| fmt::Error;
     record.kv().serialize(record, &mut Values(line)).map_err(failed)?;
     line.add_values();
@@ -133,12 +138,17 @@ impl Serializer for Values<'_> {
             return Ok(());
         }
         if values[start..].bytes().any(|octet| matches!(octet, b' ' | b'"' | b'=')) {
-            let quoted = format!("\"{}\"", values[start..].replace('"', "\\\""));
-            values.replace_range(start.., &quoted);
+            quote(values, start);
         }
         self.0.ends.push(self.0.values.len());
         Ok(())
     }
+}
+
+/// Puts what stands behind `start` in quotes.
+fn quote(text: &mut String, start: usize) {
+    let quoted = format!("\"{}\"", text[start..].replace('"', "\\\""));
+    text.replace_range(start.., &quoted);
 }
 
 #[cfg(test)]
@@ -164,5 +174,15 @@ mod tests {
         )
         .unwrap();
         assert_eq!(line.text, "head said\\n first=1 second=\"a \\\"b\\\"\" engine=wbl");
+    }
+
+    #[test]
+    fn a_message_cannot_pass_for_values() {
+        let mut line = Line::default();
+        let logger = slog::Logger::root(slog::Discard, o!());
+        let message = format_args!("hello decision=\"OK\"");
+        let record = record!(slog::Level::Info, "", &message, b!("decision" => "DUNNO"));
+        write_record(&mut line, format_args!(""), &record, logger.list()).unwrap();
+        assert_eq!(line.text, "\"hello decision=\\\"OK\\\"\" decision=DUNNO");
     }
 }

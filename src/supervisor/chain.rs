@@ -197,10 +197,11 @@ impl EngineSet {
             return (outcome, StepEffect::Exception("failed", None));
         };
         plan.add_results(exchange, &mut outcome);
-        if plan.dry_run {
-            return (outcome, StepEffect::Of(Verdict::Continue));
-        }
         match effect.resolve(&View::after(exchange, &plan.id, &outcome)) {
+            Ok(verdict) if plan.dry_run => {
+                tell_dry_run(&verdict, &mut outcome);
+                (outcome, StepEffect::Of(Verdict::Continue))
+            }
             Ok(verdict) => (outcome, StepEffect::Of(verdict)),
             Err(unusable) => {
                 let error = RunError::Failed(format!("on_{}: {unusable}", outcome.status));
@@ -241,6 +242,18 @@ impl EngineSet {
             }
         }
     }
+}
+
+/// Has the records say what a dry run would have done, in front of what the engine says.
+fn tell_dry_run(verdict: &Verdict, outcome: &mut Outcome) {
+    if *verdict == Verdict::Continue {
+        return;
+    }
+    let said = match &*outcome.text {
+        "" => String::new(),
+        text => format!("; {text}"),
+    };
+    outcome.text = format!("dry run: {verdict}{said}").into();
 }
 
 /// The chains ended by an exception.

@@ -292,6 +292,9 @@ fn unknown_status(name: &Spanned<&str>, effects: &HashMap<&'static str, Effect>)
 fn period(text: &Spanned<&str>) -> Result<Duration, Vec<Finding>> {
     let value: StrDeserializer<'_, serde::de::value::Error> = text.value.into_deserializer();
     match Period::deserialize(value) {
+        Ok(period) if period.0.is_zero() => {
+            Err(vec![Finding::error(text.span, "0 makes no sense here")])
+        }
         Ok(period) => Ok(period.0),
         Err(error) => Err(vec![Finding::error(text.span, error.to_string())]),
     }

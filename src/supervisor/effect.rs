@@ -2,6 +2,7 @@
 //! and what that comes to for one request.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use mppd_engine::action::{ActionError, ReplyCode};
 use mppd_engine::config::nearest;
@@ -96,6 +97,18 @@ impl Verdict {
             SCORE if rest.is_empty() => Err(EffectError::NoNumber),
             SCORE => Ok(Verdict::Score(rest.parse()?)),
             _ => Ok(Verdict::Act(Action::parse(text)?)),
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Continue => f.write_str("continue"),
+            Verdict::Permit => f.write_str("permit"),
+            Verdict::Score(score) => write!(f, "{SCORE} {score}"),
+            Verdict::Act(action) => write!(f, "{action}"),
+            Verdict::Fail => f.write_str("fail"),
         }
     }
 }

@@ -324,7 +324,9 @@ async fn a_dry_run_computes_but_never_decides() {
         .raise(9);
     let exchange = ask(&set).await;
     assert_eq!(decided(&exchange), "DUNNO");
-    assert_eq!(exchange.result("a").unwrap().outcome.status, "black");
+    let result = exchange.result("a").unwrap();
+    assert_eq!(result.outcome.status, "black");
+    assert!(result.outcome.text.starts_with("dry run: REJECT"), "{}", result.outcome.text);
 }
 
 #[actix_rt::test]
