@@ -237,8 +237,10 @@ impl Connections {
     }
 
     /// Asks again where the server undid all that the statement did, to let another one through.
+    /// Of a procedure it undoes one statement, or one transaction, and the others stay.
     async fn ask(&self, job: &Job) -> Result<Answer, QueryError> {
-        for _ in 1..ATTEMPTS {
+        let attempts = if job.statement.calls() { 1 } else { ATTEMPTS };
+        for _ in 1..attempts {
             let result = self.ask_once(job).await;
             if !matches!(&result, Err(error) if error.is_deadlock()) {
                 return result;

@@ -17,7 +17,8 @@ pub(super) fn xml(text: &str) -> String {
         let name = &text[tag.name.clone()];
         hidden.extend(tag.secret_values(text));
         at = tag.name.end;
-        if is_secret(name) && !name.is_empty() && !text[..tag.end].ends_with("/>") {
+        let holds_secret = is_secret(name) || tag.is_secret_header(text);
+        if holds_secret && !name.is_empty() && !text[..tag.end].ends_with("/>") {
             let end = content_end(text, tag.end);
             hidden.push(tag.end..end);
             at = end;
@@ -25,6 +26,9 @@ pub(super) fn xml(text: &str) -> String {
     }
     with_stars(text, &hidden)
 }
+
+/// What the names of headers have in them whose values let one in somewhere.
+const SECRET_HEADERS: [&str; 4] = ["authorization", "cookie", "key", "token"];
 
 /// A start tag, as far as it can be told without a parser.
 struct Tag {
@@ -48,6 +52,13 @@ impl Tag {
             }
         }
         Tag { name: start..start + name, end: text.len() }
+    }
+
+    /// Whether it is that of a `<header>` of HTTP by which mppd says who it is.
+    fn is_secret_header(&self, text: &str) -> bool {
+        let attributes = text[self.name.end..self.end].to_lowercase();
+        &text[self.name.clone()] == "header"
+            && SECRET_HEADERS.iter().any(|secret| attributes.contains(secret))
     }
 
     /// Where the values of attributes stand whose names say that they are secret.
@@ -116,6 +127,9 @@ mod tests {
             ("<!-- <password>old</password> -->", "<!-- <password>***</password> -->"),
             ("<bind_password>a", "<bind_password>*"),
             ("<host>h</host>", "<host>h</host>"),
+            ("<header name='X'>h</header>", "<header name='X'>h</header>"),
+            ("<header name='X-Api-Key'>k</header>", "<header name='X-Api-Key'>*</header>"),
+            ("<header name=\"authorization\">B x", "<header name=\"authorization\">* *"),
         ] {
             assert_eq!(xml(text), expected);
         }

@@ -319,6 +319,25 @@ fn what_the_server_undoes_for_a_deadlock_is_asked_again() {
 }
 
 #[test]
+fn a_procedure_is_never_called_again_for_a_deadlock() {
+    block_on(async {
+        let server = MariaDb::start().await;
+        server.execute("CREATE TABLE t (n INT) ENGINE = InnoDB").await;
+        server
+            .execute(
+                "CREATE PROCEDURE p() BEGIN
+                   INSERT INTO t VALUES (1);
+                   SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213;
+                 END",
+            )
+            .await;
+        let pool = pool_of(1, server.connection());
+        assert_eq!(code(&ask(&pool, "CALL p()", "").await), Some(1213));
+        assert_eq!(server.ask::<u32>("SELECT n FROM t").await, [1]);
+    });
+}
+
+#[test]
 fn a_failure_in_the_middle_of_an_answer_does_not_spoil_its_connection() {
     block_on(async {
         let server = MariaDb::start().await;
