@@ -26,6 +26,8 @@ pub struct Answer {
     pub affected: u64,
     /// What the statement gave to `LAST_INSERT_ID`; 0 for nothing.
     pub insert_id: u64,
+    /// Whether the first column of that row is NULL, and so not in it.
+    begins_with_null: bool,
 }
 
 impl Answer {
@@ -40,11 +42,13 @@ impl Answer {
             rows: 0,
             affected: result.affected_rows(),
             insert_id: result.last_insert_id().unwrap_or_default(),
+            begins_with_null: false,
         };
         let mut size = 0;
         if answer.has_rows {
             while let Some(row) = result.next().await? {
                 if answer.rows == 0 {
+                    answer.begins_with_null = matches!(row.as_ref(0), None | Some(Value::NULL));
                     answer.row = read_row(&columns, row);
                     size = answer.size();
                 }
@@ -57,6 +61,12 @@ impl Answer {
             return Err(QueryError::TooLarge { size, most: MOST_OCTETS });
         }
         Ok(answer)
+    }
+
+    /// The first column of the first row, unless it is NULL.
+    #[must_use]
+    pub fn first(&self) -> Option<&[u8]> {
+        self.row.first().filter(|_| !self.begins_with_null).map(|(_, value)| &**value)
     }
 
     /// Octets of its names and values.

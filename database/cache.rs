@@ -70,6 +70,12 @@ impl AnswerCache {
         AnswerCache { shared: Arc::new(Shared { limits, kept, under_way: Mutex::default() }) }
     }
 
+    /// The answer that is kept, if there is one.
+    #[must_use]
+    pub fn kept(&self, parameters: &[Vec<u8>]) -> Option<Arc<Answer>> {
+        self.shared.find(parameters)
+    }
+
     /// The answer that is kept, or else that of the database.
     ///
     /// # Errors
@@ -110,7 +116,7 @@ impl Shared {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, key: &Key) -> Option<Arc<Answer>> {
+    fn find(&self, key: &[Vec<u8>]) -> Option<Arc<Answer>> {
         let kept = self.kept.get(key)?;
         (kept.until > Instant::now()).then_some(kept.answer)
     }

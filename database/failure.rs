@@ -47,6 +47,11 @@ const FAREWELLS: [u16; 4] = [1053, 1927, 4031, 3169];
 const DEADLOCK: u16 = 1213;
 
 impl QueryError {
+    /// Why a connection was not made: no statement has anything to do with it.
+    pub(crate) fn of_connection(error: &mysql_async::Error) -> Self {
+        QueryError::Broken(Escaped(error.to_string().as_bytes()).to_string())
+    }
+
     /// Whether the statement was undone so that another one could go on.
     pub(crate) fn is_deadlock(&self) -> bool {
         matches!(self, QueryError::Refused { code: DEADLOCK, .. })

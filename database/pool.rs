@@ -13,8 +13,9 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use mysql_async::consts::StatusFlags;
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, Opts, Params, Value};
+use mysql_async::{Conn, OkPacket, Opts, Params, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::LocalSet;
 
@@ -281,16 +282,24 @@ impl Connections {
     async fn connect(&self) -> Result<Conn, QueryError> {
         let work = Conn::new(self.opts.clone());
         let conn = tokio::time::timeout(self.connect_timeout, work).await;
-        Ok(conn.map_err(|_| QueryError::NoConnection(self.connect_timeout))??)
+        let conn = conn.map_err(|_| QueryError::NoConnection(self.connect_timeout))?;
+        conn.map_err(|error| QueryError::of_connection(&error))
     }
 
     async fn run(&self, mut conn: Conn, job: &Job) -> Result<Answer, QueryError> {
         let work = tokio::time::timeout(self.statement_timeout, execute(&mut conn, job)).await;
         let result = work.unwrap_or(Err(QueryError::Timeout(self.statement_timeout)));
-        match &result {
+        let is_sound = match &result {
             // It may be half-way through an answer.
-            Err(error) if error.is_fatal() => end(conn).await,
-            _ => self.resting.borrow_mut().push(Resting { conn, since: Instant::now() }),
+            Err(error) if error.is_fatal() => false,
+            // The server does not say whether the procedure had begun a transaction.
+            Err(_) => !job.statement.calls(),
+            Ok(_) => !is_in_transaction(&conn),
+        };
+        if is_sound {
+            self.resting.borrow_mut().push(Resting { conn, since: Instant::now() });
+        } else {
+            end(conn).await;
         }
         result
     }
@@ -321,6 +330,12 @@ async fn execute(conn: &mut Conn, job: &Job) -> Result<Answer, QueryError> {
     let parameters = if values.is_empty() { Params::Empty } else { Params::Positional(values) };
     let result = conn.exec_iter(&**job.statement.sql(), parameters).await?;
     Answer::read(result).await
+}
+
+/// Whether a procedure has left a transaction open, which the next statement would be a part of.
+fn is_in_transaction(conn: &Conn) -> bool {
+    let status = conn.last_ok_packet().map(OkPacket::status_flags);
+    status.is_some_and(|status| status.contains(StatusFlags::SERVER_STATUS_IN_TRANS))
 }
 
 /// Ends a connection politely, as far as that takes no time. One that is in the middle of something

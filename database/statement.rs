@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use mppd_engine::language::Piece;
 use mppd_engine::{Finding, Span, Template, View};
+use mysql_common::named_params::ParsedNamedParams;
 
 /// Statements that leave a connection other than they found it: the next request that gets it
 /// would run inside of a transaction, say.
-const STATEFUL: [&str; 13] = [
+const STATEFUL: [&str; 14] = [
     "BEGIN",
     "START",
     "COMMIT",
@@ -25,12 +26,23 @@ const STATEFUL: [&str; 13] = [
     "UNLOCK",
     "PREPARE",
     "DEALLOCATE",
+    "HANDLER",
 ];
+
+/// Runs what a value says.
+const EXECUTE: &str = "EXECUTE";
+
+/// Runs a procedure, in which more can stand than in a statement.
+const CALL: &str = "CALL";
 
 /// The words that statements begin with that only read, and those that they have if they write all
 /// the same, or lock.
 const READING: [&str; 3] = ["SELECT", "SHOW", "WITH"];
-const WRITING: [&str; 5] = ["INTO", "UPDATE", "DELETE", "INSERT", "LOCK"];
+const WRITING: [&str; 9] =
+    ["INTO", "UPDATE", "DELETE", "INSERT", "LOCK", "NEXTVAL", "SETVAL", "GET_LOCK", "RELEASE_LOCK"];
+
+/// What draws from a sequence, in the words of the standard.
+const DRAWING: [&str; 2] = ["NEXT", "VALUE"];
 
 /// The protocol's limit.
 const MOST_PARAMETERS: usize = 65_535;
@@ -41,6 +53,7 @@ pub struct Statement {
     sql: Arc<str>,
     parameters: Arc<[Template]>,
     reads: bool,
+    calls: bool,
 }
 
 impl Statement {
@@ -65,6 +78,15 @@ impl Statement {
                 "each statement is a transaction of its own; a stored procedure can do more",
             ));
         }
+        if word == EXECUTE {
+            let finding = Finding::error(whole, "EXECUTE would run what it takes from a value");
+            findings.push(finding.with_help("write the statement itself"));
+        }
+        if findings.is_empty() && is_misread(sql) {
+            let message = "the client library would take a part of this statement for a parameter";
+            let finding = Finding::error(whole, message);
+            findings.push(finding.with_help("a quote in a hint can be the reason, or a colon"));
+        }
         if parameters.len() > MOST_PARAMETERS {
             let message = format!("a statement can have {MOST_PARAMETERS} macros at most");
             findings.push(Finding::error(whole, message));
@@ -72,8 +94,9 @@ impl Statement {
         if !findings.is_empty() {
             return Err(findings);
         }
-        let reads = READING.contains(&word.as_str()) && !sql.split(is_no_word).any(writes);
-        Ok(Statement { sql: sql.into(), parameters: parameters.into(), reads })
+        let reads = READING.contains(&word.as_str()) && !writes(sql);
+        let calls = word == CALL;
+        Ok(Statement { sql: sql.into(), parameters: parameters.into(), reads, calls })
     }
 
     /// The text that the server prepares, with `?` for each parameter.
@@ -89,6 +112,11 @@ impl Statement {
         self.reads
     }
 
+    /// Whether it runs a procedure, which can leave a transaction open.
+    pub(crate) fn calls(&self) -> bool {
+        self.calls
+    }
+
     /// The values of its parameters for one request, octet for octet.
     #[must_use]
     pub fn parameters(&self, view: &View<'_>) -> Vec<Vec<u8>> {
@@ -96,8 +124,21 @@ impl Statement {
     }
 }
 
+/// Whether the client library finds named parameters where there are none.
+fn is_misread(sql: &str) -> bool {
+    ParsedNamedParams::parse(sql.as_bytes()).map_or(true, |read| !read.params().is_empty())
+}
+
+/// The first word behind parentheses and hints.
 fn first_word(sql: &str) -> String {
-    let sql = sql.trim_start_matches(|letter: char| letter == '(' || letter.is_whitespace());
+    let mut sql = sql;
+    loop {
+        sql = sql.trim_start_matches(|letter: char| letter == '(' || letter.is_whitespace());
+        match sql.strip_prefix("/*").and_then(|rest| rest.split_once("*/")) {
+            Some((_, behind)) => sql = behind,
+            None => break,
+        }
+    }
     let end = sql.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(sql.len());
     sql[..end].to_ascii_uppercase()
 }
@@ -106,8 +147,13 @@ fn is_no_word(letter: char) -> bool {
     !is_word(letter)
 }
 
-fn writes(word: &str) -> bool {
-    WRITING.iter().any(|writing| writing.eq_ignore_ascii_case(word))
+/// Whether one of its words says that it does more than to read.
+fn writes(sql: &str) -> bool {
+    let is = |word: &str, other: &str| word.eq_ignore_ascii_case(other);
+    let words: Vec<&str> = sql.split(is_no_word).filter(|word| !word.is_empty()).collect();
+    let draws = |pair: &[&str]| pair.iter().zip(DRAWING).all(|(word, other)| is(word, other));
+    words.iter().any(|word| WRITING.iter().any(|writing| is(word, writing)))
+        || words.windows(DRAWING.len()).any(draws)
 }
 
 /// One character, or one macro.
@@ -184,6 +230,10 @@ impl Compiler {
     }
 
     fn plain(&mut self, letter: char) {
+        // Two of them, with a blank put behind, would be a comment to the server.
+        if letter == '-' && self.sql.ends_with('-') {
+            self.sql.push(' ');
+        }
         self.sql.push(letter);
         // The client library passes over what stands directly behind these, also over a quote.
         if matches!(letter, '-' | '/') && matches!(self.peek(), Some('\'' | '"' | '`')) {
@@ -216,7 +266,9 @@ impl Compiler {
 
     /// Behind an opening single quote.
     fn literal(&mut self, opened: Span) {
-        let has_prefix = self.sql.chars().next_back().is_some_and(is_word) || self.is_introduced();
+        let is_prefix = |letter| is_word(letter) || matches!(letter, '@' | '.');
+        let has_prefix =
+            self.sql.chars().next_back().is_some_and(is_prefix) || self.is_introduced();
         let mut literal = Literal::default();
         let mut backslashes = 0;
         loop {
@@ -328,11 +380,12 @@ impl Compiler {
         self.findings.push(Finding::error(opened, "this quote is not closed"));
     }
 
-    /// Two dashes begin a comment only where white space follows, or nothing.
+    /// Two dashes begin a comment only where white space or a control character of ASCII follows,
+    /// or nothing.
     fn begins_comment(&self) -> bool {
         let behind = self.atoms.get(self.at + 1).map(|(atom, _)| atom);
         let ends = match behind {
-            Some(Atom::Letter(letter)) => letter.is_whitespace() || letter.is_control(),
+            Some(Atom::Letter(letter)) => *letter == ' ' || letter.is_ascii_control(),
             Some(Atom::Macro(_)) => false,
             None => true,
         };
@@ -564,7 +617,7 @@ mod tests {
         for text in [
             "SELECT 'a''b', 'c\\\\', 'd\\n', '? :x ; -- /*'",
             "SELECT `a``b ? :x ;`, \"c\"\"d ? :x ;\"",
-            "SELECT 5--3, @a:=1, a:B",
+            "SELECT 5- -3, @a:=1, a:B",
             "SELECT /*+ NO_ICP(t) */ 1",
             "SELECT 'ä', 'ß'\nFROM t",
         ] {
@@ -589,6 +642,31 @@ mod tests {
     }
 
     #[test]
+    fn two_dashes_without_white_space_never_become_a_comment() {
+        assert_eq!(compiled("SELECT 5--'1', $x").0, "SELECT 5- - '1', ?");
+        assert_eq!(compiled("SELECT 5---'1'").0, "SELECT 5- - - '1'");
+        assert_eq!(compiled("SELECT 5--$x").0, "SELECT 5- -?");
+        assert_eq!(compiled("SELECT a->'b' -- end").0, "SELECT a->'b'");
+        // Only white space of ASCII begins a comment to the server.
+        assert_eq!(compiled("SELECT 1 --\u{a0}2, $x").0, "SELECT 1 - -\u{a0}2, ?");
+        assert_eq!(compiled("SELECT 1 --\u{1}2, 3").0, "SELECT 1");
+    }
+
+    #[test]
+    fn what_the_client_library_would_misread_is_refused() {
+        refused("SELECT /*+ it's */ ':a'", "SELECT /*+ it's */ ':a'", "client library");
+        assert_eq!(compiled("SELECT /*+ X('a') */ ':a'").0, "SELECT /*+ X('a') */ ':a'");
+    }
+
+    #[test]
+    fn what_would_take_sql_from_a_value_is_refused() {
+        for text in ["EXECUTE IMMEDIATE $x", "execute a using $x", "/*+ a */ Execute Immediate $x"]
+        {
+            refused(text, text, "from a value");
+        }
+    }
+
+    #[test]
     fn a_macro_cannot_be_part_of_a_word_or_name() {
         for text in [
             "SELECT t_$x",
@@ -605,6 +683,8 @@ mod tests {
         refused("SELECT N'$x'", "$x", "prefix");
         refused("SELECT x'$x'", "$x", "prefix");
         refused("SELECT _latin1 '$x'", "$x", "prefix");
+        refused("SELECT @'$x'", "$x", "prefix");
+        refused("SELECT a.'$x'", "$x", "prefix");
     }
 
     #[test]
@@ -664,6 +744,9 @@ mod tests {
         assert!(!reads("WITH a AS (SELECT 1) DELETE FROM t"));
         assert!(!reads("CALL p($x)"));
         assert!(!reads("SELECT a FROM t FOR UPDATE"));
+        assert!(!reads("SELECT nextval(s)") && !reads("SELECT NEXT VALUE FOR s"));
+        assert!(!reads("SELECT get_lock($x, 1)"));
+        assert!(reads("SELECT next FROM t WHERE value = 1"));
         assert!(reads("WITH a AS (SELECT 1) SELECT updated FROM a"));
     }
 }

@@ -9,6 +9,7 @@ mod ldap;
 mod log;
 mod mysql;
 mod set;
+mod spf;
 mod tls;
 mod track;
 mod wbl;
@@ -24,6 +25,7 @@ pub const ENGINES: &[&dyn EngineKind] = &[
     kind::<log::Log>(),
     &mysql::Mysql,
     kind::<set::Set>(),
+    kind::<spf::Spf>(),
     &track::Track,
     kind::<wbl::Wbl>(),
 ];
@@ -32,7 +34,10 @@ pub const ENGINES: &[&dyn EngineKind] = &[
 mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
+    use std::sync::Arc;
 
+    use mppd_dns::Dns;
+    use mppd_dns::testkit::Zones;
     use mppd_engine::config::is_common_option;
     use mppd_engine::testkit::Configured;
     use mppd_engine::{Action, Finding, OptionDoc};
@@ -118,7 +123,8 @@ mod tests {
     fn every_engine_is_built_from_its_bare_element_or_says_what_it_needs() {
         for kind in ENGINES {
             let name = kind.name();
-            let configured = Configured::xml(&format!(r#"<{name} id="x" dry_run="true"/>"#));
+            let configured = Configured::xml(&format!(r#"<{name} id="x" dry_run="true"/>"#))
+                .with_service(Arc::new(Dns::new(Zones::default())));
             let options = kind.options();
             let needed = options.iter().filter(|option| option.default.is_none());
             let missing: Vec<String> =

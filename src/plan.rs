@@ -40,7 +40,20 @@ impl Plan {
         kinds: &[&'static dyn EngineKind],
         logger: &Logger,
     ) -> Result<Plan, Rejected> {
-        let mut draft = draft(request, &ReadLimits::default());
+        Self::load_within(request, &ReadLimits::default(), kinds, logger)
+    }
+
+    /// The same within bounds of one's own.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn load_within(
+        request: &LoadRequest,
+        limits: &ReadLimits,
+        kinds: &[&'static dyn EngineKind],
+        logger: &Logger,
+    ) -> Result<Plan, Rejected> {
+        let mut draft = draft(request, limits);
         let listen = listen_plans(&mut draft);
         let (groups, findings) = Groups::build(&draft, logger);
         draft.findings.extend(findings);

@@ -338,10 +338,45 @@ fn rows_that_wait_for_a_database_are_moved_when_a_group_names_it() {
     let mut daemon = daemon.again();
     let message = "rows for another database wait";
     daemon.logged("that rows wait", |line| mentions(line, message));
+    daemon.configure(Settings::default());
+    let mut daemon = daemon.again();
+    daemon.logged("that rows wait where nothing is tracked", |line| mentions(line, message));
     daemon.configure(in_three_places(&server.element(), ""));
     daemon.hangup();
     block_on(server.restart());
     assert_eq!(in_database(&server), ["198.51.100.1"]);
+}
+
+#[test]
+fn groups_that_share_a_spool_lose_no_row_over_a_reload() {
+    let mut server = block_on(MariaDb::start());
+    let patient = |seconds: u32| {
+        let timeout = format!("<write_timeout>{seconds}s</write_timeout><host>");
+        server.element().replace("<host>", &timeout)
+    };
+    let settings = |one, two| in_three_places(&patient(one), &patient(two));
+    let (before, after) = (settings(4, 5), settings(6, 7));
+    let mut daemon = Daemon::start(before);
+    let mut client = daemon.connect();
+    let mut ask = |count: usize| {
+        for address in ["198.51.100.1", "198.51.100.2"].iter().cycle().take(count) {
+            assert_eq!(from(&mut client, address), "DUNNO");
+        }
+    };
+    ask(10);
+    block_on(server.stop());
+    ask(200);
+    daemon.configure(after);
+    daemon.hangup();
+    ask(200);
+    daemon.logged("the new configuration", |line| mentions(line, "reloaded"));
+    ask(200);
+    block_on(server.restart());
+    ask(200);
+    let query = "SELECT count(*) FROM track_policy_request WHERE decision IS NOT NULL";
+    let all = eventually(|| (block_on(server.ask::<u64>(query)) == [810]).then_some(()));
+    let there = block_on(server.ask::<u64>(query));
+    assert!(all.is_some(), "{there:?} of 810 rows are there");
 }
 
 /// Groups `a` and `b`, whose members a table knows by the domain of the recipient.
@@ -416,6 +451,32 @@ fn answers_of_a_database_are_kept() {
     block_on(server.execute("DELETE FROM members; INSERT INTO members VALUES ('b.example', 'b')"));
     assert_eq!(to(&mut client, "y@a.example"), "REJECT a");
     assert_eq!(to(&mut client, "y@b.example"), "DUNNO");
+}
+
+#[test]
+fn answers_that_are_kept_hold_while_the_database_is_away() {
+    let mut server = with_members("('b.example', 'b')");
+    let daemon = Daemon::start(by_sql(&server, "", "<cache found=\"1h\" empty=\"1h\"/>"));
+    let mut client = daemon.connect();
+    assert_eq!(to(&mut client, "x@b.example"), "REJECT b");
+    server.kill();
+    assert_eq!(to(&mut client, "x@other.example"), "DUNNO");
+    daemon.logged("that it is away", |line| mentions(line, "can't be asked for the group"));
+    assert_eq!(to(&mut client, "y@b.example"), "REJECT b");
+}
+
+#[test]
+fn a_group_that_is_null_is_not_looked_for_in_the_next_column() {
+    let server = with_members("('a.example', NULL), ('b.example', 'b')");
+    let settings = by_sql(&server, "", "");
+    let groups =
+        settings.groups.replace("SELECT group_id FROM", "SELECT group_id, $sender.local FROM");
+    let daemon = Daemon::start(Settings { groups, ..settings });
+    let mut client = daemon.connect();
+    let mut ask =
+        |recipient| asked(&mut client, &[("recipient", recipient), ("sender", "b@x.example")]);
+    assert_eq!(ask("x@a.example"), "DUNNO");
+    assert_eq!(ask("x@b.example"), "REJECT b");
 }
 
 #[test]

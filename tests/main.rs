@@ -36,6 +36,8 @@ mod reload;
 #[cfg(test)]
 mod seeds;
 #[cfg(test)]
+mod spf;
+#[cfg(test)]
 mod tracking;
 #[cfg(test)]
 mod transcripts;

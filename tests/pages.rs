@@ -21,7 +21,7 @@ fn report(scenario: &Scenario) -> String {
 
 #[test]
 fn the_examples_of_the_general_engines_are_sound() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/general-engines.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/engines/general.md");
     let scenarios = scenarios(&fs::read_to_string(page).unwrap()).unwrap_or_default();
     assert!(scenarios.len() >= 4, "the page has lost its examples");
     for scenario in scenarios {

@@ -3,7 +3,9 @@
 
 use crate::harness::daemon::{Daemon, Settings, mentions};
 use crate::harness::eventually;
+use crate::harness::mariadb::MariaDb;
 use crate::harness::policy_client::{PolicyClient, PolicyRequest};
+use crate::mysql::block_on;
 
 fn refusing(sender: &str) -> Settings {
     Settings::wbl(&format!(
@@ -94,4 +96,59 @@ fn no_request_is_lost_while_the_configuration_is_read_again_and_again() {
             crate::harness::pause(std::time::Duration::from_millis(20));
         }
     });
+}
+
+/// How many threads a process has.
+fn threads(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().count()
+}
+
+#[test]
+fn threads_and_connections_of_old_configurations_end() {
+    let server = block_on(MariaDb::start());
+    let connection = server.element_named("connection");
+    let settings = |round: usize| {
+        let statement = "<statement>SELECT 'one' FROM dual WHERE $ip = '192.0.2.7'</statement>";
+        let tracking =
+            server.element().replace("</host>", "</host><write_timeout>9s</write_timeout>");
+        let tracking = tracking.replace("9s", &format!("{}s", 20 + round));
+        Settings {
+            tracking: true,
+            groups: format!(
+                "<sql>{connection}{statement}</sql>
+                 <group id=\"one\"><members><ip_list>192.0.2.9</ip_list></members>{tracking}</group>"
+            ),
+            checks: "m.q".to_owned(),
+            engines: format!(
+                "<mysql id=\"m\">{connection}<query id=\"q\"><statement>SELECT {round} AS n, $sender
+                 </statement><on_found>REJECT ${{field n}}</on_found></query></mysql>"
+            ),
+            ..Settings::default()
+        }
+    };
+    let mut daemon = Daemon::start(settings(0));
+    let mut client = daemon.connect();
+    let mut ask = |round: usize| {
+        let expected = format!("REJECT {round}");
+        let answered = eventually(|| {
+            let request = PolicyRequest::new().set("client_address", "192.0.2.9");
+            (client.ask(&request.octets()).unwrap() == expected).then_some(())
+        });
+        assert!(answered.is_some(), "configuration {round} is not in force");
+    };
+    ask(0);
+    let connections = "SELECT count(*) FROM information_schema.processlist WHERE user = 'mppd'";
+    let count = || block_on(server.ask::<u64>(connections))[0];
+    let before = (threads(daemon.pid()), count());
+    for round in 1..=50 {
+        daemon.configure(settings(round));
+        daemon.hangup();
+        ask(round);
+    }
+    let ended = eventually(|| {
+        let now = (threads(daemon.pid()), count());
+        (now.0 <= before.0 + 1 && now.1 <= before.1).then_some(())
+    });
+    let now = (threads(daemon.pid()), count());
+    assert!(ended.is_some(), "threads and connections: first {before:?}, now {now:?}");
 }

@@ -10,6 +10,8 @@ mod condition;
 mod language;
 #[path = "../fuzz/checks/request.rs"]
 mod request;
+#[path = "../fuzz/checks/spf.rs"]
+mod spf;
 #[path = "../fuzz/checks/template.rs"]
 mod template;
 #[path = "../fuzz/checks/xml.rs"]
@@ -60,5 +62,12 @@ fn every_seed_of_a_condition_keeps_the_promises() {
 fn every_seed_of_a_configuration_keeps_the_promises() {
     for octets in seeds("xml") {
         xml::check(&octets);
+    }
+}
+
+#[test]
+fn every_seed_of_an_spf_record_keeps_the_promises() {
+    for octets in seeds("spf") {
+        spf::check(&octets);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use mppd_dns::testkit::{Server, Zones};
+
 use crate::harness::daemon::{Daemon, Settings};
 use crate::harness::mariadb::MariaDb;
 use crate::harness::policy_client::{PolicyRequest, fresh_instance};
@@ -25,7 +27,11 @@ struct Servers {
     _database: Option<MariaDb>,
     _directory: Option<Slapd>,
     _web: Option<WebService>,
+    _name_server: Option<Server>,
 }
+
+/// The address of the name server on every page.
+const NAME_SERVER: &str = "192.0.2.53";
 
 impl Servers {
     fn start(scenario: &Scenario) -> Self {
@@ -51,9 +57,20 @@ impl Servers {
         if let Some(web) = &web {
             configuration = configuration.replace("http://127.0.0.1:8080", &web.origin);
         }
+        let name_server = scenario.zone.as_ref().map(|zone| Server::start(Zones::read(zone)));
+        if let Some(name_server) = &name_server {
+            configuration = configuration.replace(NAME_SERVER, &name_server.address().to_string());
+        }
         let whole = Some(configuration);
         let main = Daemon::start(Settings { whole, files, ..Settings::default() });
-        Servers { main, _others: others, _database: database, _directory: directory, _web: web }
+        Servers {
+            main,
+            _others: others,
+            _database: database,
+            _directory: directory,
+            _web: web,
+            _name_server: name_server,
+        }
     }
 }
 
@@ -88,7 +105,7 @@ fn wrong_answers(page: &Path, scenario: &Scenario) -> Vec<String> {
 
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let directories = ["tests/transcripts", "docs"].map(|name| root.join(name));
+    let directories = ["tests/transcripts", "docs", "docs/engines"].map(|name| root.join(name));
     let files = directories.iter().flat_map(|directory| std::fs::read_dir(directory).unwrap());
     let mut pages: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
     pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));

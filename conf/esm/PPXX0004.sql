@@ -5,7 +5,7 @@
 SET NAMES utf8mb4;
 
 CREATE TABLE IF NOT EXISTS PPXX0004_limit (
-  sasl_username VARBINARY(255) NOT NULL PRIMARY KEY COMMENT '`*` for everybody else',
+  sasl_username VARBINARY(255) NOT NULL PRIMARY KEY COMMENT 'In lower case; `*` for everybody else',
   recipients INT UNSIGNED NOT NULL COMMENT 'Recipients in a day'
 ) ENGINE = InnoDB;
 
@@ -15,7 +15,7 @@ INSERT IGNORE INTO PPXX0004_limit VALUES ('*', 500);
 --   DELETE FROM PPXX0004_sent WHERE day < UTC_DATE();
 CREATE TABLE IF NOT EXISTS PPXX0004_sent (
   day DATE NOT NULL COMMENT 'UTC',
-  sasl_username VARBINARY(255) NOT NULL,
+  sasl_username VARBINARY(255) NOT NULL COMMENT 'In lower case',
   recipients INT UNSIGNED NOT NULL COMMENT 'Those that were refused count as well',
   PRIMARY KEY (day, sasl_username)
 ) ENGINE = InnoDB;

@@ -10,6 +10,7 @@ mod element;
 mod finding;
 mod nearest;
 mod options;
+mod service;
 mod source;
 mod value;
 
@@ -22,5 +23,6 @@ pub use element::{AttributeNode, Element};
 pub use finding::{Finding, Severity};
 pub use nearest::nearest;
 pub use options::{OptionDoc, OptionValue, Options};
+pub use service::Services;
 pub use source::{Origin, Source, SourceId, SourceMap, Span};
 pub use value::{FileSize, Period, Positive, Spanned};

@@ -48,6 +48,7 @@
 
 mod xml;
 
+use std::any::Any;
 use std::fmt;
 use std::path::Path;
 use std::pin::pin;
@@ -59,7 +60,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use slog::Logger;
 
-use crate::config::{BuildContext, Element, Finding, Origin, Source, SourceMap, Span};
+use crate::config::{BuildContext, Element, Finding, Origin, Services, Source, SourceMap, Span};
 use crate::engine::{EngineKind, Failure, Running};
 use crate::exchange::{Exchange, Receipt};
 use crate::outcome::Outcome;
@@ -142,6 +143,7 @@ pub struct Configured {
     sources: SourceMap,
     element: Element,
     logger: Logger,
+    services: Services,
 }
 
 impl Configured {
@@ -166,13 +168,20 @@ impl Configured {
         let source = sources.add(Source { origin, text: text.to_owned() });
         let element = xml::read(source, text);
         let logger = Logger::root(slog::Discard, slog::o!());
-        Configured { sources, element, logger }
+        Configured { sources, element, logger, services: Services::default() }
     }
 
     /// With a logger for the engine; without, what it logs is thrown away.
     #[must_use]
     pub fn with_logger(mut self, logger: Logger) -> Self {
         self.logger = logger;
+        self
+    }
+
+    /// With something that the server shares with its engines, known by its type.
+    #[must_use]
+    pub fn with_service<T: Any + Send + Sync>(mut self, service: Arc<T>) -> Self {
+        self.services = self.services.with(service);
         self
     }
 
@@ -195,7 +204,8 @@ impl Configured {
     #[track_caller]
     pub fn build(&self, kind: &'static dyn EngineKind) -> Result<Ready, Vec<Finding>> {
         assert_eq!(self.element.name, kind.name(), "the element is that of another kind");
-        let mut cx = BuildContext::new(&self.sources, self.logger.clone());
+        let cx = BuildContext::new(&self.sources, self.logger.clone());
+        let mut cx = cx.with_services(self.services.clone());
         let built = kind.build(&self.element, &mut cx)?;
         let engines = built.into_iter().map(|built| (built.method, built.prototype.copy()));
         Ok(Ready { kind, engines: engines.collect(), warnings: cx.into_warnings() })

@@ -246,7 +246,12 @@ pub(super) fn read_url(url: &Spanned<String>, start_tls: bool) -> Result<String,
         let finding = bad("the URL of a server ends behind its port".to_owned());
         return Err(finding.with_help("where to search is said by base, scope and filter"));
     }
-    Ok(url.value.clone())
+    if !read.username().is_empty() || read.password().is_some() {
+        let finding = bad("the URL of a server has no user in it".to_owned());
+        return Err(finding.with_help("who asks is said by bind_dn and password"));
+    }
+    // As the parser writes it, so with the scheme in lower case.
+    Ok(read.into())
 }
 
 /// Warns of a server to which a password would go over the network for all to read.

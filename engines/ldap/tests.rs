@@ -195,6 +195,8 @@ fn what_is_no_server_is_refused() {
         ("ldap:host", "the URL has no host"),
         ("host", "this is not a URL: relative URL without a base"),
         ("ldap://host/dc=x", "the URL of a server ends behind its port"),
+        ("ldap://me@host", "the URL of a server has no user in it"),
+        ("ldap://me:word@host", "the URL of a server has no user in it"),
     ] {
         fault(&format!("<url>{url}</url>{REST}"), message, url);
     }
@@ -252,6 +254,27 @@ async fn a_directory_that_is_not_there_is_a_failure() {
     let failure = engine.outcome(None, &with_value(b"")).await.unwrap_err().whole();
     let expected = format!("can't search the directory: can't connect to {url}: ");
     assert!(failure.starts_with(&expected), "{failure}");
+}
+
+#[tokio::test]
+async fn a_scheme_in_capitals_is_encrypted_as_well() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("LDAP://{}", listener.local_addr().unwrap());
+    let bind = "<bind_dn>cn=a</bind_dn><password>hush</password>";
+    let limits = r#"<limits connect="1s"/>"#;
+    let engine = build(&format!("<url>{url}</url><start_tls>true</start_tls>{bind}{limits}{REST}"));
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut asked = vec![0; 100];
+        let count = tokio::io::AsyncReadExt::read(&mut stream, &mut asked).await.unwrap();
+        asked.truncate(count);
+        asked
+    };
+    let exchange = with_value(b"");
+    let (asked, outcome) = tokio::join!(server, engine.outcome(None, &exchange));
+    let start_tls = b"1.3.6.1.4.1.1466.20037";
+    let asks = asked.windows(start_tls.len()).any(|octets| octets == start_tls);
+    assert!(asks && outcome.is_err(), "{}", String::from_utf8_lossy(&asked));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! What holds for any text of a configuration file: nothing panics, a refusal has its reasons, and
-//! they can be shown.
+//! What holds for any text of a configuration file, read as a server reads it that starts: with its
+//! engines, groups, texts and conditions. Nothing panics, a refusal has its reasons, and they can be
+//! shown.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,7 +8,8 @@ use std::sync::LazyLock;
 
 use mppd::config::limits::Limits;
 use mppd::config::report::{Look, render};
-use mppd::config::{ConfigurationFile, LoadRequest, Rejected, load_within};
+use mppd::config::{ConfigurationFile, LoadRequest, Rejected};
+use mppd::plan::Plan;
 
 const LIMITS: Limits = Limits {
     file_size: 64 << 10,
@@ -34,8 +36,10 @@ pub(crate) fn check(octets: &[u8]) {
         environment: BTreeMap::new(),
         set: Vec::new(),
     };
-    let (sources, findings) = match load_within(&request, &LIMITS) {
-        Ok(configuration) => (configuration.sources, configuration.warnings),
+    let logger = mppd::log::silent();
+    let loaded = Plan::load_within(&request, &LIMITS, mppd_engines::ENGINES, &logger);
+    let (sources, findings) = match loaded {
+        Ok(Plan { configuration, .. }) => (configuration.sources, configuration.warnings),
         Err(Rejected { sources, findings }) => {
             assert!(!findings.is_empty(), "refused without a reason");
             (sources, findings)

@@ -6,7 +6,7 @@ use mppd_engine::{Element, Finding, Span};
 use super::settings::GroupsOptions;
 
 /// The elements of `<common>` that are one, however often they stand there.
-pub(super) const SECTIONS: [&str; 3] = ["policy_server", "log", "tracking"];
+pub(super) const SECTIONS: [&str; 4] = ["policy_server", "log", "dns", "tracking"];
 
 const PARTS: [&str; 3] = ["common", "groups", "engines"];
 

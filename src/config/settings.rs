@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use mppd_database::ConnectionOptions;
+use mppd_dns::DnsOptions;
 use mppd_engine::config::{
     FileSize, OptionDoc, OptionValue, Options as _, Period, Positive, Spanned,
 };
@@ -23,6 +24,8 @@ options! {
         node: Option<String> = None,
         /// What is logged, and where.
         log: LogOptions = LogOptions::default(),
+        /// How engines ask the domain name system.
+        dns: DnsOptions = DnsOptions::default(),
         /// How requests are put on record.
         tracking: TrackingOptions = TrackingOptions::default(),
         /// Engines that run before the checks, by their full IDs, in order. May stand several

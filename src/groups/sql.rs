@@ -1,9 +1,11 @@
 //! The method `sql`: a statement that gives the ID of the group.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mppd_database::{AnswerCache, CacheLimits, Pool, PoolLimits, QueryError, Statement, resolve};
+use mppd_database::{
+    Answer, AnswerCache, CacheLimits, Pool, PoolLimits, QueryError, Statement, resolve,
+};
 use mppd_engine::language::Target;
 use mppd_engine::slog::{Logger, warn};
 use mppd_engine::{BuildContext, Exchange, Finding, View};
@@ -34,7 +36,7 @@ enum LookupError {
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     #[error(transparent)]
-    Query(#[from] std::sync::Arc<QueryError>),
+    Query(#[from] Arc<QueryError>),
 }
 
 impl Lookup {
@@ -83,11 +85,12 @@ impl Lookup {
 
     /// The ID that the statement gives for a request. A failure is logged and gives none.
     pub(super) async fn ask(&self, exchange: &Exchange) -> Option<String> {
+        let parameters = self.statement.parameters(&View::of(exchange));
         if self.is_resting() {
-            return None;
+            return self.cache.kept(&parameters).as_deref().and_then(id);
         }
-        match self.first_value(exchange).await {
-            Ok(id) => id,
+        match self.answer(parameters, exchange).await {
+            Ok(answer) => id(&answer),
             Err(error) => {
                 warn!(self.logger, "the database can't be asked for the group of a request";
                     "reason" => %error, "id" => %exchange.key());
@@ -103,15 +106,16 @@ impl Lookup {
             "group" => %mppd_engine::Escaped(id.as_bytes()), "id" => %exchange.key());
     }
 
-    async fn first_value(&self, exchange: &Exchange) -> Result<Option<String>, LookupError> {
-        let parameters = self.statement.parameters(&View::of(exchange));
+    async fn answer(
+        &self,
+        parameters: Vec<Vec<u8>>,
+        exchange: &Exchange,
+    ) -> Result<Arc<Answer>, LookupError> {
         let left = exchange.deadline().saturating_duration_since(Instant::now());
         let limit = self.timeout.min(left);
         let asked = self.cache.ask(&self.pool, &self.statement, parameters);
         let answer = tokio::time::timeout(limit, asked).await;
-        let answer = answer.map_err(|_| LookupError::Timeout(limit))??;
-        let value = answer.row.first().map(|(_, value)| String::from_utf8_lossy(value));
-        Ok(value.filter(|id| !id.is_empty()).map(std::borrow::Cow::into_owned))
+        Ok(answer.map_err(|_| LookupError::Timeout(limit))??)
     }
 
     fn is_resting(&self) -> bool {
@@ -131,4 +135,10 @@ impl Lookup {
             QueryError::Timeout(_) | QueryError::Refused { .. } | QueryError::TooLarge { .. } => {}
         }
     }
+}
+
+/// The group's ID: the first column of the first row. None where it is empty or NULL.
+fn id(answer: &Answer) -> Option<String> {
+    let id = answer.first().filter(|id| !id.is_empty())?;
+    Some(String::from_utf8_lossy(id).into_owned())
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mppd_engine::config::{DEFAULT_TIMEOUT, Severity};
+use mppd_engine::config::{DEFAULT_TIMEOUT, Services, Severity};
 use mppd_engine::language::{Patterns, Reference};
 use mppd_engine::slog::{Logger, o};
 use mppd_engine::{
@@ -18,6 +18,7 @@ use super::common_options::{Common, Declared, Written};
 use super::effect::{Effect, fixed_action};
 use super::references::{self, Absent, Configured, Facts, Listed};
 use super::results::NamedResult;
+use super::services::services;
 use crate::config::settings::{DEFAULT_GROUP, GroupOptions};
 use crate::config::{Draft, engine_id};
 
@@ -231,10 +232,12 @@ impl Blueprint {
         kinds: &[&'static dyn EngineKind],
         logger: &Logger,
     ) -> (Blueprint, Vec<Finding>) {
+        let (services, findings) = services(draft.common.as_ref());
         let mut builder = Builder {
             draft,
             kinds,
             logger,
+            services,
             patterns: Arc::default(),
             declaring: BTreeSet::new(),
             used_patterns: BTreeSet::new(),
@@ -243,7 +246,7 @@ impl Blueprint {
             references_at_fault: Vec::new(),
             index: HashMap::new(),
             has_unknown_engines: false,
-            findings: Vec::new(),
+            findings,
         };
         builder.check_kinds();
         builder.read_patterns();
@@ -263,6 +266,8 @@ struct Builder<'a> {
     draft: &'a Draft,
     kinds: &'a [&'static dyn EngineKind],
     logger: &'a Logger,
+    /// What all engines share.
+    services: Services,
     /// The named regular expressions of the whole configuration.
     patterns: Arc<Patterns>,
     /// The IDs of the engines that declare some.
@@ -497,6 +502,7 @@ impl Builder<'_> {
         let id = &engine_id(element).value;
         let logger = self.logger.new(o!("engine" => id.clone()));
         let context = BuildContext::new(&self.draft.sources, logger);
+        let context = context.with_services(self.services.clone());
         let mut context = context.with_patterns(self.patterns.clone());
         let built = kind.build(element, &mut context);
         let references = context.take_references();

@@ -20,11 +20,13 @@ pub mod host;
 pub mod installation;
 mod references;
 pub mod results;
+mod services;
 pub mod state_directory;
 #[cfg(test)]
 mod tests;
 pub mod worker;
 
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -430,7 +432,7 @@ async fn start_tracking(
     logger: &Logger,
 ) -> Result<Vec<Tracking>, StartError> {
     let mut wanted = plan.trackers();
-    warn_of_spools(&wanted, logger).await;
+    warn_of_spools(&plan.configuration.common.state_directory, &wanted, logger).await;
     wanted.retain(|options| running.iter().all(|tracking| tracking.options != *options));
     let mut new: Vec<Tracking> = Vec::new();
     for options in wanted {
@@ -463,8 +465,7 @@ async fn start_tracker(
 }
 
 /// Rows that nobody moves must not be forgotten.
-async fn warn_of_spools(wanted: &[TrackerOptions], logger: &Logger) {
-    let Some(directory) = wanted.first().map(|options| &options.state_directory) else { return };
+async fn warn_of_spools(directory: &Path, wanted: &[TrackerOptions], logger: &Logger) {
     let connections: Vec<&ResolvedConnection> =
         wanted.iter().filter_map(|options| options.connection.as_ref()).collect();
     for (spool, rows) in abandoned_spools(directory, &connections).await {

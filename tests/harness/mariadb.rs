@@ -114,6 +114,8 @@ impl MariaDb {
             .arg(format!("--socket={}", self.socket().display()))
             .arg(format!("--pid-file={}", self.directory.path().join("pid").display()))
             .arg(format!("--port={}", self.port))
+            // A server that starts clears away what others have in the same directory.
+            .arg(format!("--tmpdir={}", self.directory.path().display()))
             .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--plugin-dir=/nonexistent"])
             .args(&self.options)
             .args(as_user())

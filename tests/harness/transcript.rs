@@ -14,6 +14,8 @@
 //!   last configuration knows it as `ldap://127.0.0.1`, and itself as `cn=reader`;
 //! - `http`: what a Web service, `http://127.0.0.1:8080` on the page, answers: lines with a path, a
 //!   code and a body. Any other path is answered with 404;
+//! - `zone`: lines `NAME TYPE VALUE`, what the domain name system holds. In the test it is a server
+//!   on a port of its own, which the last configuration knows by the address `192.0.2.53`;
 //! - `transcript`: lines `> STATE name=value …` are a request, the line `< ACTION` below them is
 //!   the answer. A value with blanks is written in quotes, a line with `#` is a comment;
 //! - any other block is prose.
@@ -35,6 +37,8 @@ pub(crate) struct Scenario {
     pub(crate) ldif: Option<String>,
     /// What its Web service answers: path, code and body.
     pub(crate) web: Vec<(String, u16, String)>,
+    /// What the domain name system holds, if the page has one.
+    pub(crate) zone: Option<String>,
     /// What is asked, in order.
     pub(crate) questions: Vec<Question>,
 }
@@ -81,6 +85,7 @@ pub(crate) fn scenarios(page: &str) -> Result<Vec<Scenario>, BadPage> {
             Part::Sql => scenario.sql.get_or_insert_default().push_str(&block.text),
             Part::Ldif => scenario.ldif = Some(block.text),
             Part::Web(answers) => scenario.web.extend(answers),
+            Part::Zone => scenario.zone.get_or_insert_default().push_str(&block.text),
             Part::Transcript(questions) => scenario.questions.extend(questions),
         }
     }
@@ -94,6 +99,7 @@ enum Part<'a> {
     Sql,
     Ldif,
     Web(Vec<(String, u16, String)>),
+    Zone,
     Transcript(Vec<Question>),
 }
 
@@ -104,6 +110,7 @@ fn part<'a>(block: &Block<'a>) -> Result<Option<Part<'a>>, BadPage> {
         ("sql", None) => Some(Part::Sql),
         ("ldif", None) => Some(Part::Ldif),
         ("http", None) => Some(Part::Web(web(block)?)),
+        ("zone", None) => Some(Part::Zone),
         ("transcript", None) => Some(Part::Transcript(questions(block)?)),
         _ => None,
     })

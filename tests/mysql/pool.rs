@@ -250,6 +250,21 @@ fn what_the_server_refuses_is_told_fit_to_be_read() {
 }
 
 #[test]
+fn a_server_that_lets_nobody_in_has_not_refused_a_statement() {
+    block_on(async {
+        let server = MariaDb::start().await;
+        let connection = ResolvedConnection {
+            password: Some("secret word".to_owned().into()),
+            ..server.connection()
+        };
+        let error = ask(&pool_of(1, connection), "SELECT 7", "").await.unwrap_err();
+        assert!(matches!(*error, QueryError::Broken(_)), "{error:?}");
+        let text = format!("{error} {error:?}");
+        assert!(text.contains("Access denied") && !text.contains("secret word"), "{text}");
+    });
+}
+
+#[test]
 fn a_row_that_is_too_large_is_refused() {
     block_on(async {
         let server = MariaDb::start().await;
@@ -300,5 +315,80 @@ fn what_the_server_undoes_for_a_deadlock_is_asked_again() {
         let pool = pool_of(1, server.connection());
         ask(&pool, "INSERT INTO t VALUES (third_time())", "").await.unwrap();
         assert_eq!(server.ask::<u32>("SELECT n FROM t").await, [3]);
+    });
+}
+
+#[test]
+fn a_failure_in_the_middle_of_an_answer_does_not_spoil_its_connection() {
+    block_on(async {
+        let server = MariaDb::start().await;
+        server
+            .execute(
+                "CREATE PROCEDURE fails(x INT) BEGIN
+                   SELECT seq, repeat('x', 1000) FROM seq_1_to_100;
+                   SELECT x;
+                   SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no way';
+                 END",
+            )
+            .await;
+        let pool = pool_of(1, server.connection());
+        let rows = "SELECT repeat('x', 1000), \
+                    if(seq < 5000, 1, (SELECT seq FROM seq_1_to_2 AS t WHERE t.seq < s.seq)) \
+                    FROM seq_1_to_10000 AS s";
+        for _ in 0..3 {
+            assert_eq!(code(&ask(&pool, rows, "").await), Some(1242));
+            assert_eq!(value(&ask(&pool, "SELECT '$sender'", "x").await), "x");
+            assert_eq!(code(&ask(&pool, "CALL fails(1)", "").await), Some(1644));
+            assert_eq!(value(&ask(&pool, "SELECT '$sender'", "y").await), "y");
+        }
+    });
+}
+
+#[test]
+fn a_transaction_that_a_procedure_leaves_open_does_not_take_in_what_follows() {
+    block_on(async {
+        let server = MariaDb::start().await;
+        server.execute("CREATE TABLE t (a INT) ENGINE = InnoDB").await;
+        server
+            .execute(
+                "CREATE PROCEDURE forgets() BEGIN START TRANSACTION; INSERT INTO t VALUES (1); END",
+            )
+            .await;
+        server
+            .execute(
+                "CREATE PROCEDURE breaks() BEGIN
+                   START TRANSACTION;
+                   INSERT INTO t VALUES (2);
+                   SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no way';
+                 END",
+            )
+            .await;
+        let pool = pool_of(1, server.connection());
+        for (call, number) in [("CALL forgets()", 10), ("CALL breaks()", 20)] {
+            let _reply = ask(&pool, call, "").await;
+            ask(&pool, &format!("INSERT INTO t VALUES ({number})"), "").await.unwrap();
+        }
+        assert_eq!(server.ask::<u64>("SELECT a FROM t ORDER BY a").await, [10, 20]);
+    });
+}
+
+#[test]
+fn what_nobody_waits_for_runs_to_its_end_also_when_the_last_pool_goes() {
+    block_on(async {
+        let server = MariaDb::start().await;
+        server.execute("CREATE TABLE t (a INT) ENGINE = InnoDB").await;
+        let pool = pool_of(1, server.connection());
+        ask(&pool, "SELECT 1", "").await.unwrap();
+        let text = "INSERT INTO t SELECT 1 + SLEEP(0.5) UNION ALL SELECT 2 + SLEEP(0.5)";
+        let given_up = tokio::time::timeout(Duration::from_millis(100), ask(&pool, text, ""));
+        assert!(given_up.await.is_err(), "the statement is not slow");
+        drop(pool);
+        for _ in 0..400 {
+            if server.ask::<u64>("SELECT a FROM t ORDER BY a").await == [1, 2] {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the statement was cut off");
     });
 }

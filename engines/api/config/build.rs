@@ -1,5 +1,6 @@
 //! What an engine has at hand while it is built from its element.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use super::de::from_element;
 use super::element::Element;
 use super::finding::{Finding, Severity};
 use super::options::{OptionDoc, OptionValue, Options as _};
+use super::service::Services;
 use super::source::{SourceMap, Span};
 use super::value::{Period, Spanned};
 use crate::language::{Condition, Patterns, Piece, Reference, Scope, Template};
@@ -134,6 +136,7 @@ pub struct BuildContext<'a> {
     logger: Logger,
     warnings: Vec<Finding>,
     scope: Scope,
+    services: Services,
     /// The references that were taken already.
     taken: Vec<Reference>,
 }
@@ -147,6 +150,7 @@ impl<'a> BuildContext<'a> {
             logger,
             warnings: Vec::new(),
             scope: Scope::default(),
+            services: Services::default(),
             taken: Vec::new(),
         }
     }
@@ -156,6 +160,26 @@ impl<'a> BuildContext<'a> {
     pub fn with_patterns(mut self, patterns: Arc<Patterns>) -> Self {
         self.scope = Scope::before(patterns);
         self
+    }
+
+    /// With what the server shares with its engines. For the server.
+    #[must_use]
+    pub fn with_services(mut self, services: Services) -> Self {
+        self.services = services;
+        self
+    }
+
+    /// With one more thing that the server shares with its engines, known by its type.
+    #[must_use]
+    pub fn with_service<T: Any + Send + Sync>(mut self, service: Arc<T>) -> Self {
+        self.services = self.services.with(service);
+        self
+    }
+
+    /// What the server shares with its engines under this type, such as its resolver of names.
+    #[must_use]
+    pub fn service<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.services.get()
     }
 
     /// Compiles a text with macros.

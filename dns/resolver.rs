@@ -1,0 +1,335 @@
+//! The resolver: asks name servers, keeps what they answer, and never lets anybody wait for longer
+//! than agreed.
+//!
+//! Questions are asked on a thread of the resolver's own: a connection to a name server lives on
+//! the thread that opened it, and a worker that is busy, or ends, must not hold up the questions of
+//! the others. What the cache holds never leaves the asker's thread. The same question asked again
+//! while it is under way is asked once.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::lookup::Lookup as Looked;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError, NoRecords};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{Name as WireName, RData, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::answer::{Answer, Question, Record, RecordKind, TemporaryFailure};
+use crate::cache::Cache;
+use crate::name::Name;
+use crate::{Lookup, Pending};
+
+/// How often a question is asked again.
+const RETRIES: u32 = 1;
+
+/// What the resolver is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolverOptions {
+    /// The name servers; those of the system where there is none.
+    pub servers: Vec<SocketAddr>,
+    /// How long to wait for the answer to a question, asked again as it may be.
+    pub timeout: Duration,
+    /// Most questions under way.
+    pub max_in_flight: usize,
+    /// About how many octets of memory the answers that are kept may take.
+    pub cache_size: u64,
+}
+
+/// Why nobody can be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolverError {
+    /// `/etc/resolv.conf`
+    #[error("can't tell the name servers of this machine from /etc/resolv.conf")]
+    System(#[source] NetError),
+    /// What asks them.
+    #[error("can't make a resolver")]
+    Resolver(#[source] NetError),
+    /// Its thread.
+    #[error("can't start the resolver's thread")]
+    Thread(#[source] io::Error),
+}
+
+impl From<ResolverError> for TemporaryFailure {
+    fn from(error: ResolverError) -> Self {
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        TemporaryFailure::Failed(format!("{error}{cause}"))
+    }
+}
+
+/// Asks name servers.
+pub struct Resolver {
+    shared: Arc<Shared>,
+    options: ResolverOptions,
+    background: Mutex<Option<Arc<Background>>>,
+}
+
+/// What the asker and the resolver's thread have in common.
+struct Shared {
+    cache: Cache,
+    under_way: Mutex<HashMap<Question, Flight>>,
+    turns: Semaphore,
+    timeout: Duration,
+}
+
+type Flight = watch::Receiver<Option<Answer>>;
+
+/// The thread; it ends with this.
+struct Background {
+    runtime: Handle,
+    resolver: TokioResolver,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Resolver {
+    /// A resolver that has asked nobody yet. With the first question its thread begins, and the
+    /// system's name servers are looked up if they are wanted.
+    #[must_use]
+    pub fn new(options: ResolverOptions) -> Self {
+        let shared = Shared {
+            cache: Cache::new(options.cache_size),
+            under_way: Mutex::default(),
+            turns: Semaphore::new(options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
+            timeout: options.timeout,
+        };
+        Resolver { shared: Arc::new(shared), options, background: Mutex::default() }
+    }
+
+    /// The thread; one that could not begin is tried anew with the next question.
+    fn background(&self) -> Result<Arc<Background>, ResolverError> {
+        let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = &*background {
+            return Ok(running.clone());
+        }
+        let started = Arc::new(start(&self.options)?);
+        *background = Some(started.clone());
+        Ok(started)
+    }
+
+    /// Where the answer will be; begins to ask unless somebody has.
+    fn flight(&self, question: Question) -> Result<Flight, TemporaryFailure> {
+        let background = self.background()?;
+        let mut under_way = self.shared.lock_under_way();
+        if let Some(flight) = under_way.get(&question) {
+            return Ok(flight.clone());
+        }
+        let (landing, flight) = watch::channel(None);
+        under_way.insert(question.clone(), flight.clone());
+        drop(under_way);
+        let (shared, resolver) = (self.shared.clone(), background.resolver.clone());
+        background.runtime.spawn(async move {
+            let end = Ended { shared: &shared, question: &question };
+            let answer = shared.ask(&resolver, &question).await;
+            // Whoever asks from now on finds the answer in the cache or asks anew.
+            drop(end);
+            // Nobody may be waiting any more.
+            let _waiting = landing.send(Some(answer));
+        });
+        Ok(flight)
+    }
+}
+
+impl Lookup for Resolver {
+    fn at_hand(&self, question: &Question) -> Option<Answer> {
+        self.shared.cache.get(question)
+    }
+
+    fn look_up(&self, question: Question, deadline: Instant) -> Pending {
+        let flight = self.flight(question);
+        let deadline = deadline.min(Instant::now() + self.options.timeout);
+        Box::pin(async move {
+            match flight {
+                Ok(flight) => landed(flight, deadline).await,
+                Err(failure) => Answer::Temporary(failure),
+            }
+        })
+    }
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolver").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+async fn landed(mut flight: Flight, deadline: Instant) -> Answer {
+    let landing = flight.wait_for(Option::is_some);
+    let answer = match tokio::time::timeout_at(deadline.into(), landing).await {
+        Ok(Ok(answer)) => answer.clone(),
+        Ok(Err(_)) => {
+            let reason = "the resolver's thread has ended".to_owned();
+            Some(Answer::Temporary(TemporaryFailure::Failed(reason)))
+        }
+        Err(_) => None,
+    };
+    answer.unwrap_or(Answer::Temporary(TemporaryFailure::TimedOut))
+}
+
+impl Shared {
+    async fn ask(&self, resolver: &TokioResolver, question: &Question) -> Answer {
+        let asking = async {
+            // The semaphore is never closed.
+            let _turn = self.turns.acquire().await;
+            let name = wire_name(&question.name)?;
+            Ok(resolver.lookup(name, wire_kind(question.kind)).await)
+        };
+        let looked = tokio::time::timeout(self.timeout, asking).await;
+        let (answer, lasts) = match looked {
+            Ok(Ok(Ok(looked))) => found(question.kind, &looked),
+            Ok(Ok(Err(error))) => not_found(&error),
+            Ok(Err(failure)) => (Answer::Temporary(failure), Duration::ZERO),
+            Err(_) => (Answer::Temporary(TemporaryFailure::TimedOut), Duration::ZERO),
+        };
+        self.cache.put(question.clone(), answer.clone(), lasts);
+        answer
+    }
+
+    fn lock_under_way(&self) -> MutexGuard<'_, HashMap<Question, Flight>> {
+        // No change leaves the map half-way, so a poisoned lock is as good as any.
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a question off those under way, also after a panic.
+struct Ended<'a> {
+    shared: &'a Shared,
+    question: &'a Question,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.shared.lock_under_way().remove(self.question);
+    }
+}
+
+fn config(servers: &[SocketAddr]) -> Result<ResolverConfig, ResolverError> {
+    let name_servers: Vec<NameServerConfig> = if servers.is_empty() {
+        match read_system_conf() {
+            Ok((config, _)) => config.name_servers().to_vec(),
+            // As resolv.conf(5) has it.
+            Err(NetError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                vec![name_server(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53))]
+            }
+            Err(error) => return Err(ResolverError::System(error)),
+        }
+    } else {
+        servers.iter().copied().map(name_server).collect()
+    };
+    // Names are asked for as they are: there is no domain to search.
+    Ok(ResolverConfig::from_parts(None, Vec::new(), name_servers))
+}
+
+fn name_server(address: SocketAddr) -> NameServerConfig {
+    let mut server = NameServerConfig::udp_and_tcp(address.ip());
+    for connection in &mut server.connections {
+        connection.port = address.port();
+    }
+    server
+}
+
+fn resolver_options(options: &ResolverOptions) -> ResolverOpts {
+    let mut resolver = ResolverOpts::default();
+    resolver.timeout = options.timeout / (RETRIES + 1);
+    resolver.attempts = RETRIES as usize;
+    resolver.max_active_requests = options.max_in_flight;
+    resolver.use_hosts_file = ResolveHosts::Never;
+    // Answers are kept by our own cache, which costs the asker less.
+    resolver.cache_size = 0;
+    // An answer that can't be read over UDP may be better over TCP.
+    resolver.try_tcp_on_error = true;
+    resolver.case_randomization = false;
+    resolver
+}
+
+fn start(options: &ResolverOptions) -> Result<Background, ResolverError> {
+    let provider = TokioRuntimeProvider::default();
+    let resolver = TokioResolver::builder_with_config(config(&options.servers)?, provider)
+        .with_options(resolver_options(options))
+        .build()
+        .map_err(ResolverError::Resolver)?;
+    let runtime =
+        Builder::new_current_thread().enable_all().build().map_err(ResolverError::Thread)?;
+    let handle = runtime.handle().clone();
+    let (stop, stopped) = oneshot::channel::<()>();
+    std::thread::Builder::new()
+        .name("mppd-dns".to_owned())
+        .spawn(move || {
+            // It ends when the sender is gone, which is all that it ever does.
+            let _gone = runtime.block_on(stopped);
+        })
+        .map_err(ResolverError::Thread)?;
+    Ok(Background { runtime: handle, resolver, _stop: stop })
+}
+
+const fn wire_kind(kind: RecordKind) -> RecordType {
+    match kind {
+        RecordKind::Txt => RecordType::TXT,
+        RecordKind::A => RecordType::A,
+        RecordKind::Aaaa => RecordType::AAAA,
+        RecordKind::Mx => RecordType::MX,
+        RecordKind::Ptr => RecordType::PTR,
+    }
+}
+
+/// From labels, so that any octet may stand in one.
+fn wire_name(name: &Name) -> Result<WireName, TemporaryFailure> {
+    WireName::from_labels(name.labels())
+        .map_err(|error| TemporaryFailure::Failed(format!("{name} can't be asked for: {error}")))
+}
+
+fn found(kind: RecordKind, looked: &Looked) -> (Answer, Duration) {
+    let records = looked.answers().iter().filter_map(|record| read(&record.data));
+    // Aliases on the way are answered as well.
+    let records = records.filter(|record| record.kind() == kind).collect();
+    let lasts = looked.valid_until().saturating_duration_since(Instant::now());
+    (Answer::of(records), lasts)
+}
+
+fn read(data: &RData) -> Option<Record> {
+    let name = |name: &WireName| Name::from_labels(name.iter()).ok();
+    match data {
+        RData::TXT(text) => Some(Record::Txt(text.txt_data.concat().into())),
+        RData::A(address) => Some(Record::A(address.0)),
+        RData::AAAA(address) => Some(Record::Aaaa(address.0)),
+        RData::MX(mx) => {
+            Some(Record::Mx { preference: mx.preference, exchange: name(&mx.exchange)? })
+        }
+        RData::PTR(ptr) => Some(Record::Ptr(name(&ptr.0)?)),
+        _ => None,
+    }
+}
+
+fn not_found(error: &NetError) -> (Answer, Duration) {
+    match error {
+        NetError::Dns(DnsError::NoRecordsFound(NoRecords {
+            response_code: code @ (ResponseCode::NoError | ResponseCode::NXDomain),
+            negative_ttl,
+            ..
+        })) => {
+            let lasts = Duration::from_secs(u64::from(negative_ttl.unwrap_or(0)));
+            let is_unknown = *code == ResponseCode::NXDomain;
+            (if is_unknown { Answer::NoSuchName } else { Answer::NoRecords }, lasts)
+        }
+        error => (Answer::Temporary(failure(error)), Duration::ZERO),
+    }
+}
+
+fn failure(error: &NetError) -> TemporaryFailure {
+    match error {
+        NetError::Timeout => TemporaryFailure::TimedOut,
+        NetError::Dns(DnsError::ResponseCode(code)) => TemporaryFailure::Refused(code.to_string()),
+        error => TemporaryFailure::Failed(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

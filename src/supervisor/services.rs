@@ -1,0 +1,16 @@
+//! What the server shares with all engines of one configuration.
+
+use std::sync::Arc;
+
+use mppd_dns::{Dns, Resolver};
+use mppd_engine::Finding;
+use mppd_engine::config::Services;
+
+use crate::config::settings::CommonOptions;
+
+/// What engines share, and what is wrong with its options. Nobody is asked anything yet.
+pub(super) fn services(common: Option<&CommonOptions>) -> (Services, Vec<Finding>) {
+    let options = common.map(|common| common.dns.clone()).unwrap_or_default();
+    let (resolver, findings) = options.resolver_options();
+    (Services::default().with(Arc::new(Dns::new(Resolver::new(resolver)))), findings)
+}
