@@ -180,9 +180,18 @@ mod tests {
     fn a_message_cannot_pass_for_values() {
         let mut line = Line::default();
         let logger = slog::Logger::root(slog::Discard, o!());
-        let message = format_args!("hello decision=\"OK\"");
-        let record = record!(slog::Level::Info, "", &message, b!("decision" => "DUNNO"));
-        write_record(&mut line, format_args!(""), &record, logger.list()).unwrap();
+        write_record(
+            &mut line,
+            format_args!(""),
+            &record!(
+                slog::Level::Info,
+                "",
+                &format_args!("hello decision=\"OK\""),
+                b!("decision" => "DUNNO")
+            ),
+            logger.list(),
+        )
+        .unwrap();
         assert_eq!(line.text, "\"hello decision=\\\"OK\\\"\" decision=DUNNO");
     }
 }
