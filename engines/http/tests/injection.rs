@@ -212,7 +212,7 @@ fn macros_are_refused_in_scheme_host_and_port() {
 fn what_looks_like_a_number_of_json_is_one() {
     for (text, expected) in [
         ("0", json!(0)),
-        ("-12.5e3", json!(-12.5e3)),
+        ("-12.5e3", serde_json::from_str("-12.5e3").unwrap()),
         ("", json!(null)),
         ("01", json!(null)),
         ("1 2", json!(null)),
