@@ -467,7 +467,11 @@ enum Place {
 }
 
 fn help_with_operator(shown: &str) -> String {
-    if let Some(name) = shown.strip_prefix('$') {
+    let name = shown.strip_prefix('$').filter(|name| *name != "NOT");
+    if let Some(name) = name {
+        if Operator::from_name(name).is_some() {
+            return "two comparisons are joined with $AND".to_owned();
+        }
         let capitals = name.to_ascii_uppercase();
         if is_condition_word(&capitals) {
             return format!("operators are written in capitals: \"${capitals}\"");

@@ -157,6 +157,8 @@ fn a_misspelt_operator_is_told_the_one_that_was_meant() {
     assert_eq!(help("$score $EG 5"), "did you mean \"$EQ\"?");
     assert_eq!(help("$helo $ANDD $host"), "did you mean \"$AND\"?");
     assert_eq!(help("$score $ge 5"), "operators are written in capitals: \"$GE\"");
+    assert_eq!(help("$score $GE 1 $LE 5"), "two comparisons are joined with $AND");
+    assert!(help("$score $NOT 5").starts_with("$EQ $NE"));
     assert_eq!(help("$NTO"), "did you mean \"$NOT\", an operator of conditions?");
     assert!(help("$score $MATCHES 5").starts_with("$EQ $NE"));
 }
