@@ -466,6 +466,15 @@ enum Place {
     Condition,
 }
 
+/// What groups or quotes in other languages at the beginning of an operand, and what does here.
+pub(super) fn foreign_opening(operand: &str) -> Option<(&'static str, &'static str)> {
+    match operand.as_bytes().first()? {
+        b'(' => Some(("(", "group with { }; quote the text if it is meant")),
+        b'\'' => Some(("'", "quote with double quotes")),
+        _ => None,
+    }
+}
+
 fn help_with_operator(shown: &str) -> String {
     let name = shown.strip_prefix('$').filter(|name| *name != "NOT");
     if let Some(name) = name {
@@ -520,9 +529,16 @@ impl<'t> Parser<'t> {
             "&&" | "and" | "AND" => "write \"$AND\"".to_owned(),
             "||" | "or" | "OR" => "write \"$OR\"".to_owned(),
             "=~" => "write \"~=\"".to_owned(),
-            _ => help_with_operator(shown),
+            _ => self.help_with_opening().unwrap_or_else(|| help_with_operator(shown)),
         };
         self.fault_with_help(at, message, help);
+    }
+
+    /// What the operand before may have been meant to open.
+    fn help_with_opening(&self) -> Option<String> {
+        let before = self.operands.last()?;
+        let (_, help) = foreign_opening(&self.text[before.at.range()])?;
+        Some(help.to_owned())
     }
 
     /// What stands here up to a blank.
