@@ -158,6 +158,8 @@ fn a_misspelt_operator_is_told_the_one_that_was_meant() {
     assert_eq!(help("$helo $ANDD $host"), "did you mean \"$AND\"?");
     assert_eq!(help("$score $ge 5"), "operators are written in capitals: \"$GE\"");
     assert_eq!(help("$score $GE 1 $LE 5"), "two comparisons are joined with $AND");
+    assert_eq!(help("$helo $EQ ${lower $host} ~= a"), "two comparisons are joined with $AND");
+    assert_eq!(help("{ $helo } $EQ a"), "a group in braces can't be compared");
     assert!(help("$score $NOT 5").starts_with("$EQ $NE"));
     assert_eq!(help("$NTO"), "did you mean \"$NOT\", an operator of conditions?");
     assert!(help("$score $MATCHES 5").starts_with("$EQ $NE"));
