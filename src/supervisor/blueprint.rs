@@ -245,6 +245,7 @@ impl Blueprint {
             facts: Vec::new(),
             references_at_fault: Vec::new(),
             index: HashMap::new(),
+            at_fault: BTreeSet::new(),
             has_unknown_engines: false,
             findings,
         };
@@ -281,6 +282,8 @@ struct Builder<'a> {
     references_at_fault: Vec<Reference>,
     /// The engines of the elements that were built or could not be, by position in the draft.
     index: HashMap<usize, Vec<(Arc<str>, usize)>>,
+    /// The IDs of the elements of which not every engine could be built.
+    at_fault: BTreeSet<String>,
     /// Whether a chain names an engine that is not there, perhaps for one that is.
     has_unknown_engines: bool,
     findings: Vec<Finding>,
@@ -301,7 +304,7 @@ impl Builder<'_> {
                 || self.used_patterns.contains(&id.value)
                 || self.facts.iter().any(|facts| facts.asks_for(&id.value))
                 || references::ask_for(&self.references_at_fault, &id.value);
-            if self.kind(element).is_some() && !is_used {
+            if self.kind(element).is_some() && !is_used && !self.is_repeated(&id.value) {
                 let message = format!("no chain names the engine \"{}\"", id.value);
                 let warning = Finding::warning(id.span, message);
                 self.findings.push(warning.with_help("it is neither checked nor used"));
@@ -461,8 +464,8 @@ impl Builder<'_> {
         if let Some((_, engine)) = built.iter().find(|(full, _)| **full == *name.value) {
             return Some(*engine);
         }
-        // An element that could not be built has its own findings.
-        if !built.is_empty() {
+        // What could not be built, or is defined by another element of this ID, has its findings.
+        if !self.at_fault.contains(id) && !self.is_repeated(id) {
             let finding = unknown_method(name.span, id, method, built);
             self.findings.push(finding);
         }
@@ -480,26 +483,35 @@ impl Builder<'_> {
         self.report(findings);
     }
 
+    /// Whether several elements have this ID, which is a fault that is told already.
+    fn is_repeated(&self, id: &str) -> bool {
+        let elements = self.draft.engines.iter();
+        elements.filter(|element| engine_id(element).value == id).nth(1).is_some()
+    }
+
     /// The engines that no chain names, and those that could not be built.
     fn absent(&self) -> Vec<Absent> {
         let elements = self.draft.engines.iter().enumerate();
         let absent = elements.filter_map(|(position, element)| {
-            let built = self.index.get(&position);
-            if built.is_some_and(|built| !built.is_empty()) {
+            let Spanned { value: id, span } = engine_id(element);
+            let is_built = self.index.contains_key(&position);
+            let is_at_fault = self.at_fault.contains(&id) || self.is_repeated(&id);
+            if is_built && !is_at_fault {
                 return None;
             }
-            let Spanned { value: id, span } = engine_id(element);
-            let is_faulty =
-                self.has_unknown_engines || built.is_some() || self.kind(element).is_none();
+            let is_faulty = self.has_unknown_engines || is_at_fault || self.kind(element).is_none();
             Some(Absent { id, span, is_faulty })
         });
         absent.collect()
     }
 
-    /// Builds the engines of an element, and says under which full IDs; none after an error.
+    /// Builds the engines of an element, and says under which full IDs; without those at fault.
     fn build_element(&mut self, element: &Element) -> Vec<(Arc<str>, usize)> {
-        let Some(kind) = self.kind(element) else { return Vec::new() };
         let id = &engine_id(element).value;
+        let Some(kind) = self.kind(element) else {
+            self.at_fault.insert(id.clone());
+            return Vec::new();
+        };
         let logger = self.logger.new(o!("engine" => id.clone()));
         let context = BuildContext::new(&self.draft.sources, logger);
         let context = context.with_services(self.services.clone());
@@ -521,6 +533,7 @@ impl Builder<'_> {
             Err(faults) => {
                 self.report(faults);
                 self.common_faults(&whole);
+                self.at_fault.insert(id.clone());
                 return Vec::new();
             }
         };
@@ -532,11 +545,11 @@ impl Builder<'_> {
                 None => is_sound = false,
             }
         }
-        if is_sound {
-            return added;
+        if !is_sound {
+            self.at_fault.insert(id.clone());
+            self.references_at_fault.extend(whole.references);
         }
-        self.references_at_fault.extend(whole.references);
-        Vec::new()
+        added
     }
 
     /// Warns of what an element says for its methods although each of them says otherwise: it is

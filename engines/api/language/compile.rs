@@ -48,6 +48,15 @@ impl<'t, 's> Compiler<'t, 's> {
         self.text.part(at.range())
     }
 
+    /// A part of the text as it was written.
+    pub(super) fn written(&self, at: At) -> &'t str {
+        &self.text.value[at.range()]
+    }
+
+    pub(super) fn warn(&mut self, warning: Finding) {
+        self.warnings.push(warning);
+    }
+
     pub(super) fn find_fault(&mut self, finding: Finding) {
         self.findings.push(finding);
     }

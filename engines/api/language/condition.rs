@@ -11,7 +11,7 @@ use super::expression::Expression;
 use super::parser;
 use super::patterns::NoPattern;
 use super::scope::Scope;
-use super::syntax::{Argument, Clause, Macro, Operator, Part, Word};
+use super::syntax::{Argument, At, Clause, Macro, Operator, Part, Word};
 use super::view::View;
 use crate::config::{Finding, Spanned, nearest};
 use crate::stage::{Stage, Stages};
@@ -209,7 +209,8 @@ impl Compiler<'_, '_> {
     fn clause(&mut self, clause: &Clause) -> Test {
         match clause {
             Clause::Operand(operand) => {
-                let value = self.text(&operand.text);
+                let value = self.operand(operand);
+                self.warn_of_constant(operand, &value);
                 match value.as_constant().map(is_true) {
                     Some(constant) => Test::Constant(constant),
                     None => Test::Value(value),
@@ -217,7 +218,7 @@ impl Compiler<'_, '_> {
             }
             Clause::Comparison(left, operator, right) => self.comparison(left, *operator, right),
             Clause::Match(operand, names) => {
-                let value = self.text(&operand.text);
+                let value = self.operand(operand);
                 match (self.set(names), value.as_constant()) {
                     // At fault: whether it can hold is not known.
                     (None, _) => Test::Match(value, RegexSet::empty()),
@@ -237,8 +238,36 @@ impl Compiler<'_, '_> {
         }
     }
 
+    fn operand(&mut self, operand: &Argument) -> Expression {
+        self.warn_of_opening(operand);
+        self.text(&operand.text)
+    }
+
+    /// What other languages group or quote with is text here, which is hardly ever meant.
+    fn warn_of_opening(&mut self, operand: &Argument) {
+        let Some((opening, help)) = parser::foreign_opening(self.written(operand.at)) else {
+            return;
+        };
+        let at = At::new(operand.at.start, operand.at.start + opening.len());
+        let message = format!("\"{opening}\" is a part of the text that is compared");
+        self.warn(Finding::warning(self.span(at), message).with_help(help));
+    }
+
+    fn warn_of_constant(&mut self, operand: &Argument, value: &Expression) {
+        let is_text = |part: &Part| matches!(part, Part::Literal(_));
+        let is_foreign = parser::foreign_opening(self.written(operand.at)).is_some();
+        if is_foreign || !operand.text.parts.iter().all(is_text) {
+            return;
+        }
+        let Some(holds) = value.as_constant().map(is_true) else { return };
+        let when = if holds { "always" } else { "never" };
+        let message = format!("this is a constant text, which {when} holds");
+        let warning = Finding::warning(self.span(operand.at), message);
+        self.warn(warning.with_help("only an empty text and \"0\" are false"));
+    }
+
     fn comparison(&mut self, left: &Argument, operator: Operator, right: &Argument) -> Test {
-        let (left_value, right_value) = (self.text(&left.text), self.text(&right.text));
+        let (left_value, right_value) = (self.operand(left), self.operand(right));
         if let Some(test) = self.stage(left, &right_value, right, operator) {
             return test;
         }

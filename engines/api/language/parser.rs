@@ -466,8 +466,18 @@ enum Place {
     Condition,
 }
 
+/// What groups or quotes in other languages at the beginning of an operand, and what does here.
+pub(super) fn foreign_opening(operand: &str) -> Option<(&'static str, &'static str)> {
+    match operand.as_bytes().first()? {
+        b'(' => Some(("(", "group with { }; quote the text if it is meant")),
+        b'\'' => Some(("'", "quote with double quotes")),
+        _ => None,
+    }
+}
+
 fn help_with_operator(shown: &str) -> String {
-    if let Some(name) = shown.strip_prefix('$') {
+    let name = shown.strip_prefix('$').filter(|name| *name != "NOT");
+    if let Some(name) = name {
         let capitals = name.to_ascii_uppercase();
         if is_condition_word(&capitals) {
             return format!("operators are written in capitals: \"${capitals}\"");
@@ -516,9 +526,28 @@ impl<'t> Parser<'t> {
             "&&" | "and" | "AND" => "write \"$AND\"".to_owned(),
             "||" | "or" | "OR" => "write \"$OR\"".to_owned(),
             "=~" => "write \"~=\"".to_owned(),
-            _ => help_with_operator(shown),
+            _ => self.help_with_rest(start, shown),
         };
         self.fault_with_help(at, message, help);
+    }
+
+    fn help_with_rest(&self, start: usize, shown: &str) -> String {
+        let before = self.operands.last().map(|operand| operand.at).unwrap_or_default();
+        // What the operand before may have been meant to open.
+        if let Some((_, help)) = foreign_opening(&self.text[before.range()]) {
+            return help.to_owned();
+        }
+        let operator = shown.strip_prefix('$').and_then(Operator::from_name);
+        if operator.is_none() && shown != "~=" {
+            return help_with_operator(shown);
+        }
+        let is_behind_group = self.text[before.end..start].contains('}');
+        let help = if is_behind_group {
+            "a group in braces can't be compared"
+        } else {
+            "two comparisons are joined with $AND"
+        };
+        help.to_owned()
     }
 
     /// What stands here up to a blank.

@@ -157,6 +157,10 @@ fn a_misspelt_operator_is_told_the_one_that_was_meant() {
     assert_eq!(help("$score $EG 5"), "did you mean \"$EQ\"?");
     assert_eq!(help("$helo $ANDD $host"), "did you mean \"$AND\"?");
     assert_eq!(help("$score $ge 5"), "operators are written in capitals: \"$GE\"");
+    assert_eq!(help("$score $GE 1 $LE 5"), "two comparisons are joined with $AND");
+    assert_eq!(help("$helo $EQ ${lower $host} ~= a"), "two comparisons are joined with $AND");
+    assert_eq!(help("{ $helo } $EQ a"), "a group in braces can't be compared");
+    assert!(help("$score $NOT 5").starts_with("$EQ $NE"));
     assert_eq!(help("$NTO"), "did you mean \"$NOT\", an operator of conditions?");
     assert!(help("$score $MATCHES 5").starts_with("$EQ $NE"));
 }
@@ -223,6 +227,46 @@ fn an_attribute_that_is_probably_misspelt_is_warned_of() {
     assert_eq!(told(text, &warnings), [("sasl_usernam", message)]);
     let help = warnings[0].help.as_deref();
     assert_eq!(help, Some("did you mean \"$request.sasl_username\"?"));
+}
+
+/// What a condition is warned of: what is pointed at, the message, and the help.
+fn warned(text: &str) -> Vec<(&str, String, String)> {
+    let mut scope = super::testing::scope();
+    Condition::compile(&spanned(text).as_deref(), &mut scope).unwrap();
+    let warnings = scope.take_warnings();
+    let helps = warnings.iter().map(|warning| warning.help.clone().unwrap_or_default());
+    let told = told(text, &warnings).into_iter().zip(helps);
+    told.map(|((at, message), help)| (at, message, help)).collect()
+}
+
+#[test]
+fn what_groups_or_quotes_in_other_languages_is_warned_of() {
+    let group = "group with { }; quote the text if it is meant".to_owned();
+    let message = |opening| format!("\"{opening}\" is a part of the text that is compared");
+    let parenthesis = || ("(", message("("), group.clone());
+    let or = warned("($helo $EQ a) $OR ($helo $EQ b)");
+    assert_eq!(or, [parenthesis(), parenthesis()]);
+    assert_eq!(warned("$NOT ($helo $EQ friend)"), [parenthesis()]);
+    assert_eq!(warned("(1)"), [parenthesis()]);
+    let quote = ("'", message("'"), "quote with double quotes".to_owned());
+    assert_eq!(warned("$helo $EQ 'friend'"), [quote]);
+    assert_eq!(warned("$helo $EQ \"(friend)\" $OR $helo $EQ a'(b)"), []);
+    let help = |text: &str| condition(text).unwrap_err()[0].help.clone().unwrap();
+    assert_eq!(help("( $helo $EQ a )"), group);
+    assert_eq!(help("$helo $EQ 'a friend'"), "quote with double quotes");
+}
+
+#[test]
+fn a_constant_that_is_compared_with_nothing_is_warned_of() {
+    let warned = |text| {
+        let warnings = warned(text).into_iter();
+        warnings.map(|(at, message, _)| format!("{at}: {message}")).collect::<Vec<_>>()
+    };
+    let said = "this is a constant text, which";
+    assert_eq!(warned("false"), [format!("false: {said} always holds")]);
+    assert_eq!(warned("true"), [format!("true: {said} always holds")]);
+    assert_eq!(warned("$helo $AND 0"), [format!("0: {said} never holds")]);
+    assert!(warned("$helo $AND a$helo $AND 1 $EQ 1").is_empty());
 }
 
 #[test]
