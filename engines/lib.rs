@@ -41,6 +41,7 @@ mod tests {
     use mppd_engine::config::is_common_option;
     use mppd_engine::testkit::Configured;
     use mppd_engine::{Action, Finding, OptionDoc};
+    use mppd_state::StateStore;
 
     use super::*;
 
@@ -124,7 +125,8 @@ mod tests {
         for kind in ENGINES {
             let name = kind.name();
             let configured = Configured::xml(&format!(r#"<{name} id="x" dry_run="true"/>"#))
-                .with_service(Arc::new(Dns::new(Zones::default())));
+                .with_service(Arc::new(Dns::new(Zones::default())))
+                .with_service(Arc::new(StateStore::in_memory()));
             let options = kind.options();
             let needed = options.iter().filter(|option| option.default.is_none());
             let missing: Vec<String> =

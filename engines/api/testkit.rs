@@ -88,12 +88,33 @@ where
     exchange_on(request(attributes), Arc::new(RecordingTracker::default()))
 }
 
+/// The same for a request that came at this time.
+#[track_caller]
+pub fn exchange_at<N, V>(
+    received: SystemTime,
+    attributes: impl IntoIterator<Item = (N, V)>,
+) -> Arc<Exchange>
+where
+    N: AsRef<[u8]>,
+    V: AsRef<[u8]>,
+{
+    received_on(received, request(attributes), Arc::new(RecordingTracker::default()))
+}
+
 /// The exchange of a request that is put on record by this tracker.
 pub fn exchange_on(request: Arc<Request>, tracker: Arc<dyn Tracker>) -> Arc<Exchange> {
+    received_on(SystemTime::now(), request, tracker)
+}
+
+fn received_on(
+    received: SystemTime,
+    request: Arc<Request>,
+    tracker: Arc<dyn Tracker>,
+) -> Arc<Exchange> {
     Arc::new(Exchange::new(Receipt {
         request,
         key: RequestKey(*b"a request's key."),
-        received: SystemTime::now(),
+        received,
         deadline: Instant::now() + Duration::from_secs(30),
         group: "default".into(),
         node: "test".into(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mppd_dns::{Dns, Resolver};
 use mppd_engine::Finding;
 use mppd_engine::config::Services;
+use mppd_state::StateStore;
 
 use crate::config::settings::CommonOptions;
 
@@ -12,5 +13,8 @@ use crate::config::settings::CommonOptions;
 pub(super) fn services(common: Option<&CommonOptions>) -> (Services, Vec<Finding>) {
     let options = common.map(|common| common.dns.clone()).unwrap_or_default();
     let (resolver, findings) = options.resolver_options();
-    (Services::default().with(Arc::new(Dns::new(Resolver::new(resolver)))), findings)
+    let services = Services::default()
+        .with(Arc::new(Dns::new(Resolver::new(resolver))))
+        .with(Arc::new(StateStore::in_memory()));
+    (services, findings)
 }

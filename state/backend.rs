@@ -1,0 +1,66 @@
+//! What a store must be able to do. Records are octets here; only engines know what they mean.
+
+use std::pin::Pin;
+
+use jiff::Timestamp;
+
+use crate::StateError;
+
+/// What becomes of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// It stays.
+    Keep,
+    /// These octets take its place until that time.
+    Put(Vec<u8>, Timestamp),
+    /// It is forgotten.
+    Remove,
+}
+
+/// A change that another thread may apply, as often as it takes.
+pub type BoxedChange = Box<dyn FnMut(Option<&[u8]>) -> Step + Send>;
+
+/// Something that is waited for.
+pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, StateError>> + Send>>;
+
+/// A record as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its key.
+    pub key: Vec<u8>,
+    /// What it holds.
+    pub octets: Vec<u8>,
+    /// When it is forgotten.
+    pub until: Timestamp,
+}
+
+/// Where records are kept.
+///
+/// A record that is forgotten at a time is as none from this time on, whether or not it is still
+/// somewhere. All times are those that the caller gives.
+pub trait Backend: Send + Sync + 'static {
+    /// Applies a change now, if that needs no waiting; whether it did.
+    fn update_at_once(
+        &self,
+        _key: &[u8],
+        _now: Timestamp,
+        _change: &mut dyn FnMut(Option<&[u8]>) -> Step,
+    ) -> bool {
+        false
+    }
+
+    /// Applies a change. It has happened, whole and once, when this is done without an error.
+    fn update(&self, key: Vec<u8>, now: Timestamp, change: BoxedChange) -> Pending<()>;
+
+    /// Forgets a record; whether there was one.
+    fn remove(&self, key: Vec<u8>) -> Pending<bool>;
+
+    /// A page of the records whose keys begin so, in the order of their keys.
+    fn list(
+        &self,
+        prefix: Vec<u8>,
+        behind: Option<Vec<u8>>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Pending<Vec<Stored>>;
+}

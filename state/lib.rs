@@ -1,0 +1,234 @@
+//! What engines remember from one request to the next: clients that wait, marks, counters. One store
+//! for all engines of a server, or for many servers that act as one.
+//!
+//! Engines hold a [`Space`] of the [`StateStore`] that their `BuildContext` gives them as a service.
+//! A space keeps one [`Record`] for each key until a time that the engine chose. All change goes
+//! through [`Space::update`]: a function from the record that is there to what is to be there, which
+//! is atomic whatever else happens, in this process or another. So an engine that is right with one
+//! request is right with a thousand at once, and the backends can't differ in what they answer.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | `record` | what a record is, and the parts it is written with |
+//! | `mark` | the record of a key that is marked for a time |
+//! | `backend` | what a store must be able to do |
+//! | `memory` | records in memory |
+
+mod backend;
+mod mark;
+mod memory;
+mod record;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+
+pub use backend::{Backend, BoxedChange, Pending, Step, Stored};
+pub use mark::Mark;
+pub use memory::Memory;
+pub use record::{Reader, Record, Writer};
+
+/// Why a record can't be read or changed. Nothing of the change is kept then, unless the answer of
+/// a store on another machine was lost.
+#[derive(Debug, thiserror::Error)]
+#[error("the state store {what}")]
+pub struct StateError {
+    what: String,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl StateError {
+    /// What the store did or could not do: "can't be reached".
+    pub fn new(what: impl Into<String>) -> Self {
+        StateError { what: what.into(), source: None }
+    }
+
+    /// With the error behind it.
+    #[must_use]
+    pub fn with_source(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+/// What becomes of a record, and what is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change<R, A> {
+    /// It stays as it is.
+    Keep(A),
+    /// This one takes its place, and is forgotten at that time.
+    Put(R, Timestamp, A),
+    /// It is forgotten.
+    Remove(A),
+}
+
+/// The state of all engines.
+pub struct StateStore {
+    backend: Box<dyn Backend>,
+}
+
+impl StateStore {
+    /// With these records.
+    pub fn new(backend: impl Backend) -> Self {
+        StateStore { backend: Box::new(backend) }
+    }
+
+    /// One that ends with the process.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        StateStore::new(Memory::default())
+    }
+
+    /// The records of one engine, by its ID.
+    #[must_use]
+    pub fn space(self: &Arc<Self>, id: &str) -> Space {
+        Space { store: self.clone(), prefix: format!("{id}/").into_bytes().into() }
+    }
+}
+
+impl fmt::Debug for StateStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateStore").finish_non_exhaustive()
+    }
+}
+
+/// The records of one engine. A clone has the same.
+#[derive(Debug, Clone)]
+pub struct Space {
+    store: Arc<StateStore>,
+    prefix: Arc<[u8]>,
+}
+
+impl Space {
+    /// The record of a key, if it has one that is not forgotten by now.
+    ///
+    /// # Errors
+    /// The store can't be asked.
+    pub async fn get<R>(&self, key: &[u8], now: Timestamp) -> Result<Option<R>, StateError>
+    where
+        R: Record + Send + 'static,
+    {
+        self.update(key, now, |record: Option<R>| Change::Keep(record)).await
+    }
+
+    /// Changes the record of a key in one atomic step, and answers what the function answers.
+    ///
+    /// The function may be called more than once, with another record each time; only its last call
+    /// counts. A record that has been forgotten by now, or that is not of this type, is as none.
+    ///
+    /// # Errors
+    /// The store can't be asked, or did not take it.
+    pub async fn update<R, A>(
+        &self,
+        key: &[u8],
+        now: Timestamp,
+        mut change: impl FnMut(Option<R>) -> Change<R, A> + Send + 'static,
+    ) -> Result<A, StateError>
+    where
+        R: Record,
+        A: Send + 'static,
+    {
+        let key = self.whole(key);
+        let backend = &self.store.backend;
+        let mut answer = None;
+        let at_once = backend.update_at_once(&key, now, &mut |octets| {
+            step(change(octets.and_then(R::from_octets)), &mut answer)
+        });
+        if at_once {
+            return answer.ok_or_else(|| StateError::new("did not apply a change"));
+        }
+        let slot = Arc::new(Mutex::new(None));
+        let filled = slot.clone();
+        let boxed = Box::new(move |octets: Option<&[u8]>| {
+            let mut answer = filled.lock().unwrap_or_else(PoisonError::into_inner);
+            step(change(octets.and_then(R::from_octets)), &mut answer)
+        });
+        backend.update(key, now, boxed).await?;
+        let answer = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        answer.ok_or_else(|| StateError::new("did not apply a change"))
+    }
+
+    /// Forgets the record of a key; whether there was one.
+    ///
+    /// # Errors
+    /// The store can't be asked, or did not take it.
+    pub async fn remove(&self, key: &[u8]) -> Result<bool, StateError> {
+        self.store.backend.remove(self.whole(key)).await
+    }
+
+    /// The records behind a key in the order of their keys, at most so many: a page of a list. The
+    /// keys are without the name of the space.
+    ///
+    /// # Errors
+    /// The store can't be asked.
+    pub async fn list(
+        &self,
+        behind: Option<&[u8]>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Stored>, StateError> {
+        let behind = behind.map(|key| self.whole(key));
+        let mut page = self.store.backend.list(self.prefix.to_vec(), behind, limit, now).await?;
+        for stored in &mut page {
+            stored.key.drain(..self.prefix.len());
+        }
+        Ok(page)
+    }
+
+    fn whole(&self, key: &[u8]) -> Vec<u8> {
+        [&self.prefix, key].concat()
+    }
+}
+
+fn step<R: Record, A>(change: Change<R, A>, answer: &mut Option<A>) -> Step {
+    let (step, said) = match change {
+        Change::Keep(said) => (Step::Keep, said),
+        Change::Put(record, until, said) => (Step::Put(record.to_octets(), until), said),
+        Change::Remove(said) => (Step::Remove, said),
+    };
+    *answer = Some(said);
+    step
+}
+
+#[cfg(test)]
+mod tests {
+    use mppd_engine::testkit::block_on;
+
+    use super::*;
+
+    fn second(count: i64) -> Timestamp {
+        Timestamp::from_second(count).unwrap()
+    }
+
+    #[test]
+    fn a_record_is_forgotten_at_its_time() {
+        let space = Arc::new(StateStore::in_memory()).space("greylist");
+        block_on(async {
+            let mark = Mark { since: second(10), reason: "test".to_owned() };
+            let put = mark.clone();
+            let change = move |_: Option<Mark>| Change::Put(put.clone(), second(20), ());
+            space.update(b"key", second(10), change).await.unwrap();
+            assert_eq!(space.get(b"key", second(19)).await.unwrap(), Some(mark));
+            assert_eq!(space.get::<Mark>(b"key", second(20)).await.unwrap(), None);
+        });
+    }
+
+    #[test]
+    fn spaces_do_not_see_each_other() {
+        let store = Arc::new(StateStore::in_memory());
+        let mark = |_: Option<Mark>| {
+            Change::Put(Mark { since: second(1), reason: String::new() }, second(20), ())
+        };
+        block_on(async {
+            store.space("a").update(b"key", second(1), mark).await.unwrap();
+            assert_eq!(store.space("b").get::<Mark>(b"key", second(1)).await.unwrap(), None);
+            let listed = store.space("a").list(None, 10, second(1)).await.unwrap();
+            assert_eq!(listed[0].key, b"key");
+        });
+    }
+}
