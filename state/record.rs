@@ -139,7 +139,7 @@ mod tests {
 
         #[test]
         fn any_octets_can_be_read(octets: Vec<u8>) {
-            Parts::from_octets(&octets);
+            let _ = Parts::from_octets(&octets);
         }
     }
 
