@@ -139,7 +139,8 @@ mod tests {
 
         #[test]
         fn any_octets_can_be_read(octets: Vec<u8>) {
-            let _ = Parts::from_octets(&octets);
+            let again = |parts: &Parts| Parts::from_octets(&parts.to_octets());
+            prop_assert!(Parts::from_octets(&octets).is_none_or(|parts| again(&parts) == Some(parts)));
         }
     }
 
