@@ -4,11 +4,13 @@
 
 mod boorex;
 mod delegate;
+pub mod greylist;
 mod http;
 mod ldap;
 mod log;
 mod mysql;
 mod set;
+mod spam_traps;
 mod spf;
 mod tls;
 mod track;
@@ -20,11 +22,13 @@ use mppd_engine::{EngineKind, kind};
 pub const ENGINES: &[&dyn EngineKind] = &[
     &boorex::BoorexKind,
     kind::<delegate::Delegate>(),
+    kind::<greylist::Greylist>(),
     kind::<http::Http>(),
     kind::<ldap::Ldap>(),
     kind::<log::Log>(),
     &mysql::Mysql,
     kind::<set::Set>(),
+    kind::<spam_traps::SpamTraps>(),
     kind::<spf::Spf>(),
     &track::Track,
     kind::<wbl::Wbl>(),

@@ -8,6 +8,7 @@
 //! | [`names`] | host and domain names, label by label |
 //! | [`mailboxes`] | envelope addresses, and parts of addresses that stand for many |
 //! | [`logins`] | names of users who have logged in |
+//! | [`prefix`] | how much of a client's address counts |
 //! | [`reading`] | entries in the configuration itself and in files |
 //! | [`subject`] | what of a request is looked up, in the normal form of the entries |
 
@@ -15,6 +16,7 @@ pub mod logins;
 pub mod mailboxes;
 pub mod names;
 pub mod networks;
+pub mod prefix;
 pub mod reading;
 pub mod subject;
 
