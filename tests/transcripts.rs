@@ -6,8 +6,9 @@ use mppd_dns::testkit::{Server, Zones};
 
 use crate::harness::daemon::{Daemon, Settings};
 use crate::harness::mariadb::MariaDb;
+use crate::harness::pause;
 use crate::harness::policy_client::{PolicyRequest, fresh_instance};
-use crate::harness::records::block_on;
+use crate::harness::records::{Store, block_on};
 use crate::harness::slapd::Slapd;
 use crate::harness::transcript::{Question, Scenario, scenarios};
 use crate::harness::web::WebService;
@@ -34,7 +35,7 @@ struct Servers {
 const NAME_SERVER: &str = "192.0.2.53";
 
 impl Servers {
-    fn start(scenario: &Scenario) -> Self {
+    fn start(scenario: &Scenario, store: Option<&Store>) -> Self {
         let mut configuration = scenario.configuration.clone();
         let mut files = scenario.files.clone();
         let mut others = Vec::new();
@@ -62,7 +63,11 @@ impl Servers {
             configuration = configuration.replace(NAME_SERVER, &name_server.address().to_string());
         }
         let whole = Some(configuration);
-        let main = Daemon::start(Settings { whole, files, ..Settings::default() });
+        let settings = Settings { whole, files, ..Settings::default() };
+        let main = Daemon::start(match store {
+            Some(store) => store.track(settings),
+            None => settings,
+        });
         Servers {
             main,
             _others: others,
@@ -88,19 +93,38 @@ fn web_service(answers: Vec<(String, u16, String)>) -> WebService {
     })
 }
 
-/// What a scenario's answers are that should be others.
-fn wrong_answers(page: &Path, scenario: &Scenario) -> Vec<String> {
-    let servers = Servers::start(scenario);
+/// What a scenario's answers and records are that should be others.
+fn wrong_answers(page: &Path, scenario: &Scenario, store: Option<&Store>) -> Vec<String> {
+    let servers = Servers::start(scenario, store);
     let mut client = servers.main.connect();
     let mut wrong = Vec::new();
-    for question in &scenario.questions {
+    for (index, question) in scenario.questions.iter().enumerate() {
+        let place = format!("{}:{}", page.display(), question.line);
+        pause(question.pause);
         let answer = client.ask(&octets(question)).unwrap();
         if answer != question.answer {
-            let (place, line) = (page.display(), question.line);
-            wrong.push(format!("{place}:{line}: {answer}, not {}", question.answer));
+            wrong.push(format!("{place}: {answer}, not {}", question.answer));
+        }
+        let Some(store) = store.filter(|_| !question.record.is_empty()) else { continue };
+        let rows = store.rows(&servers.main);
+        let row = rows.get(index).unwrap_or_else(|| panic!("{place}: not on record"));
+        for (name, value) in &question.record {
+            let is = row.part(name);
+            if is != *value {
+                wrong.push(format!("{place}: {name} on record in {store}: {is}, not {value}"));
+            }
         }
     }
     wrong
+}
+
+/// The stores in which a scenario is to be recorded: one after the other.
+fn wrong_in_each_store(page: &Path, scenario: &Scenario) -> Vec<String> {
+    if !scenario.shows_records() {
+        return wrong_answers(page, scenario, None);
+    }
+    let stores = Store::each();
+    stores.iter().flat_map(|store| wrong_answers(page, scenario, Some(store))).collect()
 }
 
 fn pages() -> Vec<PathBuf> {
@@ -122,7 +146,7 @@ fn every_page_gives_the_answers_that_it_shows() {
         let scenarios = scenarios(&text).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
         for scenario in scenarios.into_iter().filter(|scenario| !scenario.questions.is_empty()) {
             asked += scenario.questions.len();
-            wrong.extend(wrong_answers(&page, &scenario));
+            wrong.extend(wrong_in_each_store(&page, &scenario));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
