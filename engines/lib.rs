@@ -3,13 +3,17 @@
 //! A new engine costs its file, its `mod` line and its line in [`ENGINES`].
 
 mod boorex;
+mod country;
 mod delegate;
+mod directory;
 mod http;
 mod ldap;
 mod log;
 mod mysql;
 mod set;
 mod spf;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 mod tls;
 mod track;
 mod wbl;
@@ -19,6 +23,7 @@ use mppd_engine::{EngineKind, kind};
 /// Every engine that comes with mppd, by name.
 pub const ENGINES: &[&dyn EngineKind] = &[
     &boorex::BoorexKind,
+    kind::<country::Country>(),
     kind::<delegate::Delegate>(),
     kind::<http::Http>(),
     kind::<ldap::Ldap>(),
