@@ -8,8 +8,10 @@ mod http;
 mod ldap;
 mod log;
 mod mysql;
+mod score;
 mod set;
 mod spf;
+pub mod threshold;
 mod tls;
 mod track;
 mod wbl;
@@ -24,8 +26,10 @@ pub const ENGINES: &[&dyn EngineKind] = &[
     kind::<ldap::Ldap>(),
     kind::<log::Log>(),
     &mysql::Mysql,
+    kind::<score::ScoreEngine>(),
     kind::<set::Set>(),
     kind::<spf::Spf>(),
+    kind::<threshold::Threshold>(),
     &track::Track,
     kind::<wbl::Wbl>(),
 ];
