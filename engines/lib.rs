@@ -3,7 +3,9 @@
 //! A new engine costs its file, its `mod` line and its line in [`ENGINES`].
 
 mod boorex;
+mod country;
 mod delegate;
+mod directory;
 mod http;
 mod ldap;
 mod log;
@@ -11,6 +13,8 @@ mod mysql;
 mod score;
 mod set;
 mod spf;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub mod threshold;
 mod tls;
 mod track;
@@ -21,6 +25,7 @@ use mppd_engine::{EngineKind, kind};
 /// Every engine that comes with mppd, by name.
 pub const ENGINES: &[&dyn EngineKind] = &[
     &boorex::BoorexKind,
+    kind::<country::Country>(),
     kind::<delegate::Delegate>(),
     kind::<http::Http>(),
     kind::<ldap::Ldap>(),

@@ -48,9 +48,6 @@ pub use self::listing::{Counted, Listed, listed};
 /// Most refusals that can be asked for before a key is blacklisted: each is kept.
 const MOST_REFUSALS: u32 = 1_000;
 
-/// Most octets of a key that are kept as they are. A sender alone can be longer.
-const LONGEST_KEY: usize = 512;
-
 options! {
     /// `<threshold>`
     pub(crate) struct ThresholdOptions {
@@ -302,7 +299,7 @@ impl Engine for Threshold {
             terms: self.terms,
         };
         let judge = move |account: Option<Account>| account.unwrap_or_default().judge(&ask);
-        let verdict = self.space.update(&kept_key(&key), now, judge).await;
+        let verdict = self.space.update(&key, now, judge).await;
         let failed = |error| Failure::new("can't count").with_source(error);
         Ok(self.outcome(&key, verdict.map_err(failed)?, &rules))
     }
@@ -379,17 +376,6 @@ impl Threshold {
         }
         Outcome { status, text: text.into(), values }
     }
-}
-
-/// The key as it is kept: of one that is very long, the beginning, and a hash of the whole.
-fn kept_key(key: &[u8]) -> Cow<'_, [u8]> {
-    if key.len() <= LONGEST_KEY {
-        return Cow::Borrowed(key);
-    }
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    let hash = format!("…{:016x}", hasher.finish());
-    Cow::Owned([&key[..LONGEST_KEY - hash.len()], hash.as_bytes()].concat())
 }
 
 /// What a limit has counted, for people.

@@ -493,7 +493,7 @@ fn a_limit_that_is_new_begins_at_none() {
 fn long_keys_are_told_apart() {
     let mut bench =
         Bench::new(r#"<threshold key="$sasl_username"><limit max="1" per="1h"/></threshold>"#);
-    let long = "x".repeat(LONGEST_KEY);
+    let long = "x".repeat(2_000);
     for user in [long.clone(), format!("{long}1"), format!("{long}2")] {
         assert_eq!(bench.rcpt(&user), "under");
         assert_eq!(bench.rcpt(&user), "over");
