@@ -10,10 +10,12 @@ mod http;
 mod ldap;
 mod log;
 mod mysql;
+mod score;
 mod set;
 mod spf;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod threshold;
 mod tls;
 mod track;
 mod wbl;
@@ -29,8 +31,10 @@ pub const ENGINES: &[&dyn EngineKind] = &[
     kind::<ldap::Ldap>(),
     kind::<log::Log>(),
     &mysql::Mysql,
+    kind::<score::ScoreEngine>(),
     kind::<set::Set>(),
     kind::<spf::Spf>(),
+    kind::<threshold::Threshold>(),
     &track::Track,
     kind::<wbl::Wbl>(),
 ];
