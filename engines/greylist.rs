@@ -40,13 +40,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mppd_engine::config::{Period, Positive};
 use mppd_engine::{
-    Attribute, BuildContext, Engine, Exchange, Failure, Finding, Outcome, Request,
-    Spanned, Stage, Stages, StatusDoc, ValueDoc, options,
+    Attribute, BuildContext, Engine, Exchange, Failure, Finding, Outcome, Request, Spanned, Stage,
+    Stages, StatusDoc, ValueDoc, options,
 };
-use mppd_lists::Table as _;
 use mppd_lists::mailboxes::Mailboxes;
 use mppd_lists::prefix::{Prefix, Prefixes};
-use mppd_lists::reading::{EntriesOptions, read};
+use mppd_lists::reading::{EntriesOptions, fill};
 use mppd_lists::subject;
 use mppd_state::{Change, Record, Space, StateError, StateStore};
 
@@ -182,14 +181,7 @@ impl Plan {
             findings.push(short_window(window, delay));
         }
         let mut opt_out = Mailboxes::default();
-        for entries in &options.opt_out {
-            let faults =
-                read::<(), Mailboxes<()>>(entries, Attribute::Recipient, cx, |entry, _, _| {
-                    opt_out.insert(entry, ());
-                    None
-                });
-            findings.extend(faults);
-        }
+        findings.extend(fill(&mut opt_out, Attribute::Recipient, &options.opt_out, cx));
         let store = cx.service::<StateStore>();
         if store.is_none() {
             findings.push(Finding::nowhere("there is no store for what has been seen"));

@@ -3,15 +3,21 @@
 //! A new engine costs its file, its `mod` line and its line in [`ENGINES`].
 
 mod boorex;
+mod country;
 mod delegate;
+mod directory;
 pub mod greylist;
 mod http;
 mod ldap;
 mod log;
 mod mysql;
+mod score;
 mod set;
 mod spam_traps;
 mod spf;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+pub mod threshold;
 mod tls;
 mod track;
 mod wbl;
@@ -21,15 +27,18 @@ use mppd_engine::{EngineKind, kind};
 /// Every engine that comes with mppd, by name.
 pub const ENGINES: &[&dyn EngineKind] = &[
     &boorex::BoorexKind,
+    kind::<country::Country>(),
     kind::<delegate::Delegate>(),
     kind::<greylist::Greylist>(),
     kind::<http::Http>(),
     kind::<ldap::Ldap>(),
     kind::<log::Log>(),
     &mysql::Mysql,
+    kind::<score::ScoreEngine>(),
     kind::<set::Set>(),
     kind::<spam_traps::SpamTraps>(),
     kind::<spf::Spf>(),
+    kind::<threshold::Threshold>(),
     &track::Track,
     kind::<wbl::Wbl>(),
 ];

@@ -31,7 +31,7 @@ use mppd_lists::mailboxes::Mailboxes;
 use mppd_lists::names::Names;
 use mppd_lists::networks::Networks;
 use mppd_lists::prefix::{Prefix, Prefixes};
-use mppd_lists::reading::{EntriesOptions, read};
+use mppd_lists::reading::{EntriesOptions, fill};
 use mppd_lists::{Table, subject};
 use mppd_state::{Change, Reader, Record, Space, StateError, StateStore, Writer};
 
@@ -149,13 +149,13 @@ impl Engine for SpamTraps {
     fn build(options: SpamTrapsOptions, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>> {
         let mut findings = Vec::new();
         let mut traps = Mailboxes::default();
-        findings.extend(add(&mut traps, Attribute::Recipient, &options.trap, cx));
+        findings.extend(fill(&mut traps, Attribute::Recipient, &options.trap, cx));
         let mut never = Never::default();
         for entries in &options.never {
             let Never { client_address, client_name } = &mut never;
             let (addresses, names) = (&entries.client_address, &entries.client_name);
-            findings.extend(add(client_address, Attribute::ClientAddress, addresses, cx));
-            findings.extend(add(client_name, Attribute::ClientName, names, cx));
+            findings.extend(fill(client_address, Attribute::ClientAddress, addresses, cx));
+            findings.extend(fill(client_name, Attribute::ClientName, names, cx));
         }
         let store = cx.service::<StateStore>();
         if store.is_none() {
@@ -263,23 +263,6 @@ fn with_hit(outcome: Outcome, client: &str, hit: &Hit) -> Outcome {
 fn shown(time: Timestamp) -> String {
     const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(0));
     PRINTER.timestamp_to_string(&time)
-}
-
-/// Adds the entries of some lists to a table; says what is none.
-fn add<T: Table<()>>(
-    table: &mut T,
-    attribute: Attribute,
-    options: &[EntriesOptions],
-    cx: &BuildContext<'_>,
-) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for options in options {
-        findings.extend(read::<(), T>(options, attribute, cx, |entry, _, _| {
-            table.insert(entry, ());
-            None
-        }));
-    }
-    findings
 }
 
 #[cfg(test)]
