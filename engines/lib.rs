@@ -8,6 +8,7 @@ mod http;
 mod ldap;
 mod log;
 mod mysql;
+mod rbl;
 mod set;
 mod spf;
 mod tls;
@@ -24,6 +25,7 @@ pub const ENGINES: &[&dyn EngineKind] = &[
     kind::<ldap::Ldap>(),
     kind::<log::Log>(),
     &mysql::Mysql,
+    kind::<rbl::Rbl>(),
     kind::<set::Set>(),
     kind::<spf::Spf>(),
     &track::Track,
