@@ -4,6 +4,7 @@
 
 mod boorex;
 mod delegate;
+mod helo;
 mod http;
 mod ldap;
 mod log;
@@ -21,6 +22,7 @@ use mppd_engine::{EngineKind, kind};
 pub const ENGINES: &[&dyn EngineKind] = &[
     &boorex::BoorexKind,
     kind::<delegate::Delegate>(),
+    kind::<helo::Helo>(),
     kind::<http::Http>(),
     kind::<ldap::Ldap>(),
     kind::<log::Log>(),
