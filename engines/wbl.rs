@@ -33,6 +33,7 @@ mod list;
 mod sql;
 mod subject;
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use mppd_engine::{
@@ -196,16 +197,16 @@ impl Engine for Wbl {
         let subject = Subject::of(exchange.request());
         let found = lists.find(&subject);
         if let Some((Side::White, hit)) = &found {
-            return Ok(outcome(Side::White, hit.matter.name(), hit.entry.to_string()));
+            return Ok(outcome_of(Side::White, hit));
         }
         if let Some(entry) = first_row(Side::White, &lists.white_sql, exchange).await? {
-            return Ok(outcome(Side::White, SQL, entry));
+            return Ok(outcome_of_row(Side::White, entry));
         }
         if let Some((side, hit)) = &found {
-            return Ok(outcome(*side, hit.matter.name(), hit.entry.to_string()));
+            return Ok(outcome_of(*side, hit));
         }
         if let Some(entry) = first_row(Side::Black, &lists.black_sql, exchange).await? {
-            return Ok(outcome(Side::Black, SQL, entry));
+            return Ok(outcome_of_row(Side::Black, entry));
         }
         Ok(Outcome::new("none"))
     }
@@ -242,12 +243,20 @@ async fn first_row(
     Ok(None)
 }
 
-fn outcome(side: Side, list: &'static str, entry: impl Into<Vec<u8>>) -> Outcome {
-    let (status, entry) = (side.status(), entry.into());
+fn outcome_of(side: Side, hit: &Hit<'_>) -> Outcome {
+    let entry = hit.entry.to_string();
+    outcome(side, hit.matter.name(), &entry).with_value("entry", entry)
+}
+
+fn outcome_of_row(side: Side, entry: Vec<u8>) -> Outcome {
+    outcome(side, SQL, &Escaped(&entry)).with_value("entry", entry)
+}
+
+fn outcome(side: Side, list: &'static str, entry: &impl Display) -> Outcome {
+    let status = side.status();
     Outcome::new(status)
-        .with_text(format!("on the {status} list: {list} {}", Escaped(&entry)))
+        .with_text(format!("on the {status} list: {list} {entry}"))
         .with_value("list", list)
-        .with_value("entry", entry)
 }
 
 impl Lists {
