@@ -3,13 +3,19 @@
 //! A new engine costs its file, its `mod` line and its line in [`ENGINES`].
 
 mod boorex;
+mod country;
 mod delegate;
+mod directory;
 mod http;
 mod ldap;
 mod log;
 mod mysql;
+mod score;
 mod set;
 mod spf;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+pub mod threshold;
 mod tls;
 mod track;
 mod wbl;
@@ -19,13 +25,16 @@ use mppd_engine::{EngineKind, kind};
 /// Every engine that comes with mppd, by name.
 pub const ENGINES: &[&dyn EngineKind] = &[
     &boorex::BoorexKind,
+    kind::<country::Country>(),
     kind::<delegate::Delegate>(),
     kind::<http::Http>(),
     kind::<ldap::Ldap>(),
     kind::<log::Log>(),
     &mysql::Mysql,
+    kind::<score::ScoreEngine>(),
     kind::<set::Set>(),
     kind::<spf::Spf>(),
+    kind::<threshold::Threshold>(),
     &track::Track,
     kind::<wbl::Wbl>(),
 ];

@@ -308,7 +308,7 @@ impl Builder<'_> {
             return Vec::new();
         };
         let logger = self.logger.new(o!("engine" => id.clone()));
-        let context = BuildContext::new(&self.draft.sources, logger);
+        let context = BuildContext::new(&self.draft.sources, logger).with_id(id);
         let context = context.with_services(self.services.clone());
         let mut context = context.with_patterns(self.patterns.clone());
         let built = kind.build(element, &mut context);
