@@ -10,6 +10,7 @@ mod http;
 mod ldap;
 mod log;
 mod mysql;
+mod recipient;
 mod set;
 mod spf;
 #[cfg(any(test, feature = "testkit"))]
@@ -29,6 +30,7 @@ pub const ENGINES: &[&dyn EngineKind] = &[
     kind::<ldap::Ldap>(),
     kind::<log::Log>(),
     &mysql::Mysql,
+    kind::<recipient::Recipient>(),
     kind::<set::Set>(),
     kind::<spf::Spf>(),
     &track::Track,
