@@ -11,10 +11,12 @@ mod ldap;
 mod log;
 mod mysql;
 mod recipient;
+mod score;
 mod set;
 mod spf;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod threshold;
 mod tls;
 mod track;
 mod wbl;
@@ -31,8 +33,10 @@ pub const ENGINES: &[&dyn EngineKind] = &[
     kind::<log::Log>(),
     &mysql::Mysql,
     kind::<recipient::Recipient>(),
+    kind::<score::ScoreEngine>(),
     kind::<set::Set>(),
     kind::<spf::Spf>(),
+    kind::<threshold::Threshold>(),
     &track::Track,
     kind::<wbl::Wbl>(),
 ];

@@ -32,6 +32,8 @@ mod pages;
 #[cfg(test)]
 mod postfix;
 #[cfg(test)]
+mod recipient;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod seeds;

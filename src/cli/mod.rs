@@ -3,6 +3,8 @@
 mod ask;
 mod check;
 mod run;
+#[allow(dead_code, reason = "commands of engines that keep state open it")]
+mod state;
 pub mod track;
 
 use std::collections::BTreeMap;
