@@ -13,6 +13,7 @@ mod ldap;
 mod log;
 mod mysql;
 mod rbl;
+mod recipient;
 mod score;
 mod set;
 mod spam_traps;
@@ -39,6 +40,7 @@ pub const ENGINES: &[&dyn EngineKind] = &[
     kind::<log::Log>(),
     &mysql::Mysql,
     kind::<rbl::Rbl>(),
+    kind::<recipient::Recipient>(),
     kind::<score::ScoreEngine>(),
     kind::<set::Set>(),
     kind::<spam_traps::SpamTraps>(),
