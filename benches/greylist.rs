@@ -16,13 +16,16 @@ const BEGIN: Duration = Duration::from_secs(1_790_000_000);
 
 fn mail(name: &str, sender: &str, second: u64) -> Arc<Exchange> {
     let time = SystemTime::UNIX_EPOCH + BEGIN + Duration::from_secs(second);
-    exchange_at(time, [
-        ("protocol_state", "RCPT"),
-        ("client_address", "192.0.2.7"),
-        ("client_name", name),
-        ("sender", sender),
-        ("recipient", "bob@example.org"),
-    ])
+    exchange_at(
+        time,
+        [
+            ("protocol_state", "RCPT"),
+            ("client_address", "192.0.2.7"),
+            ("client_name", name),
+            ("sender", sender),
+            ("recipient", "bob@example.org"),
+        ],
+    )
 }
 
 fn engine(options: &str) -> Option<Ready> {

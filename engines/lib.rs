@@ -7,20 +7,24 @@ mod country;
 mod delegate;
 mod directory;
 pub mod greylist;
+mod helo;
 mod http;
 mod ldap;
 mod log;
 mod mysql;
+mod rbl;
+mod recipient;
 mod score;
 mod set;
 mod spam_traps;
 mod spf;
-#[cfg(any(test, feature = "testkit"))]
-pub mod testkit;
 pub mod threshold;
 mod tls;
 mod track;
 mod wbl;
+
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 
 use mppd_engine::{EngineKind, kind};
 
@@ -30,10 +34,13 @@ pub const ENGINES: &[&dyn EngineKind] = &[
     kind::<country::Country>(),
     kind::<delegate::Delegate>(),
     kind::<greylist::Greylist>(),
+    kind::<helo::Helo>(),
     kind::<http::Http>(),
     kind::<ldap::Ldap>(),
     kind::<log::Log>(),
     &mysql::Mysql,
+    kind::<rbl::Rbl>(),
+    kind::<recipient::Recipient>(),
     kind::<score::ScoreEngine>(),
     kind::<set::Set>(),
     kind::<spam_traps::SpamTraps>(),

@@ -75,12 +75,7 @@ fn what_postgrey_remembered_is_known_to_a_server_that_starts_afterwards() {
     daemon.terminate();
     let said = import(postgrey.directory(), &daemon.configuration());
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
-    assert_eq!(
-        said.out,
-        "triplets: 3\n  3 imported\nclients: 2\n  2 imported\n",
-        "{}",
-        said.err
-    );
+    assert_eq!(said.out, "triplets: 3\n  3 imported\nclients: 2\n  2 imported\n", "{}", said.err);
     let daemon = daemon.again();
     assert_is_known(&mut daemon.connect());
 }
@@ -158,7 +153,10 @@ fn the_engine_that_is_meant_is_asked_for_where_there_are_several() {
         said.err
     };
     let error = refused(several, &[]);
-    assert!(error.contains("several <greylist>; say with --engine which: inside, outside"), "{error}");
+    assert!(
+        error.contains("several <greylist>; say with --engine which: inside, outside"),
+        "{error}"
+    );
     let error = refused(several, &["--engine", "outsite"]);
     assert!(error.contains("did you mean \"outside\"?"), "{error}");
     let error = refused("<wbl/>", &[]);

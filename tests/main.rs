@@ -34,6 +34,8 @@ mod pages;
 #[cfg(test)]
 mod postfix;
 #[cfg(test)]
+mod recipient;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod seeds;
