@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod day;
+#[cfg(test)]
 mod delegate;
 #[cfg(test)]
 mod directory;
