@@ -123,7 +123,8 @@ fn a_redis_that_is_full_is_away_until_it_has_room() {
 #[test]
 fn a_redis_that_would_forget_known_clients_is_warned_of() {
     let options = ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"];
-    let (_store, log) = open_with_log(&short(&Redis::start_with(&options)));
+    let redis = Redis::start_with(&options);
+    let (_store, log) = open_with_log(&short(&redis));
     let line = eventually(|| log.lines().first().cloned()).unwrap();
     assert!(line.contains("allkeys-lru") && line.contains("better=volatile-ttl"), "{line}");
 }

@@ -3,5 +3,6 @@
 
 mod absence;
 mod behaviour;
+mod daemons;
 mod processes;
 mod site;
