@@ -44,6 +44,8 @@ mod seeds;
 #[cfg(test)]
 mod spf;
 #[cfg(test)]
+mod state;
+#[cfg(test)]
 mod tracking;
 #[cfg(test)]
 mod transcripts;

@@ -11,6 +11,7 @@ pub(crate) mod postfix;
 pub(crate) mod postgrey;
 pub(crate) mod programs;
 pub(crate) mod records;
+pub(crate) mod redis;
 pub(crate) mod slapd;
 pub(crate) mod smtp;
 pub(crate) mod transcript;
