@@ -8,6 +8,8 @@ mod delegate;
 #[cfg(test)]
 mod directory;
 #[cfg(test)]
+mod dns_faults;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod faulty;
@@ -31,6 +33,8 @@ mod output;
 mod pages;
 #[cfg(test)]
 mod postfix;
+#[cfg(test)]
+mod rbl;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
