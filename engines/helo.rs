@@ -36,7 +36,7 @@ use mppd_engine::{
     Spanned, Stage, Stages, StatusDoc, ValueDoc, options,
 };
 use mppd_lists::Table;
-use mppd_lists::names::{NameEntry, Names};
+use mppd_lists::names::{HostEntry, NameEntry, Names};
 use mppd_lists::networks::Networks;
 use mppd_lists::reading::Fault;
 
@@ -180,7 +180,7 @@ fn read_own(lists: &[Spanned<String>], findings: &mut Vec<Finding>) -> (Names<()
     for word in lists.iter().flat_map(Spanned::words) {
         match own(word.value) {
             Ok(Own::Network(network)) => networks.insert(network, ()),
-            Ok(Own::Name(name)) => names.insert(name, ()),
+            Ok(Own::Name(name)) => names.insert(HostEntry::Name(name), ()),
             Err(fault) => findings.push(finding(&word, fault)),
         }
     }

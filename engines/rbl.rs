@@ -143,10 +143,6 @@ impl Engine for Rbl {
         let mut findings = Vec::new();
         let lists = options::lists(&options, cx, &mut findings);
         let skip = options::skipped(options.skip.as_ref(), &mut findings);
-        if options.list.is_empty() && options.allow.is_empty() {
-            let help = "<list zone=\"bl.example.org\"/> asks that list about each client's address";
-            findings.push(Finding::nowhere("the engine needs a <list>").with_help(help));
-        }
         let threshold = options.threshold.as_ref().map_or(Weight::ONE, |it| it.value).0;
         if let Some(written) = options.threshold.as_ref().filter(|_| threshold.0 <= 0) {
             let message = "a threshold is greater than 0";

@@ -6,15 +6,29 @@
 //! |---|---|
 //! | [`networks`] | addresses and networks, by longest prefix |
 //! | [`names`] | host and domain names, label by label |
+//! | [`clients`] | the two together, each entry told by its form |
 //! | [`mailboxes`] | envelope addresses, and parts of addresses that stand for many |
+//! | [`pairs`] | a sender with a recipient |
 //! | [`logins`] | names of users who have logged in |
+//! | [`fingerprints`] | fingerprints of certificates and of their keys |
+//! | [`prefix`] | how much of a client's address counts |
 //! | [`reading`] | entries in the configuration itself and in files |
+//! | [`formats`] | the files of other programs that can be read as they are |
 //! | [`subject`] | what of a request is looked up, in the normal form of the entries |
+//! | `expressions` | regular expressions, where such a file has them |
+//! | `keys` | what the tables are made of |
 
+pub mod clients;
+mod expressions;
+pub mod fingerprints;
+pub mod formats;
+mod keys;
 pub mod logins;
 pub mod mailboxes;
 pub mod names;
 pub mod networks;
+pub mod pairs;
+pub mod prefix;
 pub mod reading;
 pub mod subject;
 
@@ -23,6 +37,7 @@ use std::fmt;
 use ipnet::IpNet;
 use mppd_engine::Attribute;
 
+use self::formats::Format;
 use self::reading::Fault;
 
 /// Entries of one kind, each with a value.
@@ -30,23 +45,48 @@ pub trait Table<V>: Default {
     /// One entry, in its normal form.
     type Entry;
 
+    /// The formats that a file of such entries can have.
+    const FORMATS: &'static [Format] = &[Format::Lines];
+
+    /// Whether an entry is more than one word, so that in the configuration as well each has a
+    /// line of its own.
+    const FILLS_LINES: bool = false;
+
     /// Reads an entry that is to be compared with this attribute.
     ///
     /// # Errors
     /// Why the text is none.
     fn parse(text: &str, attribute: Attribute) -> Result<Self::Entry, Fault>;
 
+    /// Reads an entry as this format writes it.
+    ///
+    /// # Errors
+    /// Why the text is none.
+    fn parse_as(format: Format, text: &str, attribute: Attribute) -> Result<Self::Entry, Fault> {
+        let _every_format_writes_it_alike = format;
+        Self::parse(text, attribute)
+    }
+
     /// Whether everything that the entry stands for is here.
     fn contains(&self, entry: &Self::Entry) -> bool;
 
+    /// The value of an equal entry.
+    fn get(&self, entry: &Self::Entry) -> Option<&V>;
+
     /// The values that an equal entry has, or another that stands for a part of the same.
-    fn values(&self, entry: &Self::Entry) -> [Option<&V>; 2];
+    fn values(&self, entry: &Self::Entry) -> [Option<&V>; 3] {
+        [self.get(entry), None, None]
+    }
 
     /// Adds an entry. The value takes the place of the one that an equal entry had.
     fn insert(&mut self, entry: Self::Entry, value: V);
 
     /// Whether nothing is here.
     fn is_empty(&self) -> bool;
+
+    /// Makes ready to be asked from now on: gives back the memory that was kept for more entries,
+    /// and does what the first question would have to wait for.
+    fn settle(&mut self) {}
 }
 
 /// The most specific entry for something looked up.
@@ -56,6 +96,9 @@ pub struct Found<'a, V> {
     pub value: &'a V,
     /// The entry itself.
     pub entry: Shown<'a>,
+    /// How specific the entry is: the more, the higher. Only comparable among entries for the same
+    /// value of one attribute.
+    pub specificity: u32,
 }
 
 /// An entry in its normal form, shown as the configuration writes it.
@@ -67,10 +110,18 @@ pub enum Shown<'a> {
     Name(&'static str, &'a [u8]),
     /// `alice@example.org`, or a login.
     Whole(&'a [u8]),
+    /// `alice@example.org`, its two parts apart.
+    Parts(&'a [u8], &'a [u8]),
     /// `alice@`
     Local(&'a [u8]),
     /// `<>`
     NullSender,
+    /// The two sides of a pair, each as it is shown.
+    Pair(&'a [u8], &'a [u8]),
+    /// `AB:CD:EF`
+    Fingerprint(&'a [u8]),
+    /// `/^mail\d+\./`
+    Expression(&'a str),
 }
 
 impl fmt::Display for Shown<'_> {
@@ -83,8 +134,12 @@ impl fmt::Display for Shown<'_> {
             Shown::Network(network) => write!(f, "{network}"),
             Shown::Name(sign, name) => write!(f, "{sign}{}", text(name)),
             Shown::Whole(whole) => f.write_str(&text(whole)),
+            Shown::Parts(local, domain) => write!(f, "{}@{}", text(local), text(domain)),
             Shown::Local(local) => write!(f, "{}@", text(local)),
             Shown::NullSender => f.write_str("<>"),
+            Shown::Pair(sender, recipient) => write!(f, "{} {}", text(sender), text(recipient)),
+            Shown::Fingerprint(octets) => fingerprints::show(octets, f),
+            Shown::Expression(expression) => write!(f, "/{expression}/"),
         }
     }
 }

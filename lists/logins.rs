@@ -1,22 +1,22 @@
 //! Names of users who have logged in. They are compared octet by octet: whether `Alice` is `alice`
 //! is for the authentication service to say.
 
-use std::collections::HashMap;
-
 use mppd_engine::Attribute;
 
+use crate::formats::Format;
+use crate::keys::Keys;
 use crate::reading::Fault;
 use crate::{Found, Shown, Table};
 
 /// Logins, each with a value.
 #[derive(Debug)]
 pub struct Logins<V> {
-    names: HashMap<Box<[u8]>, V>,
+    names: Keys<V>,
 }
 
 impl<V> Default for Logins<V> {
     fn default() -> Self {
-        Logins { names: HashMap::new() }
+        Logins { names: Keys::default() }
     }
 }
 
@@ -25,31 +25,37 @@ impl<V> Logins<V> {
     #[must_use]
     pub fn find<'a>(&'a self, login: &'a [u8]) -> Option<Found<'a, V>> {
         let value = self.names.get(login)?;
-        Some(Found { value, entry: Shown::Whole(login) })
+        Some(Found { value, entry: Shown::Whole(login), specificity: 0 })
     }
 }
 
-impl<V> Table<V> for Logins<V> {
+impl<V: Copy> Table<V> for Logins<V> {
     type Entry = Box<[u8]>;
+
+    const FORMATS: &'static [Format] = &[Format::Lines, Format::Hash];
 
     fn parse(text: &str, _: Attribute) -> Result<Box<[u8]>, Fault> {
         Ok(text.as_bytes().into())
     }
 
     fn contains(&self, entry: &Box<[u8]>) -> bool {
-        self.names.contains_key(entry)
+        self.get(entry).is_some()
     }
 
-    fn values(&self, entry: &Box<[u8]>) -> [Option<&V>; 2] {
-        [self.names.get(entry), None]
+    fn get(&self, entry: &Box<[u8]>) -> Option<&V> {
+        self.names.get(entry)
     }
 
     fn insert(&mut self, entry: Box<[u8]>, value: V) {
-        self.names.insert(entry, value);
+        self.names.insert(&entry, value);
     }
 
     fn is_empty(&self) -> bool {
         self.names.is_empty()
+    }
+
+    fn settle(&mut self) {
+        self.names.shrink();
     }
 }
 

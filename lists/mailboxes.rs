@@ -1,30 +1,44 @@
 //! Envelope addresses, and parts of addresses that stand for many.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use mppd_engine::{Attribute, Mailbox};
 
+use crate::expressions::{Expression, Expressions};
+use crate::formats::Format;
+use crate::keys::Keys;
 use crate::names::{self, NameEntry, Names, lower};
 use crate::reading::Fault;
 use crate::{Found, Shown, Table};
+
+/// What sets an extension apart from the rest of a local part, for postgrey.
+const DELIMITER: u8 = b'+';
+
+/// How specific entries are that name no domain, or more than one; domains are less.
+pub(crate) const WHOLE: u32 = 0xffff;
+pub(crate) const LOCAL: u32 = 0xfffe;
 
 /// Addresses in normal form, each with a value.
 #[derive(Debug)]
 pub struct Mailboxes<V> {
     null: Option<V>,
-    addresses: HashMap<Box<[u8]>, V>,
-    locals: HashMap<Box<[u8]>, V>,
+    addresses: Keys<V>,
+    locals: Keys<V>,
+    /// Addresses, and local parts with `@`, that stand for those with an extension as well.
+    extended: Keys<V>,
     domains: Names<V>,
+    expressions: Expressions<V>,
 }
 
 impl<V> Default for Mailboxes<V> {
     fn default() -> Self {
         Mailboxes {
             null: None,
-            addresses: HashMap::new(),
-            locals: HashMap::new(),
+            addresses: Keys::default(),
+            locals: Keys::default(),
+            extended: Keys::default(),
             domains: Names::default(),
+            expressions: Expressions::default(),
         }
     }
 }
@@ -36,10 +50,27 @@ pub enum MailboxEntry {
     Null,
     /// `user@example.org`
     Address(Box<[u8]>),
-    /// `user@`
+    /// `user@`, without the sign
     Local(Box<[u8]>),
+    /// `user@example.org` or `user@`, which stands for `user+anything@…` as well
+    Extended(Box<[u8]>),
     /// `example.org`, `.example.org` or `@example.org`
     Domain(NameEntry),
+    /// A regular expression that is compared with the whole address
+    Expression(Expression),
+}
+
+impl MailboxEntry {
+    /// As it is shown.
+    pub(crate) fn text(&self) -> Vec<u8> {
+        match self {
+            MailboxEntry::Null => b"<>".to_vec(),
+            MailboxEntry::Address(text) | MailboxEntry::Extended(text) => text.to_vec(),
+            MailboxEntry::Local(local) => [local, &b"@"[..]].concat(),
+            MailboxEntry::Domain(domain) => domain.text(),
+            MailboxEntry::Expression(expression) => expression.to_string().into_bytes(),
+        }
+    }
 }
 
 impl<V> Mailboxes<V> {
@@ -47,21 +78,52 @@ impl<V> Mailboxes<V> {
     #[must_use]
     pub fn find<'a>(&'a self, whole: &'a [u8]) -> Option<Found<'a, V>> {
         if whole.is_empty() {
-            return self.null.as_ref().map(|value| Found { value, entry: Shown::NullSender });
+            let found = |value| Found { value, entry: Shown::NullSender, specificity: WHOLE };
+            return self.null.as_ref().map(found);
         }
         if let Some(value) = self.addresses.get(whole) {
-            return Some(Found { value, entry: Shown::Whole(whole) });
+            return Some(Found { value, entry: Shown::Whole(whole), specificity: WHOLE });
         }
         let mailbox = Mailbox::new(whole);
-        if let Some(value) = self.locals.get(mailbox.local()) {
-            return Some(Found { value, entry: Shown::Local(mailbox.local()) });
+        self.find_extended(mailbox)
+            .or_else(|| self.find_local(mailbox.local()))
+            .or_else(|| self.domains.find(mailbox.domain()?))
+            .or_else(|| self.expressions.find(whole))
+    }
+
+    fn find_local<'a>(&'a self, local: &'a [u8]) -> Option<Found<'a, V>> {
+        let value = self.locals.get(local)?;
+        Some(Found { value, entry: Shown::Local(local), specificity: LOCAL })
+    }
+
+    /// The entry for an address without its extension, or for its local part without it.
+    fn find_extended<'a>(&'a self, mailbox: Mailbox<'a>) -> Option<Found<'a, V>> {
+        if self.extended.is_empty() {
+            return None;
         }
-        self.domains.find(mailbox.domain()?)
+        let local = mailbox.local();
+        let is_delimiter = |at: &usize| local[*at] == DELIMITER && *at + 1 < local.len();
+        let ends = || [local.len()].into_iter().chain((1..local.len()).rev().filter(is_delimiter));
+        let find = |domain: &[u8]| {
+            let value = |end: usize| self.extended.get(&[&local[..end], b"@", domain].concat());
+            ends().find_map(|end| Some((&local[..end], value(end)?)))
+        };
+        let domain = mailbox.domain().filter(|domain| !domain.is_empty());
+        let of_domain = domain.and_then(|domain| {
+            let (local, value) = find(domain)?;
+            Some(Found { value, entry: Shown::Parts(local, domain), specificity: WHOLE })
+        });
+        of_domain.or_else(|| {
+            let (local, value) = find(b"")?;
+            Some(Found { value, entry: Shown::Local(local), specificity: LOCAL })
+        })
     }
 }
 
-impl<V: Clone> Table<V> for Mailboxes<V> {
+impl<V: Copy> Table<V> for Mailboxes<V> {
     type Entry = MailboxEntry;
+
+    const FORMATS: &'static [Format] = &[Format::Lines, Format::Postgrey, Format::Hash];
 
     fn parse(text: &str, attribute: Attribute) -> Result<MailboxEntry, Fault> {
         if text == "<>" {
@@ -86,34 +148,57 @@ impl<V: Clone> Table<V> for Mailboxes<V> {
         }
     }
 
-    fn contains(&self, entry: &MailboxEntry) -> bool {
-        match entry {
-            MailboxEntry::Null => self.null.is_some(),
-            MailboxEntry::Address(address) => self.addresses.contains_key(address),
-            MailboxEntry::Local(local) => self.locals.contains_key(local),
-            MailboxEntry::Domain(domain) => self.domains.contains(domain),
+    fn parse_as(format: Format, text: &str, attribute: Attribute) -> Result<MailboxEntry, Fault> {
+        match format {
+            Format::Postgrey => postgrey(text, attribute),
+            Format::Hash => Self::parse(&without_quotes(text), attribute),
+            Format::Lines | Format::Cidr => Self::parse(text, attribute),
         }
     }
 
-    fn values(&self, entry: &MailboxEntry) -> [Option<&V>; 2] {
+    fn contains(&self, entry: &MailboxEntry) -> bool {
         match entry {
-            MailboxEntry::Null => [self.null.as_ref(), None],
-            MailboxEntry::Address(address) => [self.addresses.get(address), None],
-            MailboxEntry::Local(local) => [self.locals.get(local), None],
-            MailboxEntry::Domain(domain) => self.domains.values(domain),
+            MailboxEntry::Domain(domain) => self.domains.contains_name(domain),
+            entry => self.get(entry).is_some(),
+        }
+    }
+
+    fn get(&self, entry: &MailboxEntry) -> Option<&V> {
+        match entry {
+            MailboxEntry::Null => self.null.as_ref(),
+            MailboxEntry::Address(address) => self.addresses.get(address),
+            MailboxEntry::Local(local) => self.locals.get(local),
+            MailboxEntry::Extended(text) => self.extended.get(text),
+            MailboxEntry::Domain(domain) => self.domains.name(domain),
+            MailboxEntry::Expression(expression) => self.expressions.get(expression),
+        }
+    }
+
+    fn values(&self, entry: &MailboxEntry) -> [Option<&V>; 3] {
+        match entry {
+            MailboxEntry::Domain(domain) => self.domains.name_values(domain),
+            MailboxEntry::Address(address) => {
+                [self.addresses.get(address), self.extended.get(address), None]
+            }
+            MailboxEntry::Extended(text) => {
+                let local = text.strip_suffix(b"@").and_then(|local| self.locals.get(local));
+                [self.extended.get(text), self.addresses.get(text), local]
+            }
+            MailboxEntry::Local(local) => {
+                [self.locals.get(local), self.extended.get(&[local, &b"@"[..]].concat()), None]
+            }
+            entry => [self.get(entry), None, None],
         }
     }
 
     fn insert(&mut self, entry: MailboxEntry, value: V) {
         match entry {
             MailboxEntry::Null => self.null = Some(value),
-            MailboxEntry::Address(address) => {
-                self.addresses.insert(address, value);
-            }
-            MailboxEntry::Local(local) => {
-                self.locals.insert(local, value);
-            }
-            MailboxEntry::Domain(domain) => self.domains.insert(domain, value),
+            MailboxEntry::Address(address) => self.addresses.insert(&address, value),
+            MailboxEntry::Local(local) => self.locals.insert(&local, value),
+            MailboxEntry::Extended(text) => self.extended.insert(&text, value),
+            MailboxEntry::Domain(domain) => self.domains.insert_name(&domain, value),
+            MailboxEntry::Expression(expression) => self.expressions.insert(expression, value),
         }
     }
 
@@ -121,8 +206,46 @@ impl<V: Clone> Table<V> for Mailboxes<V> {
         self.null.is_none()
             && self.addresses.is_empty()
             && self.locals.is_empty()
+            && self.extended.is_empty()
             && self.domains.is_empty()
+            && self.expressions.is_empty()
     }
+
+    fn settle(&mut self) {
+        self.addresses.shrink();
+        self.locals.shrink();
+        self.extended.shrink();
+        self.domains.settle();
+        self.expressions.settle();
+    }
+}
+
+/// Reads an entry of a list of recipients as postgrey does: what has a local part stands for those
+/// with an extension as well.
+fn postgrey(text: &str, attribute: Attribute) -> Result<MailboxEntry, Fault> {
+    if let Some(expression) = Expression::read(text) {
+        return expression.map(MailboxEntry::Expression);
+    }
+    Ok(match Mailboxes::<()>::parse(text, attribute)? {
+        MailboxEntry::Address(address) => MailboxEntry::Extended(address),
+        MailboxEntry::Local(local) => MailboxEntry::Extended([&*local, b"@"].concat().into()),
+        entry => entry,
+    })
+}
+
+/// An address as Postfix sends it, of one with a local part in quotes (RFC 5321, section 4.1.2).
+fn without_quotes(text: &str) -> Cow<'_, str> {
+    let Some(rest) = text.strip_prefix('"') else { return Cow::Borrowed(text) };
+    let mut plain = String::with_capacity(rest.len());
+    let mut letters = rest.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => plain.extend(letters.next()),
+            '"' => break,
+            letter => plain.push(letter),
+        }
+    }
+    Cow::Owned(plain + letters.as_str())
 }
 
 /// The normal form of an address in a request: the domain's normal form, the local part with the
@@ -230,6 +353,51 @@ mod tests {
         assert_eq!(find(&mailboxes, "alice@example.org").as_deref(), Some("alice@example.org"));
         assert_eq!(find(&mailboxes, "alice@example.com").as_deref(), Some("alice@"));
         assert_eq!(find(&mailboxes, "bob@example.org").as_deref(), Some("example.org"));
+    }
+
+    #[test]
+    fn what_reaches_less_far_is_more_specific() {
+        let mailboxes =
+            mailboxes(&["example.org", "@example.org", ".example.org", "a.example.org"]);
+        assert_eq!(find(&mailboxes, "x@example.org").as_deref(), Some("@example.org"));
+        assert_eq!(find(&mailboxes, "x@b.example.org").as_deref(), Some(".example.org"));
+        assert_eq!(find(&mailboxes, "x@a.example.org").as_deref(), Some("a.example.org"));
+    }
+
+    #[test]
+    fn for_postgrey_an_address_stands_for_its_extensions_as_well() {
+        let mut mailboxes = Mailboxes::default();
+        for entry in ["bob@Example.org", "abuse@", "a+b@example.org", "/^no.*@/"] {
+            let read = Mailboxes::<()>::parse_as(Format::Postgrey, entry, Attribute::Recipient);
+            mailboxes.insert(read.unwrap(), ());
+        }
+        for (address, entry) in [
+            ("bob@example.org", Some("bob@example.org")),
+            ("Bob+lists@example.org", Some("bob@example.org")),
+            ("bob+a+b@example.org", Some("bob@example.org")),
+            ("bob+@example.org", None),
+            ("bob@example.com", None),
+            ("abuse@example.com", Some("abuse@")),
+            ("abuse+x@example.com", Some("abuse@")),
+            ("a+b+c@example.org", Some("a+b@example.org")),
+            ("a@example.org", None),
+            ("NOreply@example.net", Some("/^no.*@/")),
+            ("reply@no", None),
+        ] {
+            assert_eq!(find(&mailboxes, address).as_deref(), entry, "{address}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_an_access_table_may_be_in_quotes() {
+        for (text, plain) in [
+            ("\"john doe\"@example.org", "john doe@example.org"),
+            (r#""a\"\\b"@example.org"#, r#"a"\b@example.org"#),
+            ("john@example.org", "john@example.org"),
+        ] {
+            let read = Mailboxes::<()>::parse_as(Format::Hash, text, Attribute::Sender);
+            assert_eq!(read.unwrap(), parse(plain, Attribute::Sender).unwrap());
+        }
     }
 
     #[test]

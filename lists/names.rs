@@ -1,12 +1,14 @@
 //! Host and domain names, each with the names below it, found label by label.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use idna::AsciiDenyList;
 use mppd_engine::Attribute;
 
+use crate::expressions::{Expression, Expressions};
+use crate::formats::Format;
+use crate::keys::Keys;
 use crate::reading::Fault;
 use crate::{Found, Shown, Table};
 
@@ -21,25 +23,36 @@ const MAX_INTERNATIONAL: usize = 4 * MAX_NAME;
 /// Names in normal form, each with a value.
 #[derive(Debug)]
 pub struct Names<V> {
-    reaches: HashMap<Box<[u8]>, Reach<V>>,
+    reaches: Keys<Reach<V>>,
+    expressions: Expressions<V>,
 }
 
 /// The values of the entries for one name.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Reach<V> {
+    /// Of `example.org`.
+    both: Option<V>,
+    /// Of `@example.org`.
     itself: Option<V>,
+    /// Of `.example.org`.
     below: Option<V>,
 }
 
 impl<V> Default for Names<V> {
     fn default() -> Self {
-        Names { reaches: HashMap::new() }
+        Names { reaches: Keys::default(), expressions: Expressions::default() }
     }
 }
 
-impl<V> Default for Reach<V> {
-    fn default() -> Self {
-        Reach { itself: None, below: None }
+impl<V> Reach<V> {
+    const NONE: Self = Reach { both: None, itself: None, below: None };
+
+    fn get(&self, scope: Scope) -> Option<&V> {
+        match scope {
+            Scope::Both => self.both.as_ref(),
+            Scope::Itself => self.itself.as_ref(),
+            Scope::Below => self.below.as_ref(),
+        }
     }
 }
 
@@ -52,9 +65,22 @@ pub struct NameEntry {
 
 /// How far an entry reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Scope {
-    itself: bool,
-    below: bool,
+enum Scope {
+    /// The name, and those below it.
+    Both,
+    Itself,
+    Below,
+}
+
+impl Scope {
+    /// What stands before the name where the configuration writes it.
+    fn sign(self) -> &'static str {
+        match self {
+            Scope::Both => "",
+            Scope::Itself => "@",
+            Scope::Below => ".",
+        }
+    }
 }
 
 impl NameEntry {
@@ -65,11 +91,9 @@ impl NameEntry {
     /// Why the text is none of these.
     pub fn parse(text: &str) -> Result<Self, Fault> {
         if let Some(parent) = text.strip_prefix('.') {
-            let scope = Scope { itself: false, below: true };
-            return Ok(NameEntry { name: parse_name(parent, text)?, scope });
+            return Ok(NameEntry { name: parse_name(parent, text)?, scope: Scope::Below });
         }
-        let scope = Scope { itself: true, below: true };
-        Ok(NameEntry { name: parse_domain(text, text)?, scope })
+        Ok(NameEntry { name: parse_domain(text, text)?, scope: Scope::Both })
     }
 
     /// Reads a domain that stands for itself only; `entry` is what is shown if it is none.
@@ -77,8 +101,7 @@ impl NameEntry {
     /// # Errors
     /// Why the text is no domain.
     pub fn parse_exact(domain: &str, entry: &str) -> Result<Self, Fault> {
-        let scope = Scope { itself: true, below: false };
-        Ok(NameEntry { name: parse_domain(domain, entry)?, scope })
+        Ok(NameEntry { name: parse_domain(domain, entry)?, scope: Scope::Itself })
     }
 
     /// The name, in normal form.
@@ -86,84 +109,164 @@ impl NameEntry {
     pub fn into_name(self) -> Box<[u8]> {
         self.name
     }
+
+    /// As it is shown.
+    pub(crate) fn text(&self) -> Vec<u8> {
+        [self.scope.sign().as_bytes(), &self.name].concat()
+    }
+}
+
+/// One entry of a list of names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostEntry {
+    /// A name.
+    Name(NameEntry),
+    /// A regular expression that is compared with the whole name.
+    Expression(Expression),
 }
 
 impl<V> Names<V> {
-    /// The most specific entry for a name in normal form.
+    /// The most specific entry for a name in normal form: the longest, of two for one name that
+    /// which reaches less far.
     #[must_use]
     pub fn find<'a>(&'a self, name: &'a [u8]) -> Option<Found<'a, V>> {
+        self.find_name(name).or_else(|| self.expressions.find(name))
+    }
+
+    fn find_name<'a>(&'a self, name: &'a [u8]) -> Option<Found<'a, V>> {
         if self.reaches.is_empty() {
             return None;
         }
-        self.find_at(name, true).or_else(|| {
-            // No entry is longer than a name can be, so the labels before that are not looked at.
-            let start = name.len().saturating_sub(MAX_NAME + 1);
-            let dots = name[start..].iter().enumerate().filter(|(_, octet)| **octet == b'.');
-            dots.map(|(dot, _)| &name[start + dot + 1..])
-                .find_map(|parent| self.find_at(parent, false))
-        })
+        self.find_at(name, Scope::Itself)
+            .or_else(|| parents(name).find_map(|parent| self.find_at(parent, Scope::Below)))
     }
 
-    fn find_at<'a>(&'a self, name: &'a [u8], is_whole: bool) -> Option<Found<'a, V>> {
+    /// The entry for this name that reaches exactly so far or, where there is none, both.
+    fn find_at<'a>(&'a self, name: &'a [u8], scope: Scope) -> Option<Found<'a, V>> {
         let reach = self.reaches.get(name)?;
-        let value = if is_whole { reach.itself.as_ref() } else { reach.below.as_ref() }?;
-        Some(Found { value, entry: Shown::Name(reach.sign(), name) })
+        let found = |scope| Some((scope, reach.get(scope)?));
+        let (scope, value) = found(scope).or_else(|| found(Scope::Both))?;
+        let specificity = specificity(name) + u32::from(scope != Scope::Both);
+        Some(Found { value, entry: Shown::Name(scope.sign(), name), specificity })
     }
 }
 
-impl<V> Reach<V> {
-    /// What stands before the name where the configuration writes it.
-    fn sign(&self) -> &'static str {
-        match (&self.itself, &self.below) {
-            (Some(_), Some(_)) => "",
-            (Some(_), None) => "@",
-            (None, _) => ".",
-        }
+/// The names above a name, from the longest. No entry is longer than a name can be, so the labels
+/// before that are not looked at.
+pub(crate) fn parents(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let start = name.len().saturating_sub(MAX_NAME + 1);
+    let dots = name[start..].iter().enumerate().filter(|(_, octet)| **octet == b'.');
+    dots.map(move |(dot, _)| &name[start + dot + 1..])
+}
+
+/// How specific an entry for a name is that reaches as far as it can. Below 1,024.
+pub(crate) fn specificity(name: &[u8]) -> u32 {
+    u32::try_from(name.len().min(MAX_NAME)).map_or(0, |length| 2 * length + 2)
+}
+
+impl<V: Copy> Names<V> {
+    pub(crate) fn name(&self, entry: &NameEntry) -> Option<&V> {
+        self.reaches.get(&entry.name)?.get(entry.scope)
+    }
+
+    pub(crate) fn contains_name(&self, NameEntry { name, scope }: &NameEntry) -> bool {
+        let Some(reach) = self.reaches.get(name) else { return false };
+        let has = |scope| reach.get(scope).is_some();
+        has(Scope::Both)
+            || match scope {
+                Scope::Both => has(Scope::Itself) && has(Scope::Below),
+                scope => has(*scope),
+            }
+    }
+
+    pub(crate) fn name_values(&self, NameEntry { name, scope }: &NameEntry) -> [Option<&V>; 3] {
+        let Some(reach) = self.reaches.get(name) else { return [None; 3] };
+        let narrow = |other| reach.get(other).filter(|_| *scope == Scope::Both || *scope == other);
+        [reach.get(Scope::Both), narrow(Scope::Itself), narrow(Scope::Below)]
+    }
+
+    pub(crate) fn insert_name(&mut self, entry: &NameEntry, value: V) {
+        let (reach, _) = self.reaches.get_or_insert(&entry.name, Reach::NONE);
+        let place = match entry.scope {
+            Scope::Both => &mut reach.both,
+            Scope::Itself => &mut reach.itself,
+            Scope::Below => &mut reach.below,
+        };
+        *place = Some(value);
     }
 }
 
-impl<V: Clone> Table<V> for Names<V> {
-    type Entry = NameEntry;
+impl<V: Copy> Table<V> for Names<V> {
+    type Entry = HostEntry;
 
-    fn parse(text: &str, attribute: Attribute) -> Result<NameEntry, Fault> {
-        if attribute == Attribute::ClientName {
+    const FORMATS: &'static [Format] = &[Format::Lines, Format::Postgrey, Format::Hash];
+
+    fn parse(text: &str, attribute: Attribute) -> Result<HostEntry, Fault> {
+        if matches!(attribute, Attribute::ClientName | Attribute::ReverseClientName) {
             if text.parse::<IpAddr>().is_ok() || text.starts_with('[') {
                 return Err(Fault::new(format!("\"{text}\" is an address, not a name"))
                     .with_help("addresses belong into <client_address>"));
             }
             if text == "unknown" {
-                return Err(Fault::new("\"unknown\" is never found here").with_help(
-                    "Postfix says \"unknown\" of a client whose name it could not verify",
-                ));
+                return Err(unknown(attribute));
             }
         }
-        NameEntry::parse(text)
+        NameEntry::parse(text).map(HostEntry::Name)
     }
 
-    fn contains(&self, entry: &NameEntry) -> bool {
-        let Some(reach) = self.reaches.get(&entry.name) else { return false };
-        reach.itself.is_some() >= entry.scope.itself && reach.below.is_some() >= entry.scope.below
-    }
-
-    fn values(&self, entry: &NameEntry) -> [Option<&V>; 2] {
-        let Some(reach) = self.reaches.get(&entry.name) else { return [None, None] };
-        let itself = reach.itself.as_ref().filter(|_| entry.scope.itself);
-        [itself, reach.below.as_ref().filter(|_| entry.scope.below)]
-    }
-
-    fn insert(&mut self, entry: NameEntry, value: V) {
-        let reach = self.reaches.entry(entry.name).or_default();
-        if entry.scope.itself {
-            reach.itself = Some(value.clone());
+    fn parse_as(format: Format, text: &str, attribute: Attribute) -> Result<HostEntry, Fault> {
+        match Expression::read(text).filter(|_| format == Format::Postgrey) {
+            Some(expression) => expression.map(HostEntry::Expression),
+            None => Self::parse(text, attribute),
         }
-        if entry.scope.below {
-            reach.below = Some(value);
+    }
+
+    fn contains(&self, entry: &HostEntry) -> bool {
+        match entry {
+            HostEntry::Name(name) => self.contains_name(name),
+            HostEntry::Expression(expression) => self.expressions.get(expression).is_some(),
+        }
+    }
+
+    fn get(&self, entry: &HostEntry) -> Option<&V> {
+        match entry {
+            HostEntry::Name(name) => self.name(name),
+            HostEntry::Expression(expression) => self.expressions.get(expression),
+        }
+    }
+
+    fn values(&self, entry: &HostEntry) -> [Option<&V>; 3] {
+        match entry {
+            HostEntry::Name(name) => self.name_values(name),
+            HostEntry::Expression(expression) => [self.expressions.get(expression), None, None],
+        }
+    }
+
+    fn insert(&mut self, entry: HostEntry, value: V) {
+        match entry {
+            HostEntry::Name(name) => self.insert_name(&name, value),
+            HostEntry::Expression(expression) => self.expressions.insert(expression, value),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.reaches.is_empty()
+        self.reaches.is_empty() && self.expressions.is_empty()
     }
+
+    fn settle(&mut self) {
+        self.reaches.shrink();
+        self.expressions.settle();
+    }
+}
+
+fn unknown(attribute: Attribute) -> Fault {
+    let why = match attribute {
+        Attribute::ClientName => {
+            "Postfix says \"unknown\" of a client whose name it could not verify"
+        }
+        _ => "Postfix says \"unknown\" of a client whose address points to no name",
+    };
+    Fault::new("\"unknown\" is never found here").with_help(why)
 }
 
 /// The normal form of a name in a request: lower case, A-labels, without the dot at its end. What
@@ -232,7 +335,7 @@ fn is_name(name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn parse(entry: &str, attribute: Attribute) -> Result<NameEntry, Fault> {
+    fn parse(entry: &str, attribute: Attribute) -> Result<HostEntry, Fault> {
         Names::<()>::parse(entry, attribute)
     }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use mppd_engine::{Attribute, Request, Stage, Stages};
 
+use crate::fingerprints::Fingerprint;
 use crate::{mailboxes, names};
 
 /// Where Postfix knows the sender, so that an empty one is the null sender.
@@ -29,8 +30,13 @@ pub fn recipient(request: &Request) -> Option<Cow<'_, [u8]>> {
 /// The verified name of the client.
 #[must_use]
 pub fn client_name(request: &Request) -> Option<Cow<'_, [u8]>> {
-    let name = known(request, Attribute::ClientName).filter(|name| *name != b"unknown");
-    name.map(names::normalise)
+    known_name(request, Attribute::ClientName)
+}
+
+/// The name that the client's address points to, verified or not.
+#[must_use]
+pub fn reverse_client_name(request: &Request) -> Option<Cow<'_, [u8]>> {
+    known_name(request, Attribute::ReverseClientName)
 }
 
 /// What the client calls itself.
@@ -43,6 +49,16 @@ pub fn helo_name(request: &Request) -> Option<Cow<'_, [u8]>> {
 #[must_use]
 pub fn sasl_username(request: &Request) -> Option<&[u8]> {
     known(request, Attribute::SaslUsername)
+}
+
+/// The fingerprint of the client's certificate, or of its key.
+#[must_use]
+pub fn fingerprint(request: &Request, attribute: Attribute) -> Option<Fingerprint> {
+    Fingerprint::read(known(request, attribute)?)
+}
+
+fn known_name(request: &Request, attribute: Attribute) -> Option<Cow<'_, [u8]>> {
+    known(request, attribute).filter(|name| *name != b"unknown").map(names::normalise)
 }
 
 fn known(request: &Request, attribute: Attribute) -> Option<&[u8]> {

@@ -18,6 +18,8 @@ mod groups;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod import;
+#[cfg(test)]
 mod injection;
 #[cfg(test)]
 mod kill;
@@ -35,6 +37,8 @@ mod pages;
 mod postfix;
 #[cfg(test)]
 mod rbl;
+#[cfg(test)]
+mod recipient;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]

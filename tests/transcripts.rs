@@ -3,11 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use mppd_dns::testkit::{Server, Zones};
+use mppd_engines::testkit::{Mmdb, SmtpScript, SmtpServer};
+use tempfile::TempDir;
 
 use crate::harness::daemon::{Daemon, Settings};
 use crate::harness::mariadb::MariaDb;
+use crate::harness::pause;
 use crate::harness::policy_client::{PolicyRequest, fresh_instance};
-use crate::harness::records::block_on;
+use crate::harness::records::{Store, block_on};
 use crate::harness::slapd::Slapd;
 use crate::harness::transcript::{Question, Scenario, scenarios};
 use crate::harness::web::WebService;
@@ -28,13 +31,14 @@ struct Servers {
     _directory: Option<Slapd>,
     _web: Option<WebService>,
     _name_server: Option<Server>,
+    _databases: TempDir,
 }
 
 /// The address of the name server on every page.
 const NAME_SERVER: &str = "192.0.2.53";
 
 impl Servers {
-    fn start(scenario: &Scenario) -> Self {
+    fn start(scenario: &Scenario, store: Option<&Store>) -> Self {
         let mut configuration = scenario.configuration.clone();
         let mut files = scenario.files.clone();
         let mut others = Vec::new();
@@ -61,8 +65,23 @@ impl Servers {
         if let Some(name_server) = &name_server {
             configuration = configuration.replace(NAME_SERVER, &name_server.address().to_string());
         }
+        let databases = tempfile::tempdir().unwrap();
+        for (name, lines) in &scenario.databases {
+            let path = databases.path().join(name);
+            std::fs::write(&path, Mmdb::read(lines).octets()).unwrap();
+            configuration = configuration.replace(name, path.to_str().unwrap());
+        }
+        for (name, lines) in &scenario.mail_servers {
+            let port = SmtpServer::start(SmtpScript::read(lines)).port();
+            let host = format!("host=\"127.0.0.1\" port=\"{port}\"");
+            configuration = configuration.replace(&format!("host=\"{name}\""), &host);
+        }
         let whole = Some(configuration);
-        let main = Daemon::start(Settings { whole, files, ..Settings::default() });
+        let settings = Settings { whole, files, ..Settings::default() };
+        let main = Daemon::start(match store {
+            Some(store) => store.track(settings),
+            None => settings,
+        });
         Servers {
             main,
             _others: others,
@@ -70,6 +89,7 @@ impl Servers {
             _directory: directory,
             _web: web,
             _name_server: name_server,
+            _databases: databases,
         }
     }
 }
@@ -88,19 +108,38 @@ fn web_service(answers: Vec<(String, u16, String)>) -> WebService {
     })
 }
 
-/// What a scenario's answers are that should be others.
-fn wrong_answers(page: &Path, scenario: &Scenario) -> Vec<String> {
-    let servers = Servers::start(scenario);
+/// What a scenario's answers and records are that should be others.
+fn wrong_answers(page: &Path, scenario: &Scenario, store: Option<&Store>) -> Vec<String> {
+    let servers = Servers::start(scenario, store);
     let mut client = servers.main.connect();
     let mut wrong = Vec::new();
-    for question in &scenario.questions {
+    for (index, question) in scenario.questions.iter().enumerate() {
+        let place = format!("{}:{}", page.display(), question.line);
+        pause(question.pause);
         let answer = client.ask(&octets(question)).unwrap();
         if answer != question.answer {
-            let (place, line) = (page.display(), question.line);
-            wrong.push(format!("{place}:{line}: {answer}, not {}", question.answer));
+            wrong.push(format!("{place}: {answer}, not {}", question.answer));
+        }
+        let Some(store) = store.filter(|_| !question.record.is_empty()) else { continue };
+        let rows = store.rows(&servers.main);
+        let row = rows.get(index).unwrap_or_else(|| panic!("{place}: not on record"));
+        for (name, value) in &question.record {
+            let is = row.part(name);
+            if is != *value {
+                wrong.push(format!("{place}: {name} on record in {store}: {is}, not {value}"));
+            }
         }
     }
     wrong
+}
+
+/// The stores in which a scenario is to be recorded: one after the other.
+fn wrong_in_each_store(page: &Path, scenario: &Scenario) -> Vec<String> {
+    if !scenario.shows_records() {
+        return wrong_answers(page, scenario, None);
+    }
+    let stores = Store::each();
+    stores.iter().flat_map(|store| wrong_answers(page, scenario, Some(store))).collect()
 }
 
 fn pages() -> Vec<PathBuf> {
@@ -122,7 +161,7 @@ fn every_page_gives_the_answers_that_it_shows() {
         let scenarios = scenarios(&text).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
         for scenario in scenarios.into_iter().filter(|scenario| !scenario.questions.is_empty()) {
             asked += scenario.questions.len();
-            wrong.extend(wrong_answers(&page, &scenario));
+            wrong.extend(wrong_in_each_store(&page, &scenario));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -39,7 +39,8 @@ pub(crate) struct Settings {
     pub(crate) checks: String,
     /// The content of `<engines>`.
     pub(crate) engines: String,
-    /// A whole configuration in place of all of these but the sockets.
+    /// A whole configuration in place of all of these but the sockets, the records and the content
+    /// of the default group.
     pub(crate) whole: Option<String>,
     /// Files beside the configuration, by their names.
     pub(crate) files: Vec<(String, String)>,
@@ -61,16 +62,8 @@ impl Settings {
             write!(listen, "<listen{attributes}>{endpoint}</listen>").unwrap();
         }
         let state = state.display();
-        if let Some(whole) = &self.whole {
-            let ours = format!(
-                "<mppd><common><policy_server>{listen}</policy_server>\
-                 <state_directory>{state}</state_directory>\
-                 <log><format>json</format></log></common>"
-            );
-            return whole.replacen("<mppd>", &ours, 1);
-        }
         let chain = |name: &str, content: &str| format!("<policy_{name}>{content}</policy_{name}>");
-        let mut chains = chain("check_engines", &self.checks);
+        let mut chains = String::new();
         let mut track = "";
         if self.tracking {
             chains.push_str(&chain("begin_engines", "PPXX0001.received"));
@@ -78,6 +71,22 @@ impl Settings {
             chains.push_str(&chain("end_exception_engines", "PPXX0001.exception"));
             track = "<track id=\"PPXX0001\"/>";
         }
+        if let Some(whole) = &self.whole {
+            let default = "<group id=\"default\">";
+            let (mut whole, mut groups) = (whole.clone(), String::new());
+            match whole.find(default) {
+                Some(at) => whole.insert_str(at + default.len(), &self.group),
+                None => groups = format!("<groups>{default}{}</group></groups>", self.group),
+            }
+            let ours = format!(
+                "<mppd><common><policy_server>{listen}</policy_server>\
+                 <state_directory>{state}</state_directory>\
+                 <log><format>json</format></log>{chains}</common>\
+                 {groups}<engines>{track}</engines>"
+            );
+            return whole.replacen("<mppd>", &ours, 1);
+        }
+        chains.push_str(&chain("check_engines", &self.checks));
         format!(
             "<mppd>
   <common>

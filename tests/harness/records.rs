@@ -31,6 +31,17 @@ impl Row {
         String::from_utf8_lossy(self.octets(column)).into_owned()
     }
 
+    /// The text of a column, or of a part of `checks`: `checks.ID.status`.
+    pub(crate) fn part(&self, name: &str) -> String {
+        let Some((id, key)) = name.strip_prefix("checks.").and_then(|rest| rest.rsplit_once('.'))
+        else {
+            return self.text(name);
+        };
+        let checks: serde_json::Value =
+            serde_json::from_slice(self.octets("checks")).unwrap_or_default();
+        checks[id][key].as_str().unwrap_or_default().to_owned()
+    }
+
     /// Asserts that the row gives back every attribute as it was sent: from its column or, where
     /// one can't, from `raw_request`.
     pub(crate) fn assert_is(&self, capture: &Capture) {
@@ -71,6 +82,15 @@ pub(crate) enum Store {
     Sqlite,
     /// A private MariaDB.
     MariaDb(MariaDb),
+}
+
+impl std::fmt::Display for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Store::Sqlite => "the embedded store",
+            Store::MariaDb(_) => "MariaDB",
+        })
+    }
 }
 
 impl Store {

@@ -16,11 +16,20 @@
 //!   code and a body. Any other path is answered with 404;
 //! - `zone`: lines `NAME TYPE VALUE`, what the domain name system holds. In the test it is a server
 //!   on a port of its own, which the last configuration knows by the address `192.0.2.53`;
+//! - `mmdb file=NAME`: a database in the format of MaxMind beside the last configuration: lines
+//!   `NETWORK name=value …` with the names `country`, `continent`, `registered_country`, `asn` and,
+//!   as the last, `organization`;
+//! - `smtp host=NAME`: a mail server that the last configuration knows by this name and no port:
+//!   lines `ADDRESS REPLY`, what it says to RCPT. Any other address is refused with 550 5.1.1;
 //! - `transcript`: lines `> STATE name=value …` are a request, the line `< ACTION` below them is
-//!   the answer. A value with blanks is written in quotes, a line with `#` is a comment;
+//!   the answer. A line `= COLUMN=VALUE …` below an answer says what is then on record: a column of
+//!   `track_policy_request`, or `checks.ID.status` and `checks.ID.text`. A page that shows records is
+//!   asked with the embedded store and with MariaDB. A line `~ SECONDS` is time that passes before the
+//!   next request. A value with blanks is written in quotes, a line with `#` is a comment;
 //! - any other block is prose.
 
 use std::fmt;
+use std::time::Duration;
 
 /// One configuration of a page, and what is asked of it.
 #[derive(Debug, Default)]
@@ -39,8 +48,19 @@ pub(crate) struct Scenario {
     pub(crate) web: Vec<(String, u16, String)>,
     /// What the domain name system holds, if the page has one.
     pub(crate) zone: Option<String>,
+    /// Databases of networks beside the configuration, each as its lines.
+    pub(crate) databases: Vec<(String, String)>,
+    /// Mail servers: the name on the page, and what each says.
+    pub(crate) mail_servers: Vec<(String, String)>,
     /// What is asked, in order.
     pub(crate) questions: Vec<Question>,
+}
+
+impl Scenario {
+    /// Whether it says what is on record.
+    pub(crate) fn shows_records(&self) -> bool {
+        self.questions.iter().any(|question| !question.record.is_empty())
+    }
 }
 
 /// One request and its answer.
@@ -52,6 +72,10 @@ pub(crate) struct Question {
     pub(crate) attributes: Vec<(String, String)>,
     /// The action.
     pub(crate) answer: String,
+    /// What is on record then: columns, or parts of `checks`, and their values.
+    pub(crate) record: Vec<(String, String)>,
+    /// How long nothing is asked before.
+    pub(crate) pause: Duration,
 }
 
 /// What is wrong with a page itself.
@@ -81,6 +105,8 @@ pub(crate) fn scenarios(page: &str) -> Result<Vec<Scenario>, BadPage> {
         let scenario = scenarios.last_mut().ok_or(missing)?;
         match part {
             Part::File(name) => scenario.files.push((name.to_owned(), block.text)),
+            Part::Database(name) => scenario.databases.push((name.to_owned(), block.text)),
+            Part::MailServer(name) => scenario.mail_servers.push((name.to_owned(), block.text)),
             Part::Server(address) => scenario.servers.push((address.to_owned(), block.text)),
             Part::Sql => scenario.sql.get_or_insert_default().push_str(&block.text),
             Part::Ldif => scenario.ldif = Some(block.text),
@@ -95,6 +121,8 @@ pub(crate) fn scenarios(page: &str) -> Result<Vec<Scenario>, BadPage> {
 /// What a block adds to the scenario above it.
 enum Part<'a> {
     File(&'a str),
+    Database(&'a str),
+    MailServer(&'a str),
     Server(&'a str),
     Sql,
     Ldif,
@@ -105,6 +133,8 @@ enum Part<'a> {
 
 fn part<'a>(block: &Block<'a>) -> Result<Option<Part<'a>>, BadPage> {
     Ok(match (block.kind, block.argument) {
+        ("mmdb", Some(("file", name))) => Some(Part::Database(name)),
+        ("smtp", Some(("host", name))) => Some(Part::MailServer(name)),
         (_, Some(("file", name))) => Some(Part::File(name)),
         ("xml", Some(("server", address))) => Some(Part::Server(address)),
         ("sql", None) => Some(Part::Sql),
@@ -171,6 +201,7 @@ fn web(block: &Block<'_>) -> Result<Vec<(String, u16, String)>, BadPage> {
 fn questions(block: &Block<'_>) -> Result<Vec<Question>, BadPage> {
     let mut questions = Vec::new();
     let mut attributes = Vec::new();
+    let mut pause = Duration::ZERO;
     for (index, line) in block.text.lines().enumerate() {
         let line_number = block.line + index + 1;
         let bad = |message| BadPage { line: line_number, message };
@@ -183,10 +214,20 @@ fn questions(block: &Block<'_>) -> Result<Vec<Question>, BadPage> {
                 return Err(bad("an answer to nothing"));
             }
             let attributes = std::mem::take(&mut attributes);
-            let answer = answer.to_owned();
-            questions.push(Question { line: line_number, attributes, answer });
+            let (answer, pause) = (answer.to_owned(), std::mem::take(&mut pause));
+            let record = Vec::new();
+            questions.push(Question { line: line_number, attributes, answer, record, pause });
+        } else if let Some(words) = line.strip_prefix("= ") {
+            let question = questions.last_mut().ok_or(bad("a record of nothing"))?;
+            for word in words_of(words).ok_or(bad("a quote has no end"))? {
+                let (name, value) = word.split_once('=').ok_or(bad("a word is no name=value"))?;
+                question.record.push((name.to_owned(), value.to_owned()));
+            }
+        } else if let Some(seconds) = line.strip_prefix("~ ") {
+            let seconds = seconds.parse().map_err(|_| bad("no number of seconds"))?;
+            pause += Duration::from_secs_f64(seconds);
         } else if !line.is_empty() && !line.starts_with('#') {
-            return Err(bad("neither a request (>) nor an answer (<)"));
+            return Err(bad("no request (>), answer (<), record (=) or time (~)"));
         }
     }
     if attributes.is_empty() { Ok(questions) } else { Err(unanswered(block)) }
