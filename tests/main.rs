@@ -10,6 +10,8 @@ mod delegate;
 #[cfg(test)]
 mod directory;
 #[cfg(test)]
+mod dns_faults;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod faulty;
@@ -35,6 +37,8 @@ mod output;
 mod pages;
 #[cfg(test)]
 mod postfix;
+#[cfg(test)]
+mod rbl;
 #[cfg(test)]
 mod recipient;
 #[cfg(test)]
