@@ -38,6 +38,8 @@ mod seeds;
 #[cfg(test)]
 mod spf;
 #[cfg(test)]
+mod threshold;
+#[cfg(test)]
 mod tracking;
 #[cfg(test)]
 mod transcripts;
