@@ -294,14 +294,13 @@ fn as_numbers(lists: &[Spanned<String>], findings: &mut Vec<Finding>) -> BTreeSe
     let mut numbers = BTreeSet::new();
     for word in lists.iter().flat_map(Spanned::words) {
         let upper = word.value.to_ascii_uppercase();
-        match upper.strip_prefix("AS").unwrap_or(&upper).parse() {
-            Ok(number) => drop(numbers.insert(number)),
-            Err(_) => {
-                let message = format!("\"{}\" is not an autonomous system", word.value);
-                let finding = Finding::error(word.span, message);
-                findings.push(finding.with_help("write AS64496 or 64496"));
-            }
+        if let Ok(number) = upper.strip_prefix("AS").unwrap_or(&upper).parse() {
+            numbers.insert(number);
+            continue;
         }
+        let message = format!("\"{}\" is not an autonomous system", word.value);
+        let finding = Finding::error(word.span, message);
+        findings.push(finding.with_help("write AS64496 or 64496"));
     }
     numbers
 }

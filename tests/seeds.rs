@@ -10,6 +10,8 @@ mod condition;
 mod language;
 #[path = "../fuzz/checks/request.rs"]
 mod request;
+#[path = "../fuzz/checks/smtp_reply.rs"]
+mod smtp_reply;
 #[path = "../fuzz/checks/spf.rs"]
 mod spf;
 #[path = "../fuzz/checks/template.rs"]
@@ -69,5 +71,12 @@ fn every_seed_of_a_configuration_keeps_the_promises() {
 fn every_seed_of_an_spf_record_keeps_the_promises() {
     for octets in seeds("spf") {
         spf::check(&octets);
+    }
+}
+
+#[test]
+fn every_seed_of_a_reply_of_a_mail_server_keeps_the_promises() {
+    for octets in seeds("smtp_reply") {
+        smtp_reply::check(&octets);
     }
 }

@@ -10,5 +10,12 @@
 )]
 
 mod mmdb;
+mod smtp;
 
 pub use mmdb::{Mmdb, Value};
+pub use smtp::{SmtpScript, SmtpServer};
+
+/// Panics where octets that a mail server sends break one of the promises of their reader.
+pub fn check_smtp_reply(octets: &[u8]) {
+    crate::recipient::reply::check(octets);
+}
