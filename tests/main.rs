@@ -50,6 +50,8 @@ mod spf;
 #[cfg(test)]
 mod state;
 #[cfg(test)]
+mod threshold;
+#[cfg(test)]
 mod tracking;
 #[cfg(test)]
 mod transcripts;
