@@ -22,6 +22,8 @@ mod kill;
 #[cfg(test)]
 mod listeners;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod modules;
 #[cfg(test)]
 mod mysql;
