@@ -28,7 +28,7 @@ fn a_broken_list_file_keeps_the_old_list_until_it_is_mended() {
     let list = lists.path().join("networks");
     std::fs::write(&list, "192.0.2.0/24\n").unwrap();
     let file = list.display();
-    let mut daemon =
+    let daemon =
         Daemon::start(telling(&format!("<black><client_address file=\"{file}\"/></black>")));
     let mut client = daemon.connect();
     let listed = "REJECT on the black list: client_address 192.0.2.0/24";
