@@ -24,9 +24,6 @@
 //! says what follows. A base that does not exist is a failure as well, unless it has macros: then
 //! nothing was found. Nothing is found either where an empty value stands between two wildcards.
 
-mod connection;
-mod filter;
-mod name;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -35,19 +32,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use ldap3::{Scope, SearchEntry};
-use mppd_database::connection::reveal;
 use mppd_database::{SecretOptions, TlsOptions};
-use mppd_engine::config::{OptionValue, Period, Positive};
 use mppd_engine::{
     BuildContext, Engine, Exchange, Failure, Finding, Outcome, Spanned, StatusDoc, ValueDoc, View,
     options,
 };
-use serde::Deserialize;
 
-use self::connection::{Bind, Connection, Limits, Search, Settings, open_wire, read_url};
-use self::filter::Filter;
-use self::name::Name;
 use self::value::{ValueOptions, Values};
+use crate::directory::{Connection, Filter, LimitOptions, Name, Search, SearchScope, Server};
 
 options! {
     /// `<ldap>`
@@ -75,46 +67,6 @@ options! {
         value: Vec<ValueOptions> = Vec::new(),
         /// Bounds of time and size.
         limits: LimitOptions = LimitOptions::default(),
-    }
-}
-
-options! {
-    /// `<limits>`
-    pub(crate) struct LimitOptions: Default {
-        /// How long opening a connection to one server may take, encryption and bind included.
-        connect: Positive<Period> = Positive(Period::seconds(3)),
-        /// How long one search may take.
-        search: Positive<Period> = Positive(Period::seconds(5)),
-        /// How many entries are wanted at most.
-        entries: Positive<u32> = Positive(10),
-    }
-}
-
-/// How far a search goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum SearchScope {
-    Base,
-    One,
-    Subtree,
-}
-
-impl OptionValue for SearchScope {
-    const TYPE: &'static str = "`base` (that entry alone), `one` (those directly below it) or \
-                                `subtree` (that entry and all below it)";
-
-    fn show(&self) -> String {
-        format!("{self:?}").to_lowercase()
-    }
-}
-
-impl SearchScope {
-    fn scope(self) -> Scope {
-        match self {
-            SearchScope::Base => Scope::Base,
-            SearchScope::One => Scope::OneLevel,
-            SearchScope::Subtree => Scope::Subtree,
-        }
     }
 }
 
@@ -151,39 +103,23 @@ impl Engine for Ldap {
     fn build(options: LdapOptions, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>> {
         let mut findings = Vec::new();
         let mut keep = |faults: Vec<Finding>| findings.extend(faults);
-        let urls: Vec<String> = options
-            .url
-            .iter()
-            .filter_map(|url| {
-                read_url(url, options.start_tls).map_err(|fault| keep(vec![fault])).ok()
-            })
-            .collect();
         let base = Name::compile(&options.base, cx).map_err(&mut keep).ok();
         let filter = Filter::compile(&options.filter, cx).map_err(&mut keep).ok();
         let values = Values::compile(&options.value, cx).map_err(&mut keep).ok();
-        let bind = read_bind(&options, cx).map_err(&mut keep).ok();
-        let encrypts = options.start_tls || urls.iter().any(|url| url.starts_with("ldaps:"));
-        let tls = crate::tls::client(options.tls.as_ref(), encrypts, cx);
-        let tls = tls.map_err(|fault| keep(vec![fault])).ok();
-        let (Some(base), Some(filter), Some(values), Some(bind), Some(tls), []) =
-            (base, filter, values, bind, tls, &findings[..])
+        let server = Server {
+            url: &options.url,
+            start_tls: options.start_tls,
+            tls: options.tls.as_ref(),
+            bind_dn: options.bind_dn.as_ref(),
+            password: options.password.as_ref(),
+            limits: &options.limits,
+        };
+        let connection = server.connection(cx).map_err(&mut keep).ok();
+        let (Some(base), Some(filter), Some(values), Some(connection)) =
+            (base, filter, values, connection)
         else {
             return Err(findings);
         };
-        if bind.is_some() && !options.start_tls {
-            options.url.iter().filter_map(open_wire).for_each(|warning| cx.warn(warning));
-        }
-        let connection = Connection::new(Settings {
-            urls,
-            start_tls: options.start_tls,
-            tls: Arc::new(tls),
-            bind,
-            limits: Limits {
-                connect: options.limits.connect.0.0,
-                search: options.limits.search.0.0,
-                entries: options.limits.entries.0,
-            },
-        });
         let question = Question { base, scope: options.scope.scope(), filter, values };
         Ok(Ldap { question: Arc::new(question), connection })
     }
@@ -219,25 +155,5 @@ impl Question {
         let mut outcome = outcome.with_value("count", count);
         outcome.values.extend(self.values.of(entries.first()));
         outcome
-    }
-}
-
-fn read_bind(
-    options: &LdapOptions,
-    cx: &mut BuildContext<'_>,
-) -> Result<Option<Bind>, Vec<Finding>> {
-    match (&options.bind_dn, &options.password) {
-        (None, None) => Ok(None),
-        (Some(name), Some(password)) => {
-            let password = reveal(password, cx).map_err(|fault| vec![fault])?;
-            Ok(Some(Bind { name: name.value.clone(), password }))
-        }
-        // A server takes a bind without a password for an anonymous one (RFC 4513, 5.1.2).
-        (Some(name), None) => {
-            Err(vec![Finding::error(name.span, "a bind needs a password as well")])
-        }
-        (None, Some(password)) => {
-            Err(vec![Finding::error(password.span, "a password without a bind_dn")])
-        }
     }
 }

@@ -91,7 +91,7 @@ options! {
 options! {
     /// `<cache>`: answers are kept for each combination of parameters. However many ask the same
     /// at once, the database is asked once. Failures are not kept.
-    pub(crate) struct CacheOptions {
+    pub(crate) struct CacheOptions: Default {
         /// How long an answer with rows is kept.
         found: Period = Period::seconds(60),
         /// How long an answer without rows is kept.
@@ -204,16 +204,24 @@ fn pool(
     cx: &mut BuildContext<'_>,
     findings: &mut Vec<Finding>,
 ) -> Option<Pool> {
-    let limits = match &options.pool {
+    let limits = pool_limits(options.pool.as_ref(), findings);
+    let connection =
+        resolve(&options.connection, cx).map_err(|faults| findings.extend(faults)).ok()?;
+    Some(Pool::new(connection, limits?))
+}
+
+/// How many connections there are; `None` after a fault.
+pub(crate) fn pool_limits(
+    options: Option<&Spanned<PoolOptions>>,
+    findings: &mut Vec<Finding>,
+) -> Option<PoolLimits> {
+    match options {
         Some(Spanned { value, span }) if value.min > value.max.0 => {
             findings.push(Finding::error(*span, "\"min\" is more than \"max\""));
             None
         }
-        pool => Some(limits(&pool.as_ref().map(|pool| pool.value.clone()).unwrap_or_default())),
-    };
-    let connection =
-        resolve(&options.connection, cx).map_err(|faults| findings.extend(faults)).ok()?;
-    Some(Pool::new(connection, limits?))
+        options => Some(limits(&options.map(|options| options.value.clone()).unwrap_or_default())),
+    }
 }
 
 fn limits(options: &PoolOptions) -> PoolLimits {
@@ -288,7 +296,7 @@ fn check_id(id: &Spanned<String>) -> Option<Finding> {
 }
 
 impl CacheOptions {
-    fn limits(&self) -> CacheLimits {
+    pub(crate) fn limits(&self) -> CacheLimits {
         CacheLimits { found: self.found.0, empty: self.empty.0, octets: self.size.0.octets() }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mppd_engine::slog::Logger;
 use mppd_engine::{EngineKind, Finding};
+use mppd_state::StateStore;
 
 use crate::config::limits::Limits as ReadLimits;
 use crate::config::{Configuration, Draft, LoadRequest, Rejected, draft};
@@ -28,6 +29,8 @@ pub struct Plan {
     pub blueprint: Arc<Blueprint>,
     /// The sockets.
     pub listen: Vec<ListenPlan>,
+    /// What the engines remember. It is not open.
+    pub state_store: Arc<StateStore>,
 }
 
 impl Plan {
@@ -57,11 +60,12 @@ impl Plan {
         let listen = listen_plans(&mut draft);
         let (groups, findings) = Groups::build(&draft, logger);
         draft.findings.extend(findings);
-        let (blueprint, findings) = Blueprint::build(&draft, kinds, logger);
+        let state_store = Arc::new(StateStore::unopened());
+        let (blueprint, findings) = Blueprint::build(&draft, kinds, &state_store, logger);
         draft.findings.extend(findings);
         let configuration = draft.finish()?;
         let (groups, blueprint) = (Arc::new(groups), Arc::new(blueprint));
-        Ok(Plan { configuration, groups, blueprint, listen })
+        Ok(Plan { configuration, groups, blueprint, listen, state_store })
     }
 
     /// How much a peer may send.

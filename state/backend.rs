@@ -63,4 +63,15 @@ pub trait Backend: Send + Sync + 'static {
         limit: usize,
         now: Timestamp,
     ) -> Pending<Vec<Stored>>;
+
+    /// Done when all that was changed so far is where it is to stay. Who changes it once more in the
+    /// meantime may be waited for or not.
+    fn settle(&self) -> Pending<()> {
+        done(Ok(()))
+    }
+}
+
+/// What need not be waited for.
+pub(crate) fn done<T: Send + 'static>(result: Result<T, StateError>) -> Pending<T> {
+    Box::pin(std::future::ready(result))
 }

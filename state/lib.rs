@@ -12,22 +12,47 @@
 //! | `record` | what a record is, and the parts it is written with |
 //! | `mark` | the record of a key that is marked for a time |
 //! | `backend` | what a store must be able to do |
-//! | `memory` | records in memory |
+//! | `key` | keys as backends see them |
+//! | `options` | which store there is to be, as the configuration writes it |
+//! | `table` | records in memory, in many parts |
+//! | `memory` | a store that ends with the process |
+//! | `embedded`, `file` | a store in memory that is written behind to a file |
+//! | `beside` | that file as a command sees it while a server may be running |
+//! | `remote` | a store on another machine: exchanges, and whether it is there |
+//! | `mysql`, `redis` | such stores |
 
 mod backend;
+mod beside;
+mod embedded;
+mod file;
+mod key;
 mod mark;
 mod memory;
+mod mysql;
+mod options;
 mod record;
+mod redis;
+mod remote;
+mod table;
 
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 
 pub use backend::{Backend, BoxedChange, Pending, Step, Stored};
+pub use beside::Beside;
+pub use embedded::Embedded;
+pub use key::LONGEST_KEY;
 pub use mark::Mark;
 pub use memory::Memory;
+pub use mysql::{MySqlPlan, SCHEMA};
+pub use options::{
+    EmbeddedOptions, MySqlOptions, OpenStore, RedisOptions, StateStoreOptions, StorePlan,
+};
 pub use record::{Reader, Record, Writer};
+pub use redis::{RedisAddress, RedisPlan};
 
 /// Why a record can't be read or changed. Nothing of the change is kept then, unless the answer of
 /// a store on another machine was lost.
@@ -56,6 +81,26 @@ impl StateError {
     }
 }
 
+impl StateError {
+    /// The same for somebody else who waited for the same.
+    pub(crate) fn again(&self) -> Self {
+        StateError::new(format!("{}{}", self.what, self.causes()))
+    }
+
+    /// What is behind it, for a log: each cause behind a colon.
+    #[must_use]
+    pub fn causes(&self) -> String {
+        let mut text = String::new();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            // Writing to a String cannot fail.
+            let _infallible = write!(text, ": {error}");
+            cause = error.source();
+        }
+        text
+    }
+}
+
 /// What becomes of a record, and what is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change<R, A> {
@@ -68,14 +113,18 @@ pub enum Change<R, A> {
 }
 
 /// The state of all engines.
+#[derive(Default)]
 pub struct StateStore {
-    backend: Box<dyn Backend>,
+    backend: OnceLock<Arc<dyn Backend>>,
+    is_wanted: AtomicBool,
 }
 
 impl StateStore {
     /// With these records.
     pub fn new(backend: impl Backend) -> Self {
-        StateStore { backend: Box::new(backend) }
+        let store = StateStore::default();
+        store.open(Arc::new(backend));
+        store
     }
 
     /// One that ends with the process.
@@ -84,10 +133,42 @@ impl StateStore {
         StateStore::new(Memory::default())
     }
 
+    /// One whose records come later: engines are built before anything is opened. Until then they
+    /// can be neither read nor changed.
+    #[must_use]
+    pub fn unopened() -> Self {
+        StateStore::default()
+    }
+
+    /// Opens one that is not open; whether it was not.
+    pub fn open(&self, backend: Arc<dyn Backend>) -> bool {
+        self.backend.set(backend).is_ok()
+    }
+
+    /// Whether anybody has asked for a space, and so needs it to be open.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Relaxed)
+    }
+
     /// The records of one engine, by its ID.
     #[must_use]
     pub fn space(self: &Arc<Self>, id: &str) -> Space {
-        Space { store: self.clone(), prefix: format!("{id}/").into_bytes().into() }
+        self.is_wanted.store(true, Ordering::Relaxed);
+        Space { store: self.clone(), prefix: key::prefix(id).into() }
+    }
+
+    /// Done when all that was changed so far is where it is to stay: on the disk, or taken in by
+    /// the server that a command runs beside.
+    ///
+    /// # Errors
+    /// It can't be written, or is not taken in.
+    pub async fn settle(&self) -> Result<(), StateError> {
+        self.backend()?.settle().await
+    }
+
+    fn backend(&self) -> Result<&Arc<dyn Backend>, StateError> {
+        self.backend.get().ok_or_else(|| StateError::new("is not open"))
     }
 }
 
@@ -134,7 +215,7 @@ impl Space {
         A: Send + 'static,
     {
         let key = self.whole(key);
-        let backend = &self.store.backend;
+        let backend = self.store.backend()?;
         let mut answer = None;
         let at_once = backend.update_at_once(&key, now, &mut |octets| {
             step(change(octets.and_then(R::from_octets)), &mut answer)
@@ -158,11 +239,11 @@ impl Space {
     /// # Errors
     /// The store can't be asked, or did not take it.
     pub async fn remove(&self, key: &[u8]) -> Result<bool, StateError> {
-        self.store.backend.remove(self.whole(key)).await
+        self.store.backend()?.remove(self.whole(key)).await
     }
 
     /// The records behind a key in the order of their keys, at most so many: a page of a list. The
-    /// keys are without the name of the space.
+    /// keys are without the name of the space; of one that was too long to keep, the end is a hash.
     ///
     /// # Errors
     /// The store can't be asked.
@@ -173,7 +254,7 @@ impl Space {
         now: Timestamp,
     ) -> Result<Vec<Stored>, StateError> {
         let behind = behind.map(|key| self.whole(key));
-        let mut page = self.store.backend.list(self.prefix.to_vec(), behind, limit, now).await?;
+        let mut page = self.store.backend()?.list(self.prefix.to_vec(), behind, limit, now).await?;
         for stored in &mut page {
             stored.key.drain(..self.prefix.len());
         }
@@ -181,7 +262,7 @@ impl Space {
     }
 
     fn whole(&self, key: &[u8]) -> Vec<u8> {
-        [&self.prefix, key].concat()
+        key::whole(&self.prefix, key)
     }
 }
 

@@ -1,24 +1,22 @@
-//! Records in memory.
-
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+//! A store that ends with the process.
 
 use jiff::Timestamp;
 
-use crate::StateError;
-use crate::backend::{Backend, BoxedChange, Pending, Step, Stored};
+use crate::backend::{Backend, BoxedChange, Pending, Step, Stored, done};
+use crate::table::{Table, millis};
 
-type Records = BTreeMap<Vec<u8>, (Vec<u8>, Timestamp)>;
+/// How many records there may be.
+const MAX_ENTRIES: usize = 1_000_000;
 
 /// Records that end with the process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Memory {
-    records: Mutex<Records>,
+    table: Table,
 }
 
-impl Memory {
-    fn records(&self) -> MutexGuard<'_, Records> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+impl Default for Memory {
+    fn default() -> Self {
+        Memory { table: Table::new(MAX_ENTRIES, false) }
     }
 }
 
@@ -29,23 +27,17 @@ impl Backend for Memory {
         now: Timestamp,
         change: &mut dyn FnMut(Option<&[u8]>) -> Step,
     ) -> bool {
-        let mut records = self.records();
-        let alive = records.get(key).filter(|(_, until)| *until > now);
-        match change(alive.map(|(octets, _)| octets.as_slice())) {
-            Step::Keep => {}
-            Step::Put(octets, until) => drop(records.insert(key.to_vec(), (octets, until))),
-            Step::Remove => drop(records.remove(key)),
-        }
+        self.table.update(key, millis(now), change);
         true
     }
 
     fn update(&self, key: Vec<u8>, now: Timestamp, mut change: BoxedChange) -> Pending<()> {
-        self.update_at_once(&key, now, &mut change);
-        done(())
+        self.table.update(&key, millis(now), &mut change);
+        done(Ok(()))
     }
 
     fn remove(&self, key: Vec<u8>) -> Pending<bool> {
-        done(self.records().remove(&key).is_some())
+        done(Ok(self.table.remove(&key)))
     }
 
     fn list(
@@ -55,23 +47,6 @@ impl Backend for Memory {
         limit: usize,
         now: Timestamp,
     ) -> Pending<Vec<Stored>> {
-        let page = self
-            .records()
-            .iter()
-            .filter(|(key, (_, until))| {
-                key.starts_with(&prefix) && behind.as_ref() < Some(key) && *until > now
-            })
-            .take(limit)
-            .map(|(key, (octets, until))| Stored {
-                key: key.clone(),
-                octets: octets.clone(),
-                until: *until,
-            })
-            .collect();
-        done(page)
+        done(Ok(self.table.list(&prefix, behind.as_deref(), limit, millis(now))))
     }
-}
-
-fn done<T: Send + 'static>(value: T) -> Pending<T> {
-    Box::pin(std::future::ready(Ok::<T, StateError>(value)))
 }

@@ -16,6 +16,8 @@ mod groups;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod import;
+#[cfg(test)]
 mod injection;
 #[cfg(test)]
 mod kill;
@@ -33,6 +35,8 @@ mod output;
 mod pages;
 #[cfg(test)]
 mod postfix;
+#[cfg(test)]
+mod recipient;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]

@@ -12,6 +12,8 @@ mod language;
 mod lists;
 #[path = "../fuzz/checks/request.rs"]
 mod request;
+#[path = "../fuzz/checks/smtp_reply.rs"]
+mod smtp_reply;
 #[path = "../fuzz/checks/spf.rs"]
 mod spf;
 #[path = "../fuzz/checks/template.rs"]
@@ -78,5 +80,12 @@ fn every_seed_of_an_spf_record_keeps_the_promises() {
 fn every_seed_of_a_list_file_keeps_the_promises() {
     for octets in seeds("lists") {
         lists::check(&octets);
+    }
+}
+
+#[test]
+fn every_seed_of_a_reply_of_a_mail_server_keeps_the_promises() {
+    for octets in seeds("smtp_reply") {
+        smtp_reply::check(&octets);
     }
 }

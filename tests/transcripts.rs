@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use mppd_dns::testkit::{Server, Zones};
+use mppd_engines::testkit::{Mmdb, SmtpScript, SmtpServer};
+use tempfile::TempDir;
 
 use crate::harness::daemon::{Daemon, Settings};
 use crate::harness::mariadb::MariaDb;
@@ -29,6 +31,7 @@ struct Servers {
     _directory: Option<Slapd>,
     _web: Option<WebService>,
     _name_server: Option<Server>,
+    _databases: TempDir,
 }
 
 /// The address of the name server on every page.
@@ -62,6 +65,17 @@ impl Servers {
         if let Some(name_server) = &name_server {
             configuration = configuration.replace(NAME_SERVER, &name_server.address().to_string());
         }
+        let databases = tempfile::tempdir().unwrap();
+        for (name, lines) in &scenario.databases {
+            let path = databases.path().join(name);
+            std::fs::write(&path, Mmdb::read(lines).octets()).unwrap();
+            configuration = configuration.replace(name, path.to_str().unwrap());
+        }
+        for (name, lines) in &scenario.mail_servers {
+            let port = SmtpServer::start(SmtpScript::read(lines)).port();
+            let host = format!("host=\"127.0.0.1\" port=\"{port}\"");
+            configuration = configuration.replace(&format!("host=\"{name}\""), &host);
+        }
         let whole = Some(configuration);
         let settings = Settings { whole, files, ..Settings::default() };
         let main = Daemon::start(match store {
@@ -75,6 +89,7 @@ impl Servers {
             _directory: directory,
             _web: web,
             _name_server: name_server,
+            _databases: databases,
         }
     }
 }

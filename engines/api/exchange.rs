@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 use crate::action::{Action, Decision};
 use crate::outcome::EngineResult;
 use crate::request::Request;
-use crate::score::Score;
+use crate::score::{Contribution, Score};
 use crate::stage::Stage;
 use crate::tracking::{RequestKey, Tracker};
 
@@ -76,6 +76,7 @@ pub struct Exchange {
     results: Mutex<Vec<Arc<EngineResult>>>,
     globals: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
     score: AtomicI64,
+    contributions: Mutex<Vec<Contribution>>,
     decision: OnceLock<Decision>,
     failed: OnceLock<(Exception, Decision)>,
 }
@@ -91,6 +92,7 @@ impl Exchange {
             results: Mutex::new(Vec::new()),
             globals: Mutex::new(BTreeMap::new()),
             score: AtomicI64::new(0),
+            contributions: Mutex::new(Vec::new()),
             decision: OnceLock::new(),
             failed: OnceLock::new(),
         }
@@ -206,10 +208,16 @@ impl Exchange {
         Score(self.score.load(Ordering::Relaxed))
     }
 
-    /// Adds to the score. For the server.
-    pub fn add_score(&self, score: Score) {
+    /// Looks at what the score is made of, in the order in which it came.
+    pub fn with_contributions<T>(&self, look: impl FnOnce(&[Contribution]) -> T) -> T {
+        look(&self.lock_contributions())
+    }
+
+    /// Adds to the score what the status of an engine is worth. For the server.
+    pub fn add_score(&self, engine: &Arc<str>, status: &'static str, score: Score) {
         // A request is with one engine at a time; the sum cannot be read half-way.
         self.score.store(self.score().0.saturating_add(score.0), Ordering::Relaxed);
+        self.lock_contributions().push(Contribution { engine: engine.clone(), status, score });
     }
 
     /// The decision: that of the check chain once it has ended; after an exception, that of
@@ -251,6 +259,11 @@ impl Exchange {
     /// server.
     pub fn fail(&self, exception: Exception, decision: Decision) {
         let _first_stands = self.failed.set((exception, decision));
+    }
+
+    fn lock_contributions(&self) -> MutexGuard<'_, Vec<Contribution>> {
+        // A push cannot leave the vector half-way, so a poisoned lock is as good as any.
+        self.contributions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_results(&self) -> MutexGuard<'_, Vec<Arc<EngineResult>>> {

@@ -54,7 +54,7 @@ pub use exchange::{Exception, Exchange};
 pub use language::{Condition, Template, View};
 pub use outcome::{EngineResult, NamedValue, Outcome};
 pub use request::{Mailbox, Request};
-pub use score::Score;
+pub use score::{Contribution, Score};
 pub use stage::{Stage, Stages};
 pub use tracking::{RequestKey, Tracker, TrackingError, Transition};
 

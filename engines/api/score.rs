@@ -2,6 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::de::{Deserialize, Deserializer, Error as _};
+
+use crate::config::OptionValue;
 
 const FRACTION_DIGITS: usize = 3;
 const UNIT: i64 = 1_000;
@@ -17,6 +22,31 @@ const UNIT: i64 = 1_000;
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Score(pub i64);
+
+/// What one engine has added to the score of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contribution {
+    /// The engine's full ID.
+    pub engine: Arc<str>,
+    /// What it came to.
+    pub status: &'static str,
+    /// How much it added.
+    pub score: Score,
+}
+
+impl<'de> Deserialize<'de> for Score {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl OptionValue for Score {
+    const TYPE: &'static str = "a number with up to three decimals, such as 5 or -2.5";
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
 
 /// A text is no score.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -225,7 +225,8 @@ impl Configured {
     #[track_caller]
     pub fn build(&self, kind: &'static dyn EngineKind) -> Result<Ready, Vec<Finding>> {
         assert_eq!(self.element.name, kind.name(), "the element is that of another kind");
-        let cx = BuildContext::new(&self.sources, self.logger.clone());
+        let id = self.element.attribute("id").map_or(kind.name(), |id| &id.value);
+        let cx = BuildContext::new(&self.sources, self.logger.clone()).with_id(id);
         let mut cx = cx.with_services(self.services.clone());
         let built = kind.build(&self.element, &mut cx)?;
         let engines = built.into_iter().map(|built| (built.method, built.prototype.copy()));

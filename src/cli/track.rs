@@ -1,6 +1,8 @@
 //! `mppd track`: what became of requests. Finds rows in the records and shows them, as tables to
 //! people and as JSON to machines.
 
+mod refused;
+
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -36,6 +38,25 @@ enum TrackCommand {
     Search(SearchArguments),
     /// Shows everything about one request, or about all of one message
     Show(ShowArguments),
+    /// Lists the rows that a database refused for what they hold, and why: they are set aside in its
+    /// spool
+    Refused(RefusedArguments),
+    /// Has refused rows tried again: by a running mppd within seconds, else when it starts
+    Retry(RetryArguments),
+}
+
+#[derive(Debug, Args)]
+struct RefusedArguments {
+    /// Prints one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct RetryArguments {
+    /// Keys of requests; all refused rows unless given
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
 }
 
 /// What to search for; everything that is said must hold. Times are local: 2h, "3 days",
@@ -94,6 +115,9 @@ pub enum TrackError {
     /// The question cannot be understood.
     #[error(transparent)]
     Question(#[from] QuestionError),
+    /// Not the key of a request.
+    #[error("\"{}\" is no key of a request", Escaped(.0.as_bytes()))]
+    Key(String),
     /// Nobody reads what is printed.
     #[error("the answer cannot be printed: {0}")]
     Output(#[from] io::Error),
@@ -150,6 +174,8 @@ pub async fn run(
             }
             Ok(code)
         }
+        TrackCommand::Refused(arguments) => refused::list(places, arguments.json, output),
+        TrackCommand::Retry(arguments) => refused::retry(places, &arguments.ids, output),
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use mppd_database::ResolvedConnection;
 use mppd_engine::config::{Severity, SourceMap, Spanned, nearest, salvage};
 use mppd_engine::{Element, Finding};
+use mppd_state::StorePlan;
 use serde::de::DeserializeOwned;
 
 use super::files::{ConfigurationFile, Files};
@@ -39,6 +40,8 @@ pub struct Configuration {
     pub groups: Vec<GroupOptions>,
     /// The databases for the records, by the ID of the group that names one.
     pub connections: BTreeMap<String, ResolvedConnection>,
+    /// Where engines keep what they remember.
+    pub state_store: StorePlan,
     /// The engines, as written; their kinds read them.
     pub engines: Vec<Element>,
     /// Where everything stands.
@@ -83,6 +86,8 @@ pub struct Draft {
     pub groups: Vec<GroupOptions>,
     /// The databases for the records, by the ID of the group.
     pub connections: BTreeMap<String, ResolvedConnection>,
+    /// Where engines keep what they remember.
+    pub state_store: StorePlan,
     /// The engines, as written.
     pub engines: Vec<Element>,
     /// Where everything stands.
@@ -105,6 +110,7 @@ impl Draft {
                 selection: self.selection,
                 groups: self.groups,
                 connections: self.connections,
+                state_store: self.state_store,
                 engines: self.engines,
                 sources: self.sources,
                 warnings: self.findings,
@@ -125,6 +131,7 @@ pub fn draft(request: &LoadRequest, limits: &Limits) -> Draft {
         selection: GroupsOptions::default(),
         groups: Vec::new(),
         connections: BTreeMap::new(),
+        state_store: StorePlan::default(),
         engines: Vec::new(),
         sources,
         findings,
@@ -191,6 +198,10 @@ impl Draft {
             let resolved = keep(mppd_database::resolve(options, sources), findings);
             let named = resolved.map(|connection| (group.id.value.clone(), connection));
             self.connections.extend(named);
+        }
+        if let Some(common) = &self.common {
+            let plan = keep(common.state_store.resolve(sources), findings);
+            self.state_store = plan.unwrap_or_default();
         }
         self.engines = engines;
     }

@@ -10,6 +10,7 @@ use mppd_engine::config::{
 };
 use mppd_engine::options;
 use mppd_lists::reading::EntriesOptions;
+use mppd_state::StateStoreOptions;
 use serde::Deserialize;
 
 options! {
@@ -26,6 +27,8 @@ options! {
         log: LogOptions = LogOptions::default(),
         /// How engines ask the domain name system.
         dns: DnsOptions = DnsOptions::default(),
+        /// Where engines keep what they remember from one request to the next.
+        state_store: StateStoreOptions = StateStoreOptions::default(),
         /// How requests are put on record.
         tracking: TrackingOptions = TrackingOptions::default(),
         /// Engines that run before the checks, by their full IDs, in order. May stand several

@@ -12,6 +12,7 @@ use mppd_engine::slog::Logger;
 use mppd_engine::{
     Action, Condition, EngineKind, Exchange, Finding, Outcome, Prototype, Span, Stages, View,
 };
+use mppd_state::StateStore;
 
 use super::effect::Effect;
 use super::references::Listed;
@@ -226,8 +227,9 @@ impl Blueprint {
     pub fn build(
         draft: &Draft,
         kinds: &[&'static dyn EngineKind],
+        state_store: &Arc<StateStore>,
         logger: &Logger,
     ) -> (Blueprint, Vec<Finding>) {
-        builder::build(draft, kinds, logger)
+        builder::build(draft, kinds, state_store, logger)
     }
 }

@@ -165,7 +165,7 @@ impl EngineSet {
         let verdict = match effect {
             _ if plan.dry_run => Ok(Verdict::Continue),
             StepEffect::Of(Verdict::Score(score)) => {
-                exchange.add_score(score);
+                exchange.add_score(&plan.id, outcome.status, score);
                 Ok(Verdict::Score(score))
             }
             StepEffect::Of(verdict) => Ok(verdict),

@@ -9,6 +9,7 @@
 //! | [`effect`] | what a status does |
 //! | [`results`] | what an engine gives besides its own values |
 //! | [`installation`] | one configuration in force, and what a session sees of it |
+//! | [`state`] | the state store in force |
 //! | [`state_directory`] | one mppd for each state directory |
 //! | [`worker`] | an arbiter with a copy of every chain, and its connections |
 
@@ -21,6 +22,7 @@ pub mod installation;
 mod references;
 pub mod results;
 mod services;
+pub mod state;
 pub mod state_directory;
 #[cfg(test)]
 mod tests;
@@ -44,6 +46,7 @@ use tokio::sync::{Mutex, oneshot, watch};
 use self::blueprint::GroupPlan;
 use self::chain::RaiseError;
 use self::installation::{Group, Installation, PolicyGroups, Shared};
+use self::state::{StateStoreError, States};
 use self::state_directory::{StateDirectory, StateDirectoryError};
 use self::worker::{Conclude, Prepare, Worker};
 use crate::config::report::one_line;
@@ -72,6 +75,9 @@ pub enum StartError {
     /// The records.
     #[error(transparent)]
     Tracking(#[from] TrackingStartError),
+    /// What engines remember.
+    #[error(transparent)]
+    StateStore(#[from] StateStoreError),
     /// A worker's thread.
     #[error("worker {0} ended before it had begun")]
     Worker(usize),
@@ -109,6 +115,8 @@ struct State {
     tracking: Vec<Tracking>,
     /// Trackers that a reload has replaced, for as long as requests are under way with them.
     retiring: Vec<TrackerHandle>,
+    /// What engines remember.
+    states: States,
     drain_timeout: Duration,
     /// How it was started to log.
     log: LogOptions,
@@ -154,7 +162,10 @@ impl Supervisor {
     ) -> Result<Addr<Supervisor>, StartError> {
         // Sockets first: they are what most often can't be had.
         let sockets = open_all(&plan.listen)?;
-        let tracking = start_tracking(plan, &[], &logger).await?;
+        let tracking = start_tracking(plan, &[], None, &logger).await?;
+        let mut states = States::default();
+        let state_store = states.open(plan, tracking.iter(), &logger).await?;
+        states.put_in_force(state_store, &plan.configuration.state_store);
         let installation = Arc::new(installation(plan, &[], &tracking));
         let (stopping, stopping_receiver) = watch::channel(false);
         let shared = Arc::new(Shared {
@@ -194,6 +205,7 @@ impl Supervisor {
             intake,
             tracking,
             retiring: Vec::new(),
+            states,
             drain_timeout: server.drain_timeout.0,
             log: plan.configuration.common.log.clone(),
         };
@@ -249,10 +261,10 @@ impl Handler<Stop> for Supervisor {
 impl State {
     async fn reload(&mut self) -> Result<(), ReloadError> {
         let plan = self.read().await?;
-        let new = start_tracking(&plan, &self.tracking, &self.logger).await?;
-        let installation = Arc::new(installation(&plan, &self.tracking, &new));
-        let new_sockets = match self.put_in_force(&plan, &installation).await {
-            Ok(new_sockets) => new_sockets,
+        let directory = self.states.directory();
+        let new = start_tracking(&plan, &self.tracking, directory, &self.logger).await?;
+        let (new_sockets, state_store) = match self.put_in_force(&plan, &new).await {
+            Ok(in_force) => in_force,
             Err(error) => {
                 for unused in new {
                     unused.handle.stop().await;
@@ -260,6 +272,7 @@ impl State {
                 return Err(error.into());
             }
         };
+        self.states.put_in_force(state_store, &plan.configuration.state_store);
         self.exchange_listeners(&plan.listen, new_sockets);
         let server = &plan.configuration.common.policy_server;
         self.intake.max_connections.store(server.max_connections.0, Ordering::Relaxed);
@@ -278,12 +291,12 @@ impl State {
         plan.map_err(ReloadError::Rejected)
     }
 
-    /// Does what can fail; the sockets that are new.
+    /// Does what can fail; the sockets that are new, and the state store.
     async fn put_in_force(
         &self,
         plan: &Plan,
-        installation: &Arc<Installation>,
-    ) -> Result<Vec<(ListenPlan, Vec<Listener>)>, StartError> {
+        new: &[Tracking],
+    ) -> Result<(Vec<(ListenPlan, Vec<Listener>)>, Option<Arc<state::State>>), StartError> {
         let new_sockets = self.open_new(&plan.listen)?;
         let has_changed = |plan: &&ListenPlan| {
             self.is_open(plan) && self.listeners.iter().all(|o| o.plan != **plan)
@@ -291,8 +304,10 @@ impl State {
         for plan in plan.listen.iter().filter(has_changed) {
             plan.apply_permissions()?;
         }
-        self.install(installation).await?;
-        Ok(new_sockets)
+        let trackers = || self.tracking.iter().chain(new);
+        let state_store = self.states.open(plan, trackers(), &self.logger).await?;
+        self.install(&Arc::new(installation(plan, &self.tracking, new))).await?;
+        Ok((new_sockets, state_store))
     }
 
     fn is_open(&self, plan: &ListenPlan) -> bool {
@@ -399,6 +414,7 @@ impl State {
         for handle in self.retiring.drain(..).chain(current) {
             handle.stop().await;
         }
+        self.states.settle(&self.logger).await;
         for arbiter in self.arbiters.drain(..) {
             arbiter.stop();
         }
@@ -429,6 +445,7 @@ fn accept(plan: ListenPlan, listeners: Vec<Listener>, intake: &Arc<Intake>) -> O
 async fn start_tracking(
     plan: &Plan,
     running: &[Tracking],
+    ours: Option<&Arc<StateDirectory>>,
     logger: &Logger,
 ) -> Result<Vec<Tracking>, StartError> {
     let mut wanted = plan.trackers();
@@ -436,7 +453,7 @@ async fn start_tracking(
     wanted.retain(|options| running.iter().all(|tracking| tracking.options != *options));
     let mut new: Vec<Tracking> = Vec::new();
     for options in wanted {
-        match start_tracker(options, running.iter().chain(&new), logger).await {
+        match start_tracker(options, running.iter().chain(&new), ours, logger).await {
             Ok(tracking) => new.push(tracking),
             Err(error) => {
                 for unused in new {
@@ -451,12 +468,13 @@ async fn start_tracking(
 
 async fn start_tracker(
     options: TrackerOptions,
-    mut others: impl Iterator<Item = &Tracking>,
+    others: impl Iterator<Item = &Tracking>,
+    ours: Option<&Arc<StateDirectory>>,
     logger: &Logger,
 ) -> Result<Tracking, StartError> {
-    let ours = others.find(|other| other.directory.path() == options.state_directory);
-    let directory = match ours {
-        Some(ours) => ours.directory.clone(),
+    let mut ours = others.map(|other| &other.directory).chain(ours);
+    let directory = match ours.find(|ours| ours.path() == options.state_directory) {
+        Some(ours) => ours.clone(),
         None => Arc::new(StateDirectory::take(&options.state_directory)?),
     };
     let handle = TrackerHandle::start(options.clone(), logger.clone()).await?;

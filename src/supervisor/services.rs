@@ -10,11 +10,14 @@ use mppd_state::StateStore;
 use crate::config::settings::CommonOptions;
 
 /// What engines share, and what is wrong with its options. Nobody is asked anything yet.
-pub(super) fn services(common: Option<&CommonOptions>) -> (Services, Vec<Finding>) {
+pub(super) fn services(
+    common: Option<&CommonOptions>,
+    state_store: &Arc<StateStore>,
+) -> (Services, Vec<Finding>) {
     let options = common.map(|common| common.dns.clone()).unwrap_or_default();
     let (resolver, findings) = options.resolver_options();
     let services = Services::default()
         .with(Arc::new(Dns::new(Resolver::new(resolver))))
-        .with(Arc::new(StateStore::in_memory()));
+        .with(state_store.clone());
     (services, findings)
 }

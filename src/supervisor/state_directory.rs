@@ -2,7 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// The file that is locked for as long as the directory is in use.
@@ -39,7 +39,7 @@ impl StateDirectory {
     pub fn take(path: &Path) -> Result<Self, StateDirectoryError> {
         let failed = |source| StateDirectoryError::Io { path: path.to_owned(), source };
         std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(failed)?;
-        let lock = File::create(path.join(LOCK)).map_err(failed)?;
+        let lock = open_lock(path).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(StateDirectory { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(StateDirectoryError::InUse(path.to_owned())),
@@ -52,6 +52,20 @@ impl StateDirectory {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Opens the file that is locked. One that is made belongs to whoever has the directory, so that a
+/// command that root gives does not lock the server out.
+fn open_lock(directory: &Path) -> io::Result<File> {
+    let path = directory.join(LOCK);
+    let is_new = !path.exists();
+    let lock = File::create(&path)?;
+    let owner = std::fs::metadata(directory)?;
+    if is_new && owner.uid() != lock.metadata()?.uid() {
+        // Only root may give it away, and for anybody else it is right as it is.
+        let _kept = std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid()));
+    }
+    Ok(lock)
 }
 
 #[cfg(test)]

@@ -48,6 +48,10 @@ pub(super) async fn write_acceptable(
     Ok(refused)
 }
 
+/// How often a spool in which only refused rows are left is looked at: somebody may want them to be
+/// tried again.
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
+
 /// How long a spool is left alone that could not be read or emptied.
 const SPOOL_REST: Duration = Duration::from_secs(10);
 
@@ -108,6 +112,8 @@ pub(super) struct Database {
     link: Link,
     /// Until when the spool is left alone after it could not be read or emptied.
     resting: Option<Instant>,
+    /// When the spool was looked at last.
+    looked: Instant,
     moved: u64,
     logger: Logger,
 }
@@ -131,7 +137,15 @@ impl Database {
         if spool.rows() > 0 {
             warn!(logger, "rows of an earlier run wait in the spool"; "rows" => spool.rows());
         }
-        Ok(Database { connection, spool, link, resting: None, moved: 0, logger })
+        Ok(Database {
+            connection,
+            spool,
+            link,
+            resting: None,
+            looked: Instant::now(),
+            moved: 0,
+            logger,
+        })
     }
 
     /// Since when the database is away, and why.
@@ -151,7 +165,7 @@ impl Database {
     pub(super) async fn write(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
         let Link::Up(store) = &mut self.link else { return self.spool.keep(writes) };
         match write_acceptable(store, writes).await {
-            Ok(refused) => self.keep_refused(refused),
+            Ok(refused) => self.keep_refused(&refused),
             Err(error) => {
                 self.go_away(&error);
                 self.spool.keep(writes)
@@ -159,16 +173,15 @@ impl Database {
         }
     }
 
-    fn keep_refused(&mut self, refused: Vec<(RowWrite, String)>) -> Result<(), StoreError> {
+    fn keep_refused(&mut self, refused: &[(RowWrite, String)]) -> Result<(), StoreError> {
         if refused.is_empty() {
             return Ok(());
         }
-        for (write, reason) in &refused {
-            error!(self.logger, "the tracking database refuses a row; it stays in the spool";
+        for (write, reason) in refused {
+            error!(self.logger, "the tracking database refuses a row; it is set aside in the spool";
                 "id" => %write.key, "reason" => reason);
         }
-        let writes: Vec<RowWrite> = refused.into_iter().map(|(write, _)| write).collect();
-        self.spool.keep_refused(&writes)
+        self.spool.keep_refused(refused)
     }
 
     fn go_away(&mut self, reason: &StoreError) {
@@ -184,7 +197,7 @@ impl Database {
     /// Moves a few rows from the spool into the database.
     pub(super) async fn move_some(&mut self) {
         let Link::Up(store) = &mut self.link else { return };
-        let rows = match self.spool.next().await {
+        let rows = match self.spool.next() {
             Ok(rows) if rows.is_empty() => return self.say_moved(),
             Ok(rows) => rows,
             Err(error) => return self.leave_spool_alone(&error),
@@ -193,7 +206,8 @@ impl Database {
             Ok((moved, last, refused)) => {
                 self.say_refused(&refused);
                 self.moved += moved.len() as u64;
-                if let Err(error) = self.spool.moved(&moved, last) {
+                let aside = self.spool.set_aside(&refused);
+                if let Err(error) = aside.and_then(|()| self.spool.moved(&moved, last)) {
                     self.leave_spool_alone(&error);
                 }
             }
@@ -219,7 +233,7 @@ impl Database {
 
     fn say_refused(&self, refused: &[(RowWrite, String)]) {
         for (write, reason) in refused {
-            error!(self.logger, "the tracking database refuses a row of the spool; it stays there";
+            error!(self.logger, "the tracking database refuses a row of the spool; it is set aside";
                 "id" => %write.key, "reason" => reason);
         }
     }
@@ -227,7 +241,7 @@ impl Database {
     /// Ready when something is to be done about an absence, or about a spool that was left alone.
     pub(super) async fn changed(&mut self) {
         let Link::Away(absence) = &mut self.link else {
-            return match self.resting {
+            return match self.resting.or(self.next_look()) {
                 Some(end) => tokio::time::sleep_until(end.into()).await,
                 None => std::future::pending().await,
             };
@@ -238,6 +252,21 @@ impl Database {
         }
     }
 
+    /// When the spool is to be looked at, if rows are left in it.
+    fn next_look(&self) -> Option<Instant> {
+        (self.spool.rows() > 0).then(|| self.looked + LOOKED_AT_EVERY)
+    }
+
+    fn look_into_spool(&mut self) {
+        if self.next_look().is_none_or(|look| Instant::now() < look) {
+            return;
+        }
+        self.looked = Instant::now();
+        if let Err(error) = self.spool.look_again() {
+            self.leave_spool_alone(&error);
+        }
+    }
+
     /// Does what is to be done about an absence: tries to connect, in the background, or takes
     /// over the connection that was made.
     pub(super) async fn attend(&mut self) {
@@ -245,7 +274,7 @@ impl Database {
             self.resting = None;
             self.spool.rewind();
         }
-        let Link::Away(absence) = &mut self.link else { return };
+        let Link::Away(absence) = &mut self.link else { return self.look_into_spool() };
         if absence.attempt.as_ref().is_some_and(JoinHandle::is_finished) {
             absence.attempted().await;
         }
@@ -254,7 +283,7 @@ impl Database {
         } else if absence.attempt.is_none() && Instant::now() >= absence.next {
             self.spool.rewind();
             // Without rows to try, the database is believed when it lets one in.
-            let rows = self.spool.next().await.unwrap_or_default();
+            let rows = self.spool.next().unwrap_or_default();
             absence.attempt = Some(actix_rt::spawn(prove(self.connection.clone(), rows)));
         }
     }

@@ -334,6 +334,15 @@ fn open_file(path: &Path) -> Result<Box<dyn Store>, StoreError> {
     Ok(Box::new(SqliteStore::open_to_read(path)?))
 }
 
+/// The spools of these places that are there.
+#[must_use]
+pub fn spools(places: &[Place]) -> Vec<PathBuf> {
+    let connected = places.iter().filter_map(|(connection, directory)| {
+        connection.as_ref().map(|connection| spool::path(directory, connection))
+    });
+    connected.filter(|path| path.exists()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use mppd_database::ResolvedConnection;
 use mppd_engine::RequestKey;
@@ -10,6 +11,7 @@ use super::batch::State;
 use super::row::Row;
 use super::sqlite::SqliteStore;
 use super::store::{RowWrite, Store, StoreError};
+use super::time;
 
 /// Rows that are moved at once; few, so that live ones do not wait long behind them.
 const MOVED_AT_ONCE: usize = 128;
@@ -72,7 +74,7 @@ pub(super) struct Spool {
     store: SqliteStore,
     rows: u64,
     has_rows_to_move: bool,
-    // Rows up to here were moved, or refused and left behind.
+    // Rows up to here were moved, or refused and set aside.
     moved: Option<RequestKey>,
 }
 
@@ -80,6 +82,9 @@ impl Spool {
     pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
         let mut store = SqliteStore::open(path)?;
         store.prepare().await?;
+        store.prepare_refused()?;
+        // What the database refused before may be welcome now.
+        store.retry_refused(&[])?;
         let rows = store.count().await?;
         let has_rows_to_move = rows > 0;
         Ok(Spool { store, rows, has_rows_to_move, moved: None })
@@ -101,9 +106,30 @@ impl Spool {
         Ok(())
     }
 
-    /// Keeps rows that the database has refused.
-    pub(super) fn keep_refused(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
-        self.add(writes)
+    /// Keeps rows that the database has refused, each with the reason.
+    pub(super) fn keep_refused(
+        &mut self,
+        refused: &[(RowWrite, String)],
+    ) -> Result<(), StoreError> {
+        let writes: Vec<RowWrite> = refused.iter().map(|(write, _)| write.clone()).collect();
+        self.add(&writes)?;
+        self.set_aside(refused)
+    }
+
+    /// Sets rows aside that are here and that the database has refused.
+    pub(super) fn set_aside(&mut self, refused: &[(RowWrite, String)]) -> Result<(), StoreError> {
+        let reason = |(write, reason): &(RowWrite, String)| (write.key, reason.clone());
+        let refused: Vec<(RequestKey, String)> = refused.iter().map(reason).collect();
+        self.store.set_aside(&refused, time::microseconds(SystemTime::now()))
+    }
+
+    /// Whether somebody wants rows to be tried again that were set aside, or has written rows into
+    /// this file past this spool.
+    pub(super) fn look_again(&mut self) -> Result<(), StoreError> {
+        if self.rows > 0 && !self.has_rows_to_move && self.store.has_waiting()? {
+            self.rewind();
+        }
+        Ok(())
     }
 
     fn add(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
@@ -115,8 +141,8 @@ impl Spool {
     }
 
     /// The next rows to be moved, in the order of their keys; none when all were.
-    pub(super) async fn next(&mut self) -> Result<Vec<Row>, StoreError> {
-        let rows = self.store.oldest(self.moved, MOVED_AT_ONCE).await?;
+    pub(super) fn next(&mut self) -> Result<Vec<Row>, StoreError> {
+        let rows = self.store.select_waiting(self.moved, MOVED_AT_ONCE)?;
         if rows.is_empty() {
             self.has_rows_to_move = false;
         }
@@ -140,8 +166,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Begins anew: rows that were refused may be welcome now, and others may have come that this
-    /// one has not counted.
+    /// Begins anew: others may have come that this one has not counted.
     pub(super) fn rewind(&mut self) {
         self.moved = None;
         self.has_rows_to_move = true;
@@ -172,15 +197,15 @@ mod tests {
             content: Arc::new(row(transition, &exchange)),
         };
         other.keep(&[write(Transition::Received, State::Received)]).unwrap();
-        let rows = spool.next().await.unwrap();
+        let rows = spool.next().unwrap();
         exchange.decide(Decision::dunno());
         other.keep(&[write(Transition::Processed, State::Processed)]).unwrap();
         assert!(rows.len() == 1 && !rows[0].is_processed());
         spool.moved(&[(exchange.key(), State::Received)], Some(exchange.key())).unwrap();
-        let left = spool.next().await.unwrap();
+        let left = spool.next().unwrap();
         assert!(left.len() == 1 && left[0].is_processed());
         spool.moved(&[(exchange.key(), State::Processed)], Some(exchange.key())).unwrap();
-        assert!(spool.next().await.unwrap().is_empty());
+        assert!(spool.next().unwrap().is_empty());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //!
 //! Its calls block, so it lives on the tracker's own thread.
 
+mod refused;
+
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -21,6 +23,8 @@ use super::store::{
 };
 use super::table::{COLUMNS, Column, Dialect, Kind, OnDuplicate, TABLE};
 use super::time;
+
+pub use refused::Refused;
 
 /// How many pages gather in the write-ahead log before they are moved into the file. A row touches
 /// a page of each index; the longer they gather, the more rows share each page's way home.

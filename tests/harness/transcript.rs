@@ -16,6 +16,11 @@
 //!   code and a body. Any other path is answered with 404;
 //! - `zone`: lines `NAME TYPE VALUE`, what the domain name system holds. In the test it is a server
 //!   on a port of its own, which the last configuration knows by the address `192.0.2.53`;
+//! - `mmdb file=NAME`: a database in the format of MaxMind beside the last configuration: lines
+//!   `NETWORK name=value …` with the names `country`, `continent`, `registered_country`, `asn` and,
+//!   as the last, `organization`;
+//! - `smtp host=NAME`: a mail server that the last configuration knows by this name and no port:
+//!   lines `ADDRESS REPLY`, what it says to RCPT. Any other address is refused with 550 5.1.1;
 //! - `transcript`: lines `> STATE name=value …` are a request, the line `< ACTION` below them is
 //!   the answer. A line `= COLUMN=VALUE …` below an answer says what is then on record: a column of
 //!   `track_policy_request`, or `checks.ID.status` and `checks.ID.text`. A page that shows records is
@@ -43,6 +48,10 @@ pub(crate) struct Scenario {
     pub(crate) web: Vec<(String, u16, String)>,
     /// What the domain name system holds, if the page has one.
     pub(crate) zone: Option<String>,
+    /// Databases of networks beside the configuration, each as its lines.
+    pub(crate) databases: Vec<(String, String)>,
+    /// Mail servers: the name on the page, and what each says.
+    pub(crate) mail_servers: Vec<(String, String)>,
     /// What is asked, in order.
     pub(crate) questions: Vec<Question>,
 }
@@ -96,6 +105,8 @@ pub(crate) fn scenarios(page: &str) -> Result<Vec<Scenario>, BadPage> {
         let scenario = scenarios.last_mut().ok_or(missing)?;
         match part {
             Part::File(name) => scenario.files.push((name.to_owned(), block.text)),
+            Part::Database(name) => scenario.databases.push((name.to_owned(), block.text)),
+            Part::MailServer(name) => scenario.mail_servers.push((name.to_owned(), block.text)),
             Part::Server(address) => scenario.servers.push((address.to_owned(), block.text)),
             Part::Sql => scenario.sql.get_or_insert_default().push_str(&block.text),
             Part::Ldif => scenario.ldif = Some(block.text),
@@ -110,6 +121,8 @@ pub(crate) fn scenarios(page: &str) -> Result<Vec<Scenario>, BadPage> {
 /// What a block adds to the scenario above it.
 enum Part<'a> {
     File(&'a str),
+    Database(&'a str),
+    MailServer(&'a str),
     Server(&'a str),
     Sql,
     Ldif,
@@ -120,6 +133,8 @@ enum Part<'a> {
 
 fn part<'a>(block: &Block<'a>) -> Result<Option<Part<'a>>, BadPage> {
     Ok(match (block.kind, block.argument) {
+        ("mmdb", Some(("file", name))) => Some(Part::Database(name)),
+        ("smtp", Some(("host", name))) => Some(Part::MailServer(name)),
         (_, Some(("file", name))) => Some(Part::File(name)),
         ("xml", Some(("server", address))) => Some(Part::Server(address)),
         ("sql", None) => Some(Part::Sql),

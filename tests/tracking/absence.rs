@@ -8,7 +8,7 @@ use crate::harness::daemon::{Daemon, Settings};
 use crate::harness::policy_client::PolicyRequest;
 use crate::harness::ports::free_port;
 
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !holds() {
         assert!(begin.elapsed() < Duration::from_mins(1), "{what}");

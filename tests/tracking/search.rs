@@ -1,5 +1,6 @@
 //! What people find with `mppd track`.
 
+use super::absence::until;
 use super::*;
 
 #[derive(clap::Parser)]
@@ -99,6 +100,55 @@ fn records_that_wait_in_the_spool_are_found_and_marked() {
         assert_eq!((&rows[0]["spooled"], &rows[1]["spooled"]), (&true.into(), &false.into()));
         let (out, _, _) = track(&places, &format!("show {waits}")).await;
         assert!(out.contains("waits for its database"), "{out}");
+    });
+}
+
+async fn until_so_many_are_refused(places: &[Place], count: usize) {
+    for _ in 0..1_000 {
+        if json_lines(&track(places, "refused --json").await.0).len() == count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{count} rows are not refused");
+}
+
+#[test]
+fn refused_rows_are_listed_with_the_reason_and_moved_when_they_are_to_be_tried_again() {
+    block_on(async {
+        let directory = TempDir::new().unwrap();
+        let server = MariaDb::start().await;
+        let options = options(directory.path(), Some(server.connection()));
+        let tracker = TrackerHandle::start(options, logger()).await.unwrap();
+        let places = [(Some(server.connection()), directory.path().to_owned())];
+        let (_, errors, _) = track(&places, "refused").await;
+        assert_eq!(errors, "no row was refused\n");
+        server.execute("ALTER TABLE track_policy_request MODIFY helo_name VARCHAR(5)").await;
+        let helo = |name: &str| Request::from_attributes([("helo_name", name)]).unwrap();
+        let (refused, _) = live(&tracker, helo("too long")).await;
+        let (other, _) = live(&tracker, helo("also too long")).await;
+        live(&tracker, helo("short")).await;
+
+        // One that the database is too slow to refuse at once waits in the spool first.
+        until_so_many_are_refused(&places, 2).await;
+        let (out, errors, succeeds) = track(&places, "refused").await;
+        assert!(succeeds && errors.is_empty(), "{errors}");
+        assert!(out.contains(&refused.to_string()) && out.contains("helo_name"), "{out}");
+        let (out, _, _) = track(&places, "refused --json").await;
+        let rows = json_lines(&out);
+        assert_eq!([&rows[0]["id"], &rows[1]["id"]], [&refused.to_string(), &other.to_string()]);
+        assert!(rows[0]["reason"].as_str().unwrap().contains("too long for column"), "{out}");
+
+        server.execute("ALTER TABLE track_policy_request MODIFY helo_name TEXT").await;
+        let (out, _, succeeds) = track(&places, &format!("retry {refused}")).await;
+        assert!(succeeds && out == "1 to be tried again\n", "{out}");
+        until("it is not moved", || tracker.status().spooled == 1).await;
+        let (out, _, succeeds) = track(&places, &format!("retry {refused}")).await;
+        assert!(!succeeds && out == "0 to be tried again\n", "{out}");
+        track(&places, "retry").await;
+        until("the rest is not moved", || tracker.status().spooled == 0).await;
+        tracker.stop().await;
+        assert_eq!(rows_in_database(&server).await.len(), 3);
     });
 }
 

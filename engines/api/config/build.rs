@@ -133,6 +133,7 @@ pub fn is_common_option(name: &str) -> bool {
 /// What an engine has at hand while it is built.
 pub struct BuildContext<'a> {
     sources: &'a SourceMap,
+    id: Arc<str>,
     logger: Logger,
     warnings: Vec<Finding>,
     scope: Scope,
@@ -147,12 +148,20 @@ impl<'a> BuildContext<'a> {
     pub fn new(sources: &'a SourceMap, logger: Logger) -> Self {
         BuildContext {
             sources,
+            id: Arc::from(""),
             logger,
             warnings: Vec::new(),
             scope: Scope::default(),
             services: Services::default(),
             taken: Vec::new(),
         }
+    }
+
+    /// For the engine of this ID. For the server.
+    #[must_use]
+    pub fn with_id(mut self, id: &str) -> Self {
+        self.id = id.into();
+        self
     }
 
     /// With the named regular expressions of the configuration. For the server.
@@ -239,6 +248,12 @@ impl<'a> BuildContext<'a> {
     /// Every fault that can be told apart, each with its place.
     pub fn options<T: DeserializeOwned>(&self, element: &Element) -> Result<T, Vec<Finding>> {
         from_element(element, is_common_option)
+    }
+
+    /// The engine's ID: what it keeps in a store is found under it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// A logger that names the engine.

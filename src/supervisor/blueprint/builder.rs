@@ -11,6 +11,7 @@ use mppd_engine::slog::{Logger, o};
 use mppd_engine::{
     Action, BuildContext, Built, Condition, Element, EngineKind, Finding, Span, Spanned,
 };
+use mppd_state::StateStore;
 
 use super::{Blueprint, Chain, Chains, EnginePlan, GroupPlan, Place};
 use crate::config::settings::{DEFAULT_GROUP, GroupOptions};
@@ -24,9 +25,10 @@ use crate::supervisor::services::services;
 pub(super) fn build(
     draft: &Draft,
     kinds: &[&'static dyn EngineKind],
+    state_store: &Arc<StateStore>,
     logger: &Logger,
 ) -> (Blueprint, Vec<Finding>) {
-    let (services, findings) = services(draft.common.as_ref());
+    let (services, findings) = services(draft.common.as_ref(), state_store);
     let mut builder = Builder {
         draft,
         kinds,
@@ -306,7 +308,7 @@ impl Builder<'_> {
             return Vec::new();
         };
         let logger = self.logger.new(o!("engine" => id.clone()));
-        let context = BuildContext::new(&self.draft.sources, logger);
+        let context = BuildContext::new(&self.draft.sources, logger).with_id(id);
         let context = context.with_services(self.services.clone());
         let mut context = context.with_patterns(self.patterns.clone());
         let built = kind.build(element, &mut context);

@@ -15,18 +15,18 @@ use tokio::time::timeout;
 
 /// How to reach the directory.
 #[derive(Debug)]
-pub(super) struct Settings {
-    pub(super) urls: Vec<String>,
-    pub(super) start_tls: bool,
-    pub(super) tls: Arc<ClientConfig>,
-    pub(super) bind: Option<Bind>,
-    pub(super) limits: Limits,
+pub(crate) struct Settings {
+    pub(crate) urls: Vec<String>,
+    pub(crate) start_tls: bool,
+    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) bind: Option<Bind>,
+    pub(crate) limits: Limits,
 }
 
 /// Who asks.
-pub(super) struct Bind {
-    pub(super) name: String,
-    pub(super) password: Secret,
+pub(crate) struct Bind {
+    pub(crate) name: String,
+    pub(crate) password: Secret,
 }
 
 impl std::fmt::Debug for Bind {
@@ -36,26 +36,26 @@ impl std::fmt::Debug for Bind {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) connect: Duration,
-    pub(super) search: Duration,
-    pub(super) entries: u32,
+pub(crate) struct Limits {
+    pub(crate) connect: Duration,
+    pub(crate) search: Duration,
+    pub(crate) entries: u32,
 }
 
 /// One search.
 #[derive(Debug)]
-pub(super) struct Search<'a> {
-    pub(super) base: String,
-    pub(super) scope: Scope,
-    pub(super) filter: String,
-    pub(super) attributes: &'a [String],
+pub(crate) struct Search<'a> {
+    pub(crate) base: String,
+    pub(crate) scope: Scope,
+    pub(crate) filter: String,
+    pub(crate) attributes: &'a [String],
     /// Whether a base that does not or can't exist is one below which nothing was found.
-    pub(super) base_may_be_missing: bool,
+    pub(crate) base_may_be_missing: bool,
 }
 
 /// Why a search found neither something nor nothing.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SearchError {
+pub(crate) enum SearchError {
     #[error("can't connect to {url}")]
     Connect { url: String, source: LdapError },
     #[error("no connection to {url} within {limit:?}")]
@@ -74,7 +74,7 @@ pub(super) enum SearchError {
 
 /// The connection of one worker. A clone is another worker's: a connection belongs to the runtime
 /// on which it was opened, so it starts without one.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     settings: Arc<Settings>,
     open: Mutex<Option<Ldap>>,
     /// Held while a connection is opened, so that runs that come at the same time open one.
@@ -100,7 +100,7 @@ const NO_SUCH_OBJECT: u32 = 32;
 const INVALID_DN_SYNTAX: u32 = 34;
 
 impl Connection {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
         Connection::of(Arc::new(settings))
     }
 
@@ -109,7 +109,7 @@ impl Connection {
     }
 
     /// What a search finds, up to the limit of entries.
-    pub(super) async fn search(
+    pub(crate) async fn search(
         &self,
         search: &Search<'_>,
     ) -> Result<Vec<SearchEntry>, SearchError> {
@@ -227,7 +227,7 @@ impl Drop for Suspicion<'_> {
 }
 
 /// Checks what can be checked of a server's URL without asking it.
-pub(super) fn read_url(url: &Spanned<String>, start_tls: bool) -> Result<String, Finding> {
+pub(crate) fn read_url(url: &Spanned<String>, start_tls: bool) -> Result<String, Finding> {
     let bad = |message: String| Finding::error(url.span, message);
     let read =
         Url::parse(&url.value).map_err(|error| bad(format!("this is not a URL: {error}")))?;
@@ -255,7 +255,7 @@ pub(super) fn read_url(url: &Spanned<String>, start_tls: bool) -> Result<String,
 }
 
 /// Warns of a server to which a password would go over the network for all to read.
-pub(super) fn open_wire(url: &Spanned<String>) -> Option<Finding> {
+pub(crate) fn open_wire(url: &Spanned<String>) -> Option<Finding> {
     let read = Url::parse(&url.value).ok().filter(|read| read.scheme() == "ldap")?;
     let host = read.host_str()?.trim_matches(['[', ']']);
     let is_here =

@@ -14,7 +14,7 @@ enum Part {
 
 /// A filter with macros.
 #[derive(Debug)]
-pub(super) struct Filter(Vec<Part>);
+pub(crate) struct Filter(Vec<Part>);
 
 /// Can stand in a value only.
 const IN_VALUE: &str = r"\78";
@@ -23,7 +23,7 @@ const IN_VALUE: &str = r"\78";
 const ANYWHERE: &str = "x";
 
 impl Filter {
-    pub(super) fn compile(
+    pub(crate) fn compile(
         text: &Spanned<String>,
         cx: &mut BuildContext<'_>,
     ) -> Result<Self, Vec<Finding>> {
@@ -38,7 +38,7 @@ impl Filter {
         Err(filter.faults(text.span))
     }
 
-    pub(super) fn of(&self, view: &View<'_>) -> String {
+    pub(crate) fn of(&self, view: &View<'_>) -> String {
         let mut filter = String::new();
         for part in &self.0 {
             match part {
@@ -80,7 +80,7 @@ impl Filter {
 
 /// Escapes every octet but letters, digits, and what is common in addresses and means nothing
 /// else in filters and names.
-pub(super) fn escape(octets: &[u8], text: &mut String) {
+pub(crate) fn escape(octets: &[u8], text: &mut String) {
     for octet in octets {
         match octet {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'@' => {

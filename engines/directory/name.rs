@@ -13,10 +13,10 @@ enum Part {
 
 /// The name of an entry with macros.
 #[derive(Debug)]
-pub(super) struct Name(Vec<Part>);
+pub(crate) struct Name(Vec<Part>);
 
 impl Name {
-    pub(super) fn compile(
+    pub(crate) fn compile(
         text: &Spanned<String>,
         cx: &mut BuildContext<'_>,
     ) -> Result<Self, Vec<Finding>> {
@@ -42,11 +42,11 @@ impl Name {
         if findings.is_empty() { Ok(Name(parts)) } else { Err(findings) }
     }
 
-    pub(super) fn has_macros(&self) -> bool {
+    pub(crate) fn has_macros(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Macro(_)))
     }
 
-    pub(super) fn of(&self, view: &View<'_>) -> String {
+    pub(crate) fn of(&self, view: &View<'_>) -> String {
         let mut name = String::new();
         for part in &self.0 {
             match part {

@@ -1,0 +1,391 @@
+//! Where it is known which addresses a domain has.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use mppd_database::{
+    ConnectionOptions, Pool, PoolLimits, SecretOptions, Statement, TlsOptions, resolve,
+};
+use mppd_engine::exchange::Receipt;
+use mppd_engine::{
+    Attribute, BuildContext, EngineResult, Exchange, Failure, Finding, Request, Span, Spanned,
+    View, options,
+};
+use mppd_lists::Table as _;
+use mppd_lists::mailboxes::Mailboxes;
+
+use super::address::{Address, Path};
+use super::callout::Callout;
+use super::kept::{KeepOptions, Keeper};
+use crate::directory::{Connection, Filter, LimitOptions, Name, Search, SearchScope, Server};
+
+options! {
+    /// `<sql>`
+    pub(crate) struct SqlOptions {
+        /// The server.
+        connection: ConnectionOptions,
+        /// One statement of SQL that gives a row for an address that is valid. Every macro is a
+        /// bound parameter. Where `recipient_delimiter` cuts off an extension, it is asked again
+        /// with a `$recipient` that has none.
+        statement: Spanned<String>,
+        /// How long answers are kept; they are not unless this is given.
+        cache: Option<KeepOptions> = None,
+    }
+}
+
+options! {
+    /// `<ldap>`
+    pub(crate) struct LdapOptions {
+        /// A server: `ldap://host`, `ldaps://host`, or `ldapi://%2Frun%2Fslapd%2Fldapi` for a
+        /// socket. May stand several times; the first that can be reached is asked.
+        url: Vec<Spanned<String>>,
+        /// Whether a connection to an `ldap://` server is encrypted before anything is asked.
+        start_tls: bool = false,
+        /// Encryption, for `ldaps://` and `start_tls`. The authorities to trust are those of the
+        /// system unless a file is given.
+        tls: Option<TlsOptions> = None,
+        /// The name to bind with; anonymous unless given.
+        bind_dn: Option<Spanned<String>> = None,
+        /// The password to bind with.
+        password: Option<Spanned<SecretOptions>> = None,
+        /// The entry where the search begins.
+        base: Spanned<String>,
+        /// How far the search goes.
+        scope: SearchScope = SearchScope::Subtree,
+        /// What finds an entry for an address that is valid: a filter (RFC 4515), in which a macro
+        /// stands for a value. Where `recipient_delimiter` cuts off an extension, it is asked again
+        /// with a `$recipient` that has none.
+        filter: Spanned<String>,
+        /// Bounds of time and size.
+        limits: LimitOptions = LimitOptions::default(),
+        /// How long answers are kept; they are not unless this is given.
+        cache: Option<KeepOptions> = None,
+    }
+}
+
+/// Connections to a database; questions are short, and wait for one another.
+const CONNECTIONS: PoolLimits =
+    PoolLimits { min: 0, max: 4, idle_timeout: std::time::Duration::from_mins(1) };
+
+/// What is known of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Valid = 1,
+    Invalid = 2,
+    /// Its source does not say.
+    Unknown = 3,
+}
+
+impl Verdict {
+    pub(super) const ALL: [Verdict; 3] = [Verdict::Valid, Verdict::Invalid, Verdict::Unknown];
+}
+
+/// What a source says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) verdict: Verdict,
+    /// In its own words, or why it says nothing; fit to be read.
+    pub(super) said: String,
+}
+
+impl Answer {
+    fn found(is_found: bool) -> Self {
+        let verdict = if is_found { Verdict::Valid } else { Verdict::Invalid };
+        Answer { verdict, said: String::new() }
+    }
+
+    fn unknown(why: impl Into<String>) -> Self {
+        Answer { verdict: Verdict::Unknown, said: why.into() }
+    }
+}
+
+/// One request for which a source is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) exchange: &'a Exchange,
+    pub(super) address: &'a Address<'a>,
+    pub(super) now: Timestamp,
+}
+
+/// A source that is asked over a network. A clone shares what it can; each has a connection of its
+/// own to a directory, which belongs to the worker that opened it.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    Sql(Arc<Sql>),
+    Ldap(Arc<Ldap>, Connection),
+    Callout(Callout, KeepOptions),
+}
+
+#[derive(Debug)]
+pub(super) struct Sql {
+    statement: Statement,
+    pool: Pool,
+    label: String,
+    cache: Option<KeepOptions>,
+}
+
+#[derive(Debug)]
+pub(super) struct Ldap {
+    base: Name,
+    scope: SearchScope,
+    filter: Filter,
+    label: String,
+    cache: Option<KeepOptions>,
+}
+
+impl Source {
+    pub(super) fn sql(
+        options: &SqlOptions,
+        cx: &mut BuildContext<'_>,
+    ) -> Result<Self, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let connection = resolve(&options.connection, cx).map_err(|faults| findings.extend(faults));
+        let span = options.statement.span;
+        let statement = cx
+            .pieces(&options.statement)
+            .and_then(|pieces| Statement::compile(pieces, span))
+            .map_err(|faults| findings.extend(faults));
+        if statement.as_ref().is_ok_and(|statement| !statement.reads()) {
+            findings.push(writes(span));
+        }
+        match (connection, statement) {
+            (Ok(connection), Ok(statement)) if findings.is_empty() => {
+                let server = [&options.connection.host, &options.connection.database];
+                let server = server.map(|text| text.as_deref().unwrap_or_default());
+                let label = label("sql", &[server[0], server[1], statement.sql().as_ref()]);
+                let pool = Pool::new(connection, CONNECTIONS);
+                let cache = options.cache.clone();
+                Ok(Source::Sql(Arc::new(Sql { statement, pool, label, cache })))
+            }
+            _ => Err(findings),
+        }
+    }
+
+    pub(super) fn ldap(
+        options: &LdapOptions,
+        cx: &mut BuildContext<'_>,
+    ) -> Result<Self, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let mut keep = |faults: Vec<Finding>| findings.extend(faults);
+        let base = Name::compile(&options.base, cx).map_err(&mut keep).ok();
+        let filter = Filter::compile(&options.filter, cx).map_err(&mut keep).ok();
+        let server = Server {
+            url: &options.url,
+            start_tls: options.start_tls,
+            tls: options.tls.as_ref(),
+            bind_dn: options.bind_dn.as_ref(),
+            password: options.password.as_ref(),
+            limits: &options.limits,
+        };
+        let connection = server.connection(cx).map_err(&mut keep).ok();
+        let (Some(base), Some(filter), Some(connection)) = (base, filter, connection) else {
+            return Err(findings);
+        };
+        let label = label("ldap", &[options.url.first().map_or("", |url| &url.value)]);
+        let (scope, cache) = (options.scope, options.cache.clone());
+        Ok(Source::Ldap(Arc::new(Ldap { base, scope, filter, label, cache }), connection))
+    }
+
+    /// Its kind, as the value `source` has it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Source::Sql(_) => "sql",
+            Source::Ldap(..) => "ldap",
+            Source::Callout(..) => "callout",
+        }
+    }
+
+    /// Whether it needs the state store.
+    pub(super) fn keeps(&self) -> bool {
+        match self {
+            Source::Sql(sql) => sql.cache.is_some(),
+            Source::Ldap(ldap, _) => ldap.cache.is_some(),
+            Source::Callout(..) => true,
+        }
+    }
+
+    /// What it says of the address of a request.
+    pub(super) async fn ask(
+        &self,
+        asked: &Asked<'_>,
+        keeper: Option<&Keeper>,
+    ) -> Result<Answer, Failure> {
+        let answer = match self {
+            Source::Callout(callout, limits) => {
+                let Some(keeper) = keeper else { return Ok(ask_host(callout, asked).await) };
+                // The server decides what case and extensions mean, so it gets the address as it
+                // is; the case of letters makes no other question of it.
+                let key = joined(&callout.server(), [asked.address.whole()]);
+                keeper.ask(key, asked.now, limits, ask_host(callout, asked)).await
+            }
+            Source::Sql(sql) => {
+                let parameters = sql.statement.parameters(&View::of(asked.exchange));
+                match (&sql.cache, keeper) {
+                    (Some(limits), Some(keeper)) => {
+                        let key = joined(&sql.label, parameters.iter().map(Vec::as_slice));
+                        keeper.ask(key, asked.now, limits, sql.ask(asked, parameters)).await
+                    }
+                    _ => Ok(sql.ask(asked, parameters).await),
+                }
+            }
+            Source::Ldap(ldap, connection) => match (&ldap.cache, keeper) {
+                (Some(limits), Some(keeper)) => {
+                    let (base, filter) = ldap.search(asked.exchange);
+                    let key = joined(&ldap.label, [base.as_bytes(), filter.as_bytes()]);
+                    keeper.ask(key, asked.now, limits, ldap.ask(asked, connection)).await
+                }
+                _ => Ok(ldap.ask(asked, connection).await),
+            },
+        };
+        answer.map_err(|error| Failure::new("can't tell what is kept").with_source(error))
+    }
+}
+
+/// A statement that changes something.
+fn writes(span: Span) -> Finding {
+    let finding = Finding::error(span, "this statement does more than to read");
+    finding.with_help("SELECT a row for an address that is valid")
+}
+
+async fn ask_host(callout: &Callout, asked: &Asked<'_>) -> Answer {
+    let request = asked.exchange.request();
+    let helo = callout.helo(asked.exchange.node());
+    // A callout of our own that comes back to us would go round for ever.
+    if request.sender().is_null()
+        && request.get(Attribute::HeloName).eq_ignore_ascii_case(helo.as_bytes())
+    {
+        return Answer::unknown("the client gives this host's own name, so it is asked by itself");
+    }
+    match Path::new(asked.address.local(), asked.address.domain()) {
+        Ok(path) => {
+            let asking = callout.ask(&path, asked.exchange.node());
+            let (verdict, said) = Box::pin(asking).await;
+            Answer { verdict, said }
+        }
+        Err(error) => Answer::unknown(error.to_string()),
+    }
+}
+
+impl Sql {
+    async fn ask(&self, asked: &Asked<'_>, parameters: Vec<Vec<u8>>) -> Answer {
+        match self.ask_once(parameters).await {
+            Ok(false) => {}
+            Ok(true) => return Answer::found(true),
+            Err(why) => return Answer::unknown(why),
+        }
+        let Some(base) = without_extension(asked) else { return Answer::found(false) };
+        let parameters = self.statement.parameters(&View::of(&base));
+        self.ask_once(parameters).await.map_or_else(Answer::unknown, Answer::found)
+    }
+
+    async fn ask_once(&self, parameters: Vec<Vec<u8>>) -> Result<bool, String> {
+        let answer = self.pool.ask(&self.statement, parameters).await;
+        answer.map(|answer| answer.rows > 0).map_err(|error| told(&*error))
+    }
+}
+
+impl Ldap {
+    fn search(&self, exchange: &Exchange) -> (String, String) {
+        let view = View::of(exchange);
+        (self.base.of(&view), self.filter.of(&view))
+    }
+
+    async fn ask(&self, asked: &Asked<'_>, connection: &Connection) -> Answer {
+        match self.ask_once(asked.exchange, connection).await {
+            Ok(false) => {}
+            Ok(true) => return Answer::found(true),
+            Err(why) => return Answer::unknown(why),
+        }
+        let Some(base) = without_extension(asked) else { return Answer::found(false) };
+        self.ask_once(&base, connection).await.map_or_else(Answer::unknown, Answer::found)
+    }
+
+    async fn ask_once(&self, exchange: &Exchange, connection: &Connection) -> Result<bool, String> {
+        let (base, filter) = self.search(exchange);
+        let no_attribute = ["1.1".to_owned()];
+        let search = Search {
+            base,
+            scope: self.scope.scope(),
+            filter,
+            attributes: &no_attribute,
+            base_may_be_missing: self.base.has_macros(),
+        };
+        // It is large, and a run that never comes here need not carry it.
+        let found = Box::pin(connection.search(&search)).await;
+        found.map(|entries| !entries.is_empty()).map_err(|error| told(&error))
+    }
+}
+
+/// The same request for the address without its extension, where it has one.
+fn without_extension(asked: &Asked<'_>) -> Option<Exchange> {
+    let base = asked.address.without_extension()?;
+    let exchange = asked.exchange;
+    let recipient = Attribute::Recipient.name().as_bytes();
+    let attributes = exchange.request().attributes();
+    let request = Request::from_attributes(
+        attributes
+            .map(|(name, value)| (name, if name == recipient { base.as_slice() } else { value })),
+    );
+    let copy = Exchange::new(Receipt {
+        request: Arc::new(request.ok()?),
+        key: exchange.key(),
+        received: exchange.received(),
+        deadline: exchange.deadline(),
+        group: exchange.group().clone(),
+        node: exchange.node().clone(),
+        tracker: exchange.tracker().clone(),
+        repeat_of: exchange.repeat_of(),
+    });
+    for result in exchange.results() {
+        copy.add_result(EngineResult::clone(&result));
+    }
+    let globals = exchange.with_globals(|globals| globals.clone());
+    copy.with_globals(|copied| *copied = globals);
+    Some(copy)
+}
+
+/// An error with all that is behind it.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
+}
+
+/// The words of a key, with blanks between them.
+fn joined<'a>(label: &str, words: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut key = label.as_bytes().to_vec();
+    for word in words {
+        key.push(b' ');
+        key.extend_from_slice(word);
+    }
+    key
+}
+
+/// What tells the answers of one source from those of another, and from those of the same one
+/// before its configuration changed.
+fn label(kind: &str, texts: &[&str]) -> String {
+    let whole = texts.join("\0");
+    format!("{kind}-{:08x}", hash(whole.as_bytes()))
+}
+
+/// A hash that is the same in every process (FNV-1a).
+pub(super) fn hash(octets: &[u8]) -> u32 {
+    octets
+        .iter()
+        .fold(0x811c_9dc5, |hash, octet| (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193))
+}
+
+/// A list of valid addresses.
+pub(super) fn is_in(list: &Mailboxes<()>, address: &Address<'_>) -> bool {
+    if list.find(address.whole()).is_some() {
+        return true;
+    }
+    let Some(base) = address.without_extension() else { return false };
+    let base = mppd_lists::mailboxes::normalise(mppd_engine::Mailbox::new(&base));
+    !list.is_empty() && list.find(&base).is_some()
+}

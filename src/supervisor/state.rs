@@ -1,0 +1,152 @@
+//! The state store in force. A reload that does not change it leaves it as it is; one that does
+//! opens the new store first, and the old one goes on until no request needs it.
+
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use mppd_engine::slog::{Logger, error};
+use mppd_state::{OpenStore, StateError, StorePlan};
+
+use super::Tracking;
+use super::state_directory::{StateDirectory, StateDirectoryError};
+use crate::plan::Plan;
+
+/// How often is looked whether a store is still in use.
+const LOOKED_EVERY: Duration = Duration::from_millis(100);
+
+/// Why there is no state store.
+#[derive(Debug, thiserror::Error)]
+pub enum StateStoreError {
+    /// Somebody else has the state directory, or it can't be written.
+    #[error(transparent)]
+    Directory(#[from] StateDirectoryError),
+    /// The store itself.
+    #[error("{error}{}", error.causes())]
+    Open {
+        /// What it said.
+        error: StateError,
+    },
+    /// Opening it panicked: a defect.
+    #[error("opening the state store failed: {0}")]
+    Panicked(String),
+}
+
+/// A store that is open, with the directory that it may be in.
+#[derive(Debug)]
+pub(super) struct State {
+    store: OpenStore,
+    directory: Option<Arc<StateDirectory>>,
+}
+
+/// The store in force, if any engine needs one, and those that are no longer in force.
+#[derive(Debug, Default)]
+pub(super) struct States {
+    current: Option<Arc<State>>,
+    retiring: Vec<Weak<State>>,
+}
+
+impl States {
+    /// The store that the plan needs, opened if it is not, and given to the plan's engines. It is
+    /// not in force before [`States::put_in_force`].
+    pub(super) async fn open<'a>(
+        &self,
+        plan: &Plan,
+        tracking: impl Iterator<Item = &'a Tracking>,
+        logger: &Logger,
+    ) -> Result<Option<Arc<State>>, StateStoreError> {
+        if !plan.state_store.is_wanted() {
+            return Ok(None);
+        }
+        let wanted = &plan.configuration.state_store;
+        let directory = &plan.configuration.common.state_directory;
+        let retiring = self.retiring.iter().filter_map(Weak::upgrade);
+        let known = self
+            .current
+            .iter()
+            .cloned()
+            .chain(retiring)
+            .find(|known| known.store.serves(wanted, directory));
+        let state = match known {
+            Some(known) => known,
+            None => {
+                Arc::new(open(wanted, directory, self.lock(directory, tracking), logger).await?)
+            }
+        };
+        plan.state_store.open(state.store.backend().clone());
+        Ok(Some(state))
+    }
+
+    /// The directory, if it is ours already.
+    fn lock<'a>(
+        &self,
+        directory: &Path,
+        tracking: impl Iterator<Item = &'a Tracking>,
+    ) -> Option<Arc<StateDirectory>> {
+        let retiring = self.retiring.iter().filter_map(Weak::upgrade);
+        let states = self.current.iter().cloned().chain(retiring);
+        let of_states = states.filter_map(|state| state.directory.clone());
+        let mut ours = tracking.map(|tracking| tracking.directory.clone()).chain(of_states);
+        ours.find(|ours| ours.path() == directory)
+    }
+
+    /// The directory that the store in force is in.
+    pub(super) fn directory(&self) -> Option<&Arc<StateDirectory>> {
+        self.current.as_ref()?.directory.as_ref()
+    }
+
+    /// Puts in force what [`States::open`] gave for this plan.
+    pub(super) fn put_in_force(&mut self, state: Option<Arc<State>>, plan: &StorePlan) {
+        self.retiring.retain(|retiring| retiring.strong_count() > 0);
+        if let Some(state) = &state {
+            state.store.adjust(plan);
+        }
+        let old = std::mem::replace(&mut self.current, state);
+        let is_other = |old: &Arc<State>| {
+            self.current.as_ref().is_none_or(|current| !Arc::ptr_eq(old, current))
+        };
+        if let Some(old) = old.filter(is_other) {
+            self.retiring.push(Arc::downgrade(&old));
+            actix_rt::spawn(retire(old));
+        }
+    }
+
+    /// Waits until everything is where it is to stay.
+    pub(super) async fn settle(&mut self, logger: &Logger) {
+        let retiring = self.retiring.drain(..).filter_map(|retiring| retiring.upgrade());
+        for state in self.current.take().into_iter().chain(retiring) {
+            if let Err(error) = state.store.backend().settle().await {
+                error!(logger, "state is lost"; "reason" => %error);
+            }
+        }
+    }
+}
+
+async fn open(
+    plan: &StorePlan,
+    path: &Path,
+    ours: Option<Arc<StateDirectory>>,
+    logger: &Logger,
+) -> Result<State, StateStoreError> {
+    let directory = match ours {
+        _ if !plan.is_embedded() => None,
+        Some(ours) => Some(ours),
+        None => Some(Arc::new(StateDirectory::take(path)?)),
+    };
+    let (plan, path, logger) = (plan.clone(), path.to_owned(), logger.clone());
+    // A million records take a second to read.
+    let open = actix_rt::task::spawn_blocking(move || OpenStore::open(&plan, &path, &logger));
+    let store = open.await.map_err(|panic| StateStoreError::Panicked(panic.to_string()))?;
+    let store = store.map_err(|error| StateStoreError::Open { error })?;
+    Ok(State { store, directory })
+}
+
+/// Ends a store as soon as no engine has it any more.
+async fn retire(state: Arc<State>) {
+    while state.store.is_used() || Arc::strong_count(&state) > 1 {
+        tokio::time::sleep(LOOKED_EVERY).await;
+    }
+    // What is yet to be written takes time.
+    let ended = actix_rt::task::spawn_blocking(move || drop(state)).await;
+    drop(ended);
+}

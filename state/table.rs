@@ -1,0 +1,579 @@
+//! Records in memory: a table in many parts, each with a lock of its own that is held for
+//! microseconds.
+//!
+//! An entry is one allocation for key and record beside 24 octets in the table. Its number is
+//! bounded: one more takes the place of that which expires first of a hundred, so that a flood of
+//! records that wait for something can't push out those that have proved themselves. What has
+//! expired is removed in small steps, a few places of the table with each new entry, and a few more
+//! whenever [`Table::sweep`] is called; nothing ever walks through the whole of it at once.
+
+use std::collections::BinaryHeap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashTable;
+use jiff::Timestamp;
+
+use crate::backend::{Step, Stored};
+use crate::key::LONGEST_KEY;
+
+/// Entries that one part is meant to hold: to double its table takes less than a millisecond.
+const ENTRIES_OF_PART: usize = 4_096;
+
+const FEWEST_PARTS: usize = 16;
+const MOST_PARTS: usize = 4_096;
+
+/// How many entries are compared for the one that gives way. Where one in twenty is short-lived, it
+/// is a long-lived one in one case of a thousand.
+const CANDIDATES: usize = 128;
+
+/// How many places of the table are looked at for them at most.
+const PLACES: usize = 1_024;
+
+/// How many places are swept with each new entry: faster than entries can come.
+const SWEPT_AT_INSERT: usize = 8;
+
+/// How many places are swept while a lock is held.
+const SWEPT_AT_ONCE: usize = 4_096;
+
+/// How many changes are taken while a lock is held.
+const TAKEN_AT_ONCE: usize = 1_024;
+
+/// A time as it is kept: milliseconds since 1970.
+pub(crate) type Millis = i64;
+
+/// The time to the millisecond; one before 1970 counts as 1970.
+pub(crate) fn millis(time: Timestamp) -> Millis {
+    time.as_millisecond().max(0)
+}
+
+/// The time of these milliseconds.
+pub(crate) fn timestamp(millis: Millis) -> Timestamp {
+    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
+}
+
+/// The records of all spaces.
+#[derive(Debug)]
+pub(crate) struct Table {
+    parts: Box<[Mutex<Part>]>,
+    hasher: RandomState,
+    count: AtomicUsize,
+    max_entries: AtomicUsize,
+    evicted: AtomicU64,
+    /// Whether somebody takes the changes and writes them down.
+    notes_changes: bool,
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    entries: HashTable<Entry>,
+    /// The latest time that anybody gave.
+    latest: Millis,
+    /// The place where sweeping goes on.
+    cursor: usize,
+    /// The hashes of the entries that have changed and are not yet written.
+    changed: Vec<u64>,
+    /// What has been removed, and may be written somewhere.
+    removed: Vec<Packed>,
+}
+
+/// The length of a key, the key, and the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Packed(Box<[u8]>);
+
+impl Packed {
+    fn new(key: &[u8], octets: &[u8]) -> Self {
+        let key = &key[..key.len().min(LONGEST_KEY)];
+        let mut packed = Vec::with_capacity(1 + key.len() + octets.len());
+        packed.push(u8::try_from(key.len()).unwrap_or(u8::MAX));
+        packed.extend_from_slice(key);
+        packed.extend_from_slice(octets);
+        Packed(packed.into_boxed_slice())
+    }
+
+    /// The key.
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.0[1..self.behind_key()]
+    }
+
+    /// The record.
+    pub(crate) fn octets(&self) -> &[u8] {
+        &self.0[self.behind_key()..]
+    }
+
+    fn behind_key(&self) -> usize {
+        1 + usize::from(self.0[0])
+    }
+
+    /// Another record for the same key.
+    fn exchange(&mut self, octets: &[u8]) {
+        let behind_key = self.behind_key();
+        if self.0.len() - behind_key == octets.len() {
+            self.0[behind_key..].copy_from_slice(octets);
+        } else {
+            *self = Packed::new(self.key(), octets);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    packed: Packed,
+    /// Until when, and in the lowest bit whether it has changed since it was written.
+    meta: u64,
+}
+
+impl Entry {
+    fn until(&self) -> Millis {
+        // 63 bits are left, so there is no sign.
+        (self.meta >> 1).cast_signed()
+    }
+
+    fn is_changed(&self) -> bool {
+        self.meta & 1 == 1
+    }
+
+    fn set(&mut self, until: Millis, is_changed: bool) {
+        self.meta = until.max(0).cast_unsigned() << 1 | u64::from(is_changed);
+    }
+}
+
+/// What has changed in one part: removals come first.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// What is no more.
+    pub(crate) removed: Vec<Packed>,
+    /// What there is now.
+    pub(crate) put: Vec<(Packed, Millis)>,
+    /// Whether there are more.
+    pub(crate) has_more: bool,
+}
+
+impl Changes {
+    /// With the removal of this key.
+    pub(crate) fn note_removed(&mut self, key: &[u8]) {
+        self.removed.push(Packed::new(key, b""));
+    }
+
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.removed.len() + self.put.len()
+    }
+}
+
+impl Table {
+    /// A table of at most so many entries.
+    pub(crate) fn new(max_entries: usize, notes_changes: bool) -> Self {
+        let parts = (max_entries / ENTRIES_OF_PART).next_power_of_two();
+        let parts = parts.clamp(FEWEST_PARTS, MOST_PARTS);
+        Table {
+            parts: (0..parts).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            count: AtomicUsize::new(0),
+            max_entries: AtomicUsize::new(max_entries),
+            evicted: AtomicU64::new(0),
+            notes_changes,
+        }
+    }
+
+    /// Changes the bound. Where there are more, they give way as new ones come.
+    pub(crate) fn set_max_entries(&self, max_entries: usize) {
+        self.max_entries.store(max_entries, Ordering::Relaxed);
+    }
+
+    /// How many there are, expired ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// How many had to give way so far.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// How many parts there are.
+    pub(crate) fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    fn part_of(&self, hash: u64) -> MutexGuard<'_, Part> {
+        // The lowest bits say where in its part an entry is, the highest seven are its tag.
+        let number = usize::try_from(hash >> 32 & 0xffff).unwrap_or_default();
+        self.part(number & (self.parts.len() - 1))
+    }
+
+    fn part(&self, number: usize) -> MutexGuard<'_, Part> {
+        self.parts[number].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Applies a change.
+    pub(crate) fn update(
+        &self,
+        key: &[u8],
+        now: Millis,
+        change: &mut dyn FnMut(Option<&[u8]>) -> Step,
+    ) {
+        let hash = self.hash(key);
+        let mut part = self.part_of(hash);
+        part.latest = part.latest.max(now);
+        let held = part.entries.find(hash, |entry| entry.packed.key() == key);
+        let alive = held.filter(|entry| entry.until() > now);
+        match change(alive.map(|entry| entry.packed.octets())) {
+            Step::Keep => {}
+            Step::Put(octets, until) => {
+                self.put(&mut part, hash, key, &octets, millis(until), self.notes_changes);
+            }
+            Step::Remove => drop(self.take_out(&mut part, hash, key)),
+        }
+    }
+
+    /// Puts a record in place of any other.
+    pub(crate) fn insert(&self, key: &[u8], octets: &[u8], until: Millis) {
+        let hash = self.hash(key);
+        self.put(&mut self.part_of(hash), hash, key, octets, until, self.notes_changes);
+    }
+
+    /// Puts a record that is written already; one that is there already stays.
+    pub(crate) fn load(&self, key: &[u8], octets: &[u8], until: Millis) {
+        let hash = self.hash(key);
+        let mut part = self.part_of(hash);
+        if part.entries.find(hash, |entry| entry.packed.key() == key).is_none() {
+            self.put(&mut part, hash, key, octets, until, false);
+        }
+    }
+
+    /// Forgets a record; whether there was one at this time, or the latest that was ever given.
+    pub(crate) fn remove(&self, key: &[u8]) -> bool {
+        let hash = self.hash(key);
+        let mut part = self.part_of(hash);
+        let latest = part.latest;
+        self.take_out(&mut part, hash, key).is_some_and(|until| until > latest)
+    }
+
+    fn put(
+        &self,
+        part: &mut Part,
+        hash: u64,
+        key: &[u8],
+        octets: &[u8],
+        until: Millis,
+        is_change: bool,
+    ) {
+        let Part { entries, changed, .. } = &mut *part;
+        if let Some(entry) = entries.find_mut(hash, |entry| entry.packed.key() == key) {
+            if is_change && !entry.is_changed() {
+                changed.push(hash);
+            }
+            entry.packed.exchange(octets);
+            entry.set(until, is_change || entry.is_changed());
+            return;
+        }
+        self.sweep_part(part, part.latest, SWEPT_AT_INSERT);
+        if self.len() >= self.max_entries.load(Ordering::Relaxed) {
+            self.evict(part);
+        }
+        let mut entry = Entry { packed: Packed::new(key, octets), meta: 0 };
+        entry.set(until, is_change);
+        part.entries.insert_unique(hash, entry, |entry| self.hash(entry.packed.key()));
+        if is_change {
+            part.changed.push(hash);
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Until when there was one.
+    fn take_out(&self, part: &mut Part, hash: u64, key: &[u8]) -> Option<Millis> {
+        let found = part.entries.find_entry(hash, |entry| entry.packed.key() == key);
+        let (entry, _) = found.ok()?.remove();
+        let until = entry.until();
+        self.forget(part, entry);
+        Some(until)
+    }
+
+    fn forget(&self, part: &mut Part, entry: Entry) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        if self.notes_changes {
+            part.removed.push(entry.packed);
+        }
+    }
+
+    /// Removes the entry that expires first of a few. Those of a part are as good as any: which part
+    /// an entry is in says nothing about it.
+    fn evict(&self, part: &mut Part) {
+        let places = part.entries.num_buckets();
+        let mut first: Option<(usize, Millis)> = None;
+        let mut seen = 0;
+        for _ in 0..places.min(PLACES) {
+            part.cursor = (part.cursor + 1) % places;
+            let Some(entry) = part.entries.get_bucket(part.cursor) else { continue };
+            if first.is_none_or(|(_, until)| entry.until() < until) {
+                first = Some((part.cursor, entry.until()));
+            }
+            seen += 1;
+            if seen == CANDIDATES {
+                break;
+            }
+        }
+        let Some((place, _)) = first else { return };
+        if let Ok(entry) = part.entries.get_bucket_entry(place) {
+            let (entry, _) = entry.remove();
+            self.forget(part, entry);
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn sweep_part(&self, part: &mut Part, now: Millis, places: usize) {
+        let count = part.entries.num_buckets();
+        for _ in 0..places.min(count) {
+            part.cursor = (part.cursor + 1) % count;
+            let expired = |entry: &Entry| entry.until() <= now;
+            if part.entries.get_bucket(part.cursor).is_some_and(expired)
+                && let Ok(entry) = part.entries.get_bucket_entry(part.cursor)
+            {
+                let (entry, _) = entry.remove();
+                self.forget(part, entry);
+            }
+        }
+    }
+
+    /// Removes what has expired at this time from one part.
+    pub(crate) fn sweep(&self, number: usize, now: Millis) {
+        let mut places = self.part(number).entries.num_buckets();
+        while places > 0 {
+            self.sweep_part(&mut self.part(number), now, SWEPT_AT_ONCE.min(places));
+            places = places.saturating_sub(SWEPT_AT_ONCE);
+        }
+    }
+
+    /// Some of what has changed in one part, and the latest time that anybody gave there.
+    pub(crate) fn take_changes(&self, number: usize) -> (Changes, Millis) {
+        let mut part = self.part(number);
+        let Part { entries, changed, removed, latest, .. } = &mut *part;
+        let mut changes = Changes::default();
+        let count = removed.len().min(TAKEN_AT_ONCE);
+        changes.removed.extend(removed.drain(..count));
+        let count = changed.len().min(TAKEN_AT_ONCE);
+        for hash in changed.drain(..count) {
+            for entry in entries.iter_hash_mut(hash).filter(|entry| entry.is_changed()) {
+                entry.set(entry.until(), false);
+                changes.put.push((entry.packed.clone(), entry.until()));
+            }
+        }
+        changes.has_more = !removed.is_empty() || !changed.is_empty();
+        (changes, *latest)
+    }
+
+    /// Takes back changes that could not be written.
+    pub(crate) fn take_back(&self, changes: Changes) {
+        for (packed, _) in &changes.put {
+            self.mark_changed(packed.key());
+        }
+        for packed in changes.removed {
+            let hash = self.hash(packed.key());
+            let mut part = self.part_of(hash);
+            if part.entries.find(hash, |entry| entry.packed.key() == packed.key()).is_none() {
+                part.removed.push(packed);
+            }
+        }
+    }
+
+    fn mark_changed(&self, key: &[u8]) {
+        let hash = self.hash(key);
+        let mut part = self.part_of(hash);
+        let Part { entries, changed, .. } = &mut *part;
+        let Some(entry) = entries.find_mut(hash, |entry| entry.packed.key() == key) else { return };
+        if !entry.is_changed() {
+            entry.set(entry.until(), true);
+            changed.push(hash);
+        }
+    }
+
+    /// Drops what is known of removals, of all but so many.
+    pub(crate) fn forget_removals(&self, number: usize, most: usize) {
+        let mut part = self.part(number);
+        let surplus = part.removed.len().saturating_sub(most);
+        part.removed.drain(..surplus);
+    }
+
+    /// Marks every entry as changed, because nothing is written any more.
+    pub(crate) fn mark_all_changed(&self) {
+        for number in 0..self.parts.len() {
+            let mut part = self.part(number);
+            let Part { entries, changed, .. } = &mut *part;
+            changed.clear();
+            for entry in entries.iter_mut() {
+                entry.set(entry.until(), true);
+                changed.push(self.hasher.hash_one(entry.packed.key()));
+            }
+        }
+    }
+
+    /// A page of the records whose keys begin so, in the order of their keys.
+    pub(crate) fn list(
+        &self,
+        prefix: &[u8],
+        behind: Option<&[u8]>,
+        limit: usize,
+        now: Millis,
+    ) -> Vec<Stored> {
+        // The greatest of the smallest keys stands at the top.
+        let mut page: BinaryHeap<(Vec<u8>, Vec<u8>, Millis)> = BinaryHeap::new();
+        for number in 0..self.parts.len() {
+            for entry in &self.part(number).entries {
+                let key = entry.packed.key();
+                let is_wanted = key.starts_with(prefix)
+                    && behind.is_none_or(|behind| behind < key)
+                    && entry.until() > now;
+                let is_full = page.len() >= limit;
+                let is_behind_page = is_full && page.peek().is_none_or(|last| *last.0 <= *key);
+                if !is_wanted || is_behind_page {
+                    continue;
+                }
+                if is_full {
+                    page.pop();
+                }
+                page.push((key.to_vec(), entry.packed.octets().to_vec(), entry.until()));
+            }
+        }
+        let stored = |(key, octets, until)| Stored { key, octets, until: timestamp(until) };
+        page.into_sorted_vec().into_iter().map(stored).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(table: &Table, key: &str, now: Millis, until: Millis) {
+        table.update(key.as_bytes(), now, &mut |_| Step::Put(b"record".to_vec(), timestamp(until)));
+    }
+
+    fn has(table: &Table, key: &str, now: Millis) -> bool {
+        let mut found = false;
+        table.update(key.as_bytes(), now, &mut |octets| {
+            found = octets.is_some();
+            Step::Keep
+        });
+        found
+    }
+
+    fn changes(table: &Table) -> Changes {
+        let mut all = Changes::default();
+        for number in 0..table.parts() {
+            loop {
+                let (some, _) = table.take_changes(number);
+                all.removed.extend(some.removed);
+                all.put.extend(some.put);
+                if !some.has_more {
+                    break;
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn a_flood_of_short_lived_records_leaves_the_long_lived_alone() {
+        let table = Table::new(2_000, false);
+        for number in 0..1_000 {
+            put(&table, &format!("known {number}"), 1, 1_000_000);
+        }
+        for number in 0..20_000 {
+            put(&table, &format!("new {number}"), 2, 5_000);
+        }
+        let known = (0..1_000).filter(|number| has(&table, &format!("known {number}"), 3)).count();
+        assert!(known >= 999, "{known} of 1000 are left");
+        assert!(table.len() <= 2_000, "{}", table.len());
+        assert_eq!(table.evicted(), 19_000);
+    }
+
+    #[test]
+    fn a_store_full_of_long_lived_records_takes_new_ones() {
+        let table = Table::new(500, false);
+        for number in 0..500 {
+            put(&table, &format!("known {number}"), 1, 1_000_000);
+        }
+        put(&table, "new", 2, 5_000);
+        assert!(has(&table, "new", 3));
+        assert!(table.len() <= 500);
+    }
+
+    #[test]
+    fn new_records_sweep_out_expired_ones() {
+        let table = Table::new(1_000_000, false);
+        for number in 0..10_000 {
+            put(&table, &format!("old {number}"), 1, 100);
+        }
+        for number in 0..10_000 {
+            put(&table, &format!("new {number}"), 200, 1_000);
+        }
+        assert!(table.len() < 15_000, "{}", table.len());
+        assert_eq!(table.evicted(), 0);
+    }
+
+    #[test]
+    fn sweeping_removes_what_has_expired_and_nothing_else() {
+        let table = Table::new(100_000, false);
+        for number in 0..10_000 {
+            put(&table, &format!("{number}"), 1, if number % 2 == 0 { 100 } else { 101 });
+        }
+        for number in 0..table.parts() {
+            table.sweep(number, 100);
+        }
+        assert_eq!(table.len(), 5_000);
+        assert!(has(&table, "1", 100));
+    }
+
+    #[test]
+    fn what_changed_is_told_once_and_again_when_it_could_not_be_written() {
+        let table = Table::new(1_000, true);
+        put(&table, "a", 1, 10);
+        put(&table, "a", 2, 20);
+        put(&table, "b", 2, 20);
+        table.remove(b"b");
+        let told = changes(&table);
+        assert_eq!(told.put, [(Packed::new(b"a", b"record"), 20)]);
+        assert_eq!(told.removed, [Packed::new(b"b", b"record")]);
+        assert_eq!(changes(&table).len(), 0);
+        put(&table, "b", 3, 30);
+        table.take_back(told);
+        let told = changes(&table);
+        assert_eq!((told.put.len(), told.removed.len()), (2, 0));
+    }
+
+    #[test]
+    fn records_may_change_their_length() {
+        let table = Table::new(1_000, false);
+        for octets in [&b"short"[..], b"much longer", b""] {
+            table.insert(b"key", octets, 10);
+            let stored = table.list(b"", None, 10, 1);
+            assert_eq!(
+                stored,
+                [Stored { key: b"key".to_vec(), octets: octets.to_vec(), until: timestamp(10) }]
+            );
+        }
+    }
+
+    #[test]
+    fn pages_follow_each_other() {
+        let table = Table::new(1_000, false);
+        for number in 0..100 {
+            put(&table, &format!("a/{number:02}"), 1, 10);
+            put(&table, &format!("b/{number:02}"), 1, 10);
+        }
+        let (mut seen, mut behind) = (Vec::new(), None);
+        loop {
+            let page = table.list(b"a/", behind.as_deref(), 7, 1);
+            let Some(last) = page.last() else { break };
+            behind = Some(last.key.clone());
+            seen.extend(page.into_iter().map(|stored| String::from_utf8(stored.key).unwrap()));
+        }
+        let expected: Vec<String> = (0..100).map(|number| format!("a/{number:02}")).collect();
+        assert_eq!(seen, expected);
+    }
+}
