@@ -28,6 +28,8 @@ mod kill;
 #[cfg(test)]
 mod listeners;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod modules;
 #[cfg(test)]
 mod mysql;
