@@ -201,6 +201,15 @@ async fn a_host_never_asks_itself() {
 }
 
 #[tokio::test]
+async fn who_gives_the_name_of_this_host_spoils_no_answer_for_others() {
+    let server = SmtpServer::start(script());
+    let site = Site::new(&callout(&server, r#"helo="probe.example.org""#));
+    let own = [("sender", ""), ("helo_name", "probe.example.org")];
+    assert_eq!(site.ask_with("alice@example.org", &own).await.status, "unknown");
+    assert_eq!(site.status("alice@example.org").await, "valid");
+}
+
+#[tokio::test]
 async fn international_addresses_take_a_server_that_knows_them() {
     let script = script().rcpt("jörg@example.org", "250 ok");
     let server = SmtpServer::start(script.clone());
