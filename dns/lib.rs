@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use answer::{Answer, Question, Record, RecordKind, TemporaryFailure};
-pub use name::{Name, NameError};
+pub use name::{Name, NameError, reversed};
 pub use options::DnsOptions;
 pub use resolver::{Resolver, ResolverError, ResolverOptions};
 
@@ -63,6 +63,17 @@ impl Dns {
             Some(answer) => answer,
             None => self.lookup.look_up(question, deadline).await,
         }
+    }
+
+    /// The answer, where it is known without asking anybody.
+    #[must_use]
+    pub fn at_hand(&self, question: &Question) -> Option<Answer> {
+        self.lookup.at_hand(question)
+    }
+
+    /// Asks at once, whether or not anybody will wait for the answer.
+    pub fn begin(&self, question: Question, deadline: Instant) -> Pending {
+        self.lookup.look_up(question, deadline)
     }
 
     /// Asks for texts.

@@ -94,23 +94,20 @@ impl Name {
     /// The name below which an address has its own names: `1.2.0.192.in-addr.arpa`.
     #[must_use]
     pub fn reverse(address: IpAddr) -> Self {
-        let text = match address {
-            IpAddr::V4(address) => {
-                let [a, b, c, d] = address.octets();
-                format!("{d}.{c}.{b}.{a}.in-addr.arpa")
-            }
-            IpAddr::V6(address) => {
-                let mut text = String::with_capacity(72);
-                for octet in address.octets().iter().rev() {
-                    for digit in [octet & 0xf, octet >> 4] {
-                        text.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
-                        text.push('.');
-                    }
-                }
-                text + "ip6.arpa"
-            }
-        };
-        Name(text.into_bytes().into())
+        let zone = if address.is_ipv4() { ".in-addr.arpa" } else { ".ip6.arpa" };
+        Name((reversed(address) + zone).into_bytes().into())
+    }
+
+    /// The name below this one that has these labels in front.
+    ///
+    /// # Errors
+    /// What the domain name system could not hold.
+    pub fn with_labels(&self, labels: &[u8]) -> Result<Self, NameError> {
+        let mut text = Vec::with_capacity(labels.len() + 1 + self.0.len());
+        text.extend_from_slice(labels);
+        text.push(b'.');
+        text.extend_from_slice(&self.0);
+        Name::parse(&text)
     }
 
     /// The name as it is written, without a dot at the end; the root is empty.
@@ -135,6 +132,33 @@ impl Name {
     pub fn is_within(&self, other: &Name) -> bool {
         let Some(front) = self.0.strip_suffix(&*other.0) else { return false };
         front.is_empty() || other.is_root() || front.ends_with(b".")
+    }
+}
+
+/// An address as labels, the last part first: `1.2.0.192`, or an IPv6 address digit by digit.
+///
+/// ```
+/// # use mppd_dns::reversed;
+/// assert_eq!(reversed([192, 0, 2, 1].into()), "1.2.0.192");
+/// ```
+#[must_use]
+pub fn reversed(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            format!("{d}.{c}.{b}.{a}")
+        }
+        IpAddr::V6(address) => {
+            let mut text = String::with_capacity(72);
+            for octet in address.octets().iter().rev() {
+                for digit in [octet & 0xf, octet >> 4] {
+                    text.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
+                    text.push('.');
+                }
+            }
+            text.pop();
+            text
+        }
     }
 }
 

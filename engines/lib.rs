@@ -6,20 +6,25 @@ mod boorex;
 mod country;
 mod delegate;
 mod directory;
+pub mod greylist;
+mod helo;
 mod http;
 mod ldap;
 mod log;
 mod mysql;
+mod rbl;
 mod recipient;
 mod score;
 mod set;
+mod spam_traps;
 mod spf;
-#[cfg(any(test, feature = "testkit"))]
-pub mod testkit;
 pub mod threshold;
 mod tls;
 mod track;
 mod wbl;
+
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 
 use mppd_engine::{EngineKind, kind};
 
@@ -28,13 +33,17 @@ pub const ENGINES: &[&dyn EngineKind] = &[
     &boorex::BoorexKind,
     kind::<country::Country>(),
     kind::<delegate::Delegate>(),
+    kind::<greylist::Greylist>(),
+    kind::<helo::Helo>(),
     kind::<http::Http>(),
     kind::<ldap::Ldap>(),
     kind::<log::Log>(),
     &mysql::Mysql,
+    kind::<rbl::Rbl>(),
     kind::<recipient::Recipient>(),
     kind::<score::ScoreEngine>(),
     kind::<set::Set>(),
+    kind::<spam_traps::SpamTraps>(),
     kind::<spf::Spf>(),
     kind::<threshold::Threshold>(),
     &track::Track,

@@ -27,11 +27,14 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use mppd_dns::Dns;
-use mppd_engine::config::{Period, Positive};
+use mppd_engine::config::{Period, Positive, Severity};
 use mppd_engine::{
     Attribute, BuildContext, Engine, Escaped, Exchange, Failure, Finding, Mailbox, OptionValue,
     Outcome, Request, Spanned, Stage, Stages, StatusDoc, ValueDoc, options,
 };
+use mppd_lists::Table as _;
+use mppd_lists::networks::Networks;
+use mppd_lists::reading::{EntriesOptions, read};
 use serde::Deserialize;
 
 use self::check::{Check, Circumstances, Evaluation, Sender, Verdict};
@@ -45,10 +48,11 @@ options! {
         /// envelope sender; or `both`.
         identity: Identities = Identities::Both,
         /// Relays that mail for this site may come through: secondary mail exchangers, forwarders.
-        /// Addresses and networks; may stand several times.
-        trusted: Vec<Spanned<String>> = Vec::new(),
-        /// Networks whose clients are not checked; `127.0.0.0/8 ::1` unless given.
-        skip: Vec<Spanned<String>> = Vec::new(),
+        /// Addresses and networks, in place, in a file, or both; may stand several times.
+        trusted: Vec<EntriesOptions> = Vec::new(),
+        /// Networks whose clients are not checked, written as in `trusted`; `127.0.0.0/8 ::1`
+        /// unless given.
+        skip: Vec<EntriesOptions> = Vec::new(),
         /// Whether clients that have logged in (SASL) are not checked.
         skip_authenticated: bool = true,
         /// A record to try where a domain publishes none, such as `v=spf1 a/24 mx/24 ptr ~all`. If
@@ -91,8 +95,8 @@ pub(crate) struct Spf {
 struct Plan {
     dns: Arc<Dns>,
     identity: Identities,
-    trusted: Vec<IpNet>,
-    skip: Vec<IpNet>,
+    trusted: Networks<()>,
+    skip: Networks<()>,
     skip_authenticated: bool,
     best_guess: Option<Record>,
     receiver: Option<String>,
@@ -174,10 +178,10 @@ impl Engine for Spf {
 
     fn build(options: SpfOptions, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>> {
         let mut findings = Vec::new();
-        let trusted = networks(&options.trusted, &mut findings);
-        let mut skip = networks(&options.skip, &mut findings);
+        let trusted = networks(&options.trusted, cx, &mut findings);
+        let mut skip = networks(&options.skip, cx, &mut findings);
         if options.skip.is_empty() {
-            skip.extend(OWN_NETWORKS);
+            OWN_NETWORKS.into_iter().for_each(|network| skip.insert(network, ()));
         }
         let best_guess = options
             .best_guess
@@ -231,7 +235,7 @@ impl Engine for Spf {
 
 impl Plan {
     fn why_trusted(&self, client: IpAddr, request: &Request) -> Option<String> {
-        let is_in = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&client));
+        let is_in = |networks: &Networks<()>| networks.find(client).is_some();
         if is_in(&self.trusted) {
             return Some(format!("{client} is a trusted relay"));
         }
@@ -370,19 +374,27 @@ fn with_a_labels(name: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-fn networks(lists: &[Spanned<String>], findings: &mut Vec<Finding>) -> Vec<IpNet> {
-    let mut networks = Vec::new();
-    for word in lists.iter().flat_map(Spanned::words) {
-        let network = word.value.parse::<IpNet>().ok();
-        let address = || word.value.parse::<IpAddr>().ok().map(IpNet::from);
-        if let Some(network) = network.or_else(address) {
-            networks.push(network);
-            continue;
+/// Reads some lists of networks into one.
+fn networks(
+    lists: &[EntriesOptions],
+    cx: &mut BuildContext<'_>,
+    findings: &mut Vec<Finding>,
+) -> Networks<()> {
+    let mut networks = Networks::default();
+    for options in lists {
+        let attribute = Attribute::ClientAddress;
+        let said = read::<(), Networks<()>>(options, attribute, cx, |network, _, _| {
+            networks.insert(network, ());
+            None
+        });
+        for finding in said {
+            match finding.severity {
+                Severity::Error => findings.push(finding),
+                Severity::Warning => cx.warn(finding),
+            }
         }
-        let message = format!("\"{}\" is neither an address nor a network", word.value);
-        let finding = Finding::error(word.span, message);
-        findings.push(finding.with_help("expected 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32"));
     }
+    networks.settle();
     networks
 }
 

@@ -5,43 +5,58 @@
 //!   <white>
 //!     <client_address>192.0.2.0/24 2001:db8::/32</client_address>
 //!     <recipient file="lists/recipients"/>
+//!     <client file="/etc/postgrey/whitelist_clients" format="postgrey"/>
 //!   </white>
 //!   <black>
 //!     <client_name>spam.example .example.net</client_name>
 //!     <sender>mallory@example.com example.org</sender>
+//!     <pair>
+//!       newsletter.example  carol@example.org
+//!       &lt;&gt;            no-reply@example.org
+//!     </pair>
 //!   </black>
 //! </wbl>
 //! ```
 //!
 //! A request that the white list knows is `white`, one that only the black list knows is `black`,
-//! any other `none`. The outcome's value `list` is the attribute that matched, `entry` the entry in
-//! its normal form: lower case, international domain names as A-labels. What Postfix does not know
-//! (a client without address, an unverified name, a sender before MAIL) matches nothing.
+//! any other `none`; with `<precedence>specific</precedence>` the more specific entry of an
+//! attribute counts instead. The outcome's value `list` is the attribute that matched, `entry` the
+//! entry in its normal form: lower case, international domain names as A-labels. What Postfix does
+//! not know (a client without address, an unverified name, a sender before MAIL) matches nothing.
 //!
-//! Lookups cost the same however long the lists are: networks are found by longest prefix, names
-//! by one hash lookup for each label.
+//! Lookups cost the same however long the lists are: a network takes one look for each length of
+//! prefix that is on the list, a name one for each label.
+//!
+//! `docs/engines/wbl.md` tells it at length.
 
-use std::borrow::Cow;
-use std::net::IpAddr;
+mod list;
+mod sql;
+mod subject;
+
+use std::fmt::Display;
 use std::sync::Arc;
 
 use mppd_engine::{
-    Attribute, BuildContext, Engine, Exchange, Failure, Finding, Outcome, Request, StatusDoc,
+    BuildContext, Engine, Escaped, Exchange, Failure, Finding, OptionValue, Outcome, StatusDoc,
     ValueDoc, options,
 };
-use mppd_lists::mailboxes::Mailboxes;
-use mppd_lists::names::Names;
-use mppd_lists::networks::Networks;
-use mppd_lists::reading::{EntriesOptions, Fault, Said, read};
-use mppd_lists::{Table, subject};
+use mppd_lists::reading::EntriesOptions;
+use serde::Deserialize;
+
+use self::list::{Hit, List};
+use self::sql::{Lookup, SqlOptions};
+use self::subject::{Matter, Subject};
 
 options! {
     /// `<wbl>`
     pub(crate) struct WblOptions {
         /// What is welcome. May stand several times; all of it counts.
         white: Vec<ListOptions> = Vec::new(),
-        /// What is not, unless it is on the white list. May stand several times; all of it counts.
+        /// What is not. May stand several times; all of it counts.
         black: Vec<ListOptions> = Vec::new(),
+        /// What counts when a request is on both lists: `white`, the white list; `specific`, of
+        /// each attribute the more specific entry, and then the white list.
+        precedence: Precedence = Precedence::White,
     }
 }
 
@@ -54,9 +69,22 @@ options! {
         /// Verified client names: `example.org` is that name and all names below it,
         /// `.example.org` only the names below it.
         client_name: Vec<EntriesOptions> = Vec::new(),
+        /// Entries of `client_address` and of `client_name` together, each told by its form: what
+        /// Postfix's `check_client_access` and postgrey have in one file.
+        client: Vec<EntriesOptions> = Vec::new(),
+        /// Names that the clients' addresses point to, verified or not, as in `client_name`. Who
+        /// owns an address can let it point to any name.
+        reverse_client_name: Vec<EntriesOptions> = Vec::new(),
         /// Names given with HELO or EHLO, as in `client_name`, or address literals such as
         /// `[192.0.2.1]`. Clients can claim any name.
         helo_name: Vec<EntriesOptions> = Vec::new(),
+        /// Names of users who have logged in (SASL), exactly as they are written.
+        sasl_username: Vec<EntriesOptions> = Vec::new(),
+        /// Fingerprints of client certificates, as Postfix shows them: pairs of hexadecimal digits,
+        /// in upper or lower case, with colons or without.
+        ccert_fingerprint: Vec<EntriesOptions> = Vec::new(),
+        /// Fingerprints of the public keys of client certificates.
+        ccert_pubkey_fingerprint: Vec<EntriesOptions> = Vec::new(),
         /// Envelope senders: `user@example.org` is that address, `user@` that local part in any
         /// domain, `@example.org` every address in that domain, `example.org` also those in
         /// domains below it, `.example.org` only those, `<>` the null sender. Upper and lower case
@@ -64,6 +92,27 @@ options! {
         sender: Vec<EntriesOptions> = Vec::new(),
         /// Envelope recipients, written as senders are.
         recipient: Vec<EntriesOptions> = Vec::new(),
+        /// Pairs of a sender and a recipient, each written as in its own list; one pair a line,
+        /// here as well as in a file.
+        pair: Vec<EntriesOptions> = Vec::new(),
+        /// A statement for MySQL or MariaDB; what it finds is on the list.
+        sql: Vec<SqlOptions> = Vec::new(),
+    }
+}
+
+/// What counts when a request is on both lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Precedence {
+    White,
+    Specific,
+}
+
+impl OptionValue for Precedence {
+    const TYPE: &'static str = "white or specific";
+
+    fn show(&self) -> String {
+        format!("{self:?}").to_lowercase()
     }
 }
 
@@ -73,10 +122,30 @@ pub(crate) struct Wbl {
     lists: Arc<Lists>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lists {
     white: List,
     black: List,
+    white_sql: Vec<Lookup>,
+    black_sql: Vec<Lookup>,
+    precedence: Precedence,
+}
+
+/// One of the two lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    White,
+    Black,
+}
+
+impl Side {
+    /// The status of what is on the list.
+    fn status(self) -> &'static str {
+        match self {
+            Side::White => "white",
+            Side::Black => "black",
+        }
+    }
 }
 
 impl Engine for Wbl {
@@ -93,153 +162,146 @@ impl Engine for Wbl {
         StatusDoc::new("none", "Nothing about the request is on a list.", "continue"),
     ];
     const VALUES: &'static [ValueDoc] = &[
-        ValueDoc { name: "list", meaning: "The attribute that matched, with `white` and `black`." },
-        ValueDoc { name: "entry", meaning: "The entry that it matched, in normal form." },
+        ValueDoc {
+            name: "list",
+            meaning: "The attribute that matched, with `white` and `black`; `pair` for a sender \
+                      with a recipient, `sql` for what a statement found.",
+        },
+        ValueDoc {
+            name: "entry",
+            meaning: "The entry that it matched, in normal form; the first column of the row that \
+                      a statement found.",
+        },
     ];
     type Options = WblOptions;
 
     fn build(options: WblOptions, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>> {
-        let mut lists = Lists::default();
-        let mut findings = lists.white.read(&options.white, None, cx);
-        findings.extend(lists.black.read(&options.black, Some(&lists.white), cx));
+        let mut findings = Vec::new();
+        let white = List::read(Side::White, &options.white, None, cx, &mut findings);
+        let black = List::read(Side::Black, &options.black, Some(&white), cx, &mut findings);
+        let white_sql = lookups(&options.white, cx, &mut findings);
+        let black_sql = lookups(&options.black, cx, &mut findings);
         if !findings.is_empty() {
             return Err(findings);
         }
-        if lists.white.is_empty() && lists.black.is_empty() {
+        let is_empty = white.is_empty() && black.is_empty();
+        if is_empty && white_sql.is_empty() && black_sql.is_empty() {
             cx.warn(Finding::nowhere("both lists are empty, so nothing is ever found on them"));
         }
-        Ok(Wbl { lists: Arc::new(lists) })
+        let precedence = options.precedence;
+        Ok(Wbl { lists: Arc::new(Lists { white, black, white_sql, black_sql, precedence }) })
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {
+        let lists = &*self.lists;
         let subject = Subject::of(exchange.request());
-        let found = |status: &'static str, list: &List| {
-            let (attribute, entry) = list.find(&subject)?;
-            let outcome = Outcome::new(status)
-                .with_text(format!("on the {status} list: {} {entry}", attribute.name()))
-                .with_value("list", attribute.name())
-                .with_value("entry", entry);
-            Some(outcome)
-        };
-        let listed =
-            found("white", &self.lists.white).or_else(|| found("black", &self.lists.black));
-        Ok(listed.unwrap_or(Outcome::new("none")))
-    }
-}
-
-/// What of a request can be on a list, in the normal form of the entries.
-struct Subject<'a> {
-    client_address: Option<IpAddr>,
-    client_name: Option<Cow<'a, [u8]>>,
-    helo_name: Option<Cow<'a, [u8]>>,
-    sender: Option<Cow<'a, [u8]>>,
-    recipient: Option<Cow<'a, [u8]>>,
-}
-
-impl<'a> Subject<'a> {
-    fn of(request: &'a Request) -> Self {
-        Subject {
-            client_address: request.client_address(),
-            client_name: subject::client_name(request),
-            helo_name: subject::helo_name(request),
-            sender: subject::sender(request),
-            recipient: subject::recipient(request),
+        let found = lists.find(&subject);
+        if let Some((Side::White, hit)) = &found {
+            return Ok(outcome_of(Side::White, hit));
         }
-    }
-}
-
-/// One list, with a table for each attribute.
-#[derive(Debug, Default)]
-struct List {
-    client_address: Networks<()>,
-    client_name: Names<()>,
-    helo_name: Names<()>,
-    sender: Mailboxes<()>,
-    recipient: Mailboxes<()>,
-}
-
-impl List {
-    /// Adds what is configured; warns of what the list that wins over this one has as well.
-    fn read(
-        &mut self,
-        options: &[ListOptions],
-        winner: Option<&List>,
-        cx: &mut BuildContext<'_>,
-    ) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        macro_rules! read_each {
-            ($($field:ident: $attribute:ident,)+) => {
-                for options in options {
-                    $(findings.extend(add(
-                        &mut self.$field,
-                        winner.map(|list| &list.$field),
-                        Attribute::$attribute,
-                        &options.$field,
-                        cx,
-                    ));)+
-                }
-            };
+        if let Some(entry) = first_row(Side::White, &lists.white_sql, exchange).await? {
+            return Ok(outcome_of_row(Side::White, entry));
         }
-        read_each! {
-            client_address: ClientAddress,
-            client_name: ClientName,
-            helo_name: HeloName,
-            sender: Sender,
-            recipient: Recipient,
+        if let Some((side, hit)) = &found {
+            return Ok(outcome_of(*side, hit));
         }
-        findings
-    }
-
-    fn is_empty(&self) -> bool {
-        self.client_address.is_empty()
-            && self.client_name.is_empty()
-            && self.helo_name.is_empty()
-            && self.sender.is_empty()
-            && self.recipient.is_empty()
-    }
-
-    /// The first attribute of which there is an entry, and the entry.
-    fn find(&self, subject: &Subject<'_>) -> Option<(Attribute, String)> {
-        let client_address = || self.client_address.find(subject.client_address?);
-        let client_name = || self.client_name.find(subject.client_name.as_deref()?);
-        let helo_name = || self.helo_name.find(subject.helo_name.as_deref()?);
-        let sender = || self.sender.find(subject.sender.as_deref()?);
-        let recipient = || self.recipient.find(subject.recipient.as_deref()?);
-        let (attribute, found) = client_address()
-            .map(|found| (Attribute::ClientAddress, found))
-            .or_else(|| Some((Attribute::ClientName, client_name()?)))
-            .or_else(|| Some((Attribute::HeloName, helo_name()?)))
-            .or_else(|| Some((Attribute::Sender, sender()?)))
-            .or_else(|| Some((Attribute::Recipient, recipient()?)))?;
-        Some((attribute, found.entry.to_string()))
+        if let Some(entry) = first_row(Side::Black, &lists.black_sql, exchange).await? {
+            return Ok(outcome_of_row(Side::Black, entry));
+        }
+        Ok(Outcome::new("none"))
     }
 }
 
-/// Adds the entries of some lists to a table. Says what is no entry, and warns of those that the
-/// table that wins over this one has as well.
-fn add<T: Table<()>>(
-    table: &mut T,
-    winner: Option<&T>,
-    attribute: Attribute,
-    options: &[EntriesOptions],
+/// What a statement finds is told under the name of its element.
+const SQL: &str = "sql";
+
+fn lookups(
+    options: &[ListOptions],
     cx: &mut BuildContext<'_>,
-) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for options in options {
-        let mut lost = Said::default();
-        findings.extend(read::<(), T>(options, attribute, cx, |entry, text, place| {
-            if winner.is_some_and(|winner| winner.contains(&entry)) {
-                let message = format!("\"{text}\" is on the white list as well, which wins");
-                lost.say(place.finding(Fault::new(message)), place);
-            }
-            table.insert(entry, ());
-            None
-        }));
-        for warning in lost.into_findings() {
-            cx.warn(warning);
+    findings: &mut Vec<Finding>,
+) -> Vec<Lookup> {
+    let read = |options| Lookup::read(options, cx).map_err(|faults| findings.extend(faults)).ok();
+    options.iter().flat_map(|list| &list.sql).filter_map(read).collect()
+}
+
+/// The entry of the first statement that finds something.
+async fn first_row(
+    side: Side,
+    lookups: &[Lookup],
+    exchange: &Exchange,
+) -> Result<Option<Vec<u8>>, Failure> {
+    for lookup in lookups {
+        let asked = lookup.ask(exchange).await;
+        let failed = |error| {
+            let message = format!("can't ask the database for the {} list", side.status());
+            Failure::new(message).with_source(error)
+        };
+        if let Some(entry) = asked.map_err(failed)? {
+            return Ok(Some(entry));
         }
     }
-    findings
+    Ok(None)
+}
+
+fn outcome_of(side: Side, hit: &Hit<'_>) -> Outcome {
+    let entry = hit.entry.to_string();
+    outcome(side, hit.matter.name(), &entry).with_value("entry", entry)
+}
+
+fn outcome_of_row(side: Side, entry: Vec<u8>) -> Outcome {
+    outcome(side, SQL, &Escaped(&entry)).with_value("entry", entry)
+}
+
+fn outcome(side: Side, list: &'static str, entry: &impl Display) -> Outcome {
+    let status = side.status();
+    Outcome::new(status)
+        .with_text(format!("on the {status} list: {list} {entry}"))
+        .with_value("list", list)
+}
+
+impl Lists {
+    /// The list that a request is on, without those in a database, and the entry.
+    fn find<'a>(&'a self, subject: &'a Subject<'_>) -> Option<(Side, Hit<'a>)> {
+        match self.precedence {
+            Precedence::White => {
+                let white = self.white.find(subject).map(|hit| (Side::White, hit));
+                white.or_else(|| Some((Side::Black, self.black.find(subject)?)))
+            }
+            Precedence::Specific => self.find_specific(subject),
+        }
+    }
+
+    /// Of each matter the more specific entry counts; of the matters the first that is white, or
+    /// else the first that is black. A pair is more specific than its sides.
+    fn find_specific<'a>(&'a self, subject: &'a Subject<'_>) -> Option<(Side, Hit<'a>)> {
+        let mut black = None;
+        let mut has_pair = false;
+        for matter in Matter::ALL {
+            if has_pair && matter.is_side_of_a_pair() {
+                continue;
+            }
+            let found = self.find_of(matter, subject);
+            has_pair |= matter == Matter::Pair && found.is_some();
+            match found {
+                Some((Side::White, hit)) => return Some((Side::White, hit)),
+                Some((Side::Black, hit)) => black = black.or(Some((Side::Black, hit))),
+                None => {}
+            }
+        }
+        black
+    }
+
+    fn find_of<'a>(&'a self, matter: Matter, subject: &'a Subject<'_>) -> Option<(Side, Hit<'a>)> {
+        let (white, black) =
+            (self.white.find_of(matter, subject), self.black.find_of(matter, subject));
+        match (white, black) {
+            (Some(white), Some(black)) if black.specificity > white.specificity => {
+                Some((Side::Black, black))
+            }
+            (Some(white), _) => Some((Side::White, white)),
+            (None, black) => black.map(|hit| (Side::Black, hit)),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //! | [`pairs`] | a sender with a recipient |
 //! | [`logins`] | names of users who have logged in |
 //! | [`fingerprints`] | fingerprints of certificates and of their keys |
+//! | [`prefix`] | how much of a client's address counts |
 //! | [`reading`] | entries in the configuration itself and in files |
 //! | [`formats`] | the files of other programs that can be read as they are |
 //! | [`subject`] | what of a request is looked up, in the normal form of the entries |
@@ -27,6 +28,7 @@ pub mod mailboxes;
 pub mod names;
 pub mod networks;
 pub mod pairs;
+pub mod prefix;
 pub mod reading;
 pub mod subject;
 

@@ -129,6 +129,30 @@ pub fn read<V, T: Table<V>>(
     })
 }
 
+/// Fills a table in which all entries have one meaning with those of some elements. What is wrong
+/// comes back; the rest of what is to be said is warned of.
+pub fn fill<T: Table<()>>(
+    table: &mut T,
+    attribute: Attribute,
+    options: &[EntriesOptions],
+    cx: &mut BuildContext<'_>,
+) -> Vec<Finding> {
+    let mut errors = Vec::new();
+    for options in options {
+        let said = read::<(), T>(options, attribute, cx, |entry, _, _| {
+            table.insert(entry, ());
+            None
+        });
+        for finding in said {
+            match finding.severity {
+                Severity::Error => errors.push(finding),
+                Severity::Warning => cx.warn(finding),
+            }
+        }
+    }
+    errors
+}
+
 /// The same, with what the entries mean.
 pub fn read_items<V, T: Table<V>>(
     options: &EntriesOptions,

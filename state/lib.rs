@@ -18,6 +18,8 @@
 //! | `memory` | a store that ends with the process |
 //! | `embedded`, `file` | a store in memory that is written behind to a file |
 //! | `beside` | that file as a command sees it while a server may be running |
+//! | `remote` | a store on another machine: exchanges, and whether it is there |
+//! | `mysql`, `redis` | such stores |
 
 mod backend;
 mod beside;
@@ -26,8 +28,11 @@ mod file;
 mod key;
 mod mark;
 mod memory;
+mod mysql;
 mod options;
 mod record;
+mod redis;
+mod remote;
 mod table;
 
 use std::fmt::{self, Write as _};
@@ -42,8 +47,12 @@ pub use embedded::Embedded;
 pub use key::LONGEST_KEY;
 pub use mark::Mark;
 pub use memory::Memory;
-pub use options::{EmbeddedOptions, OpenStore, StateStoreOptions, StorePlan};
+pub use mysql::{MySqlPlan, SCHEMA};
+pub use options::{
+    EmbeddedOptions, MySqlOptions, OpenStore, RedisOptions, StateStoreOptions, StorePlan,
+};
 pub use record::{Reader, Record, Writer};
+pub use redis::{RedisAddress, RedisPlan};
 
 /// Why a record can't be read or changed. Nothing of the change is kept then, unless the answer of
 /// a store on another machine was lost.

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use mppd_database::Files;
-use mppd_engine::config::Positive;
+use mppd_database::connection::reveal;
+use mppd_database::{ConnectionOptions, Files, SecretOptions};
+use mppd_engine::config::{Period, Positive, Spanned};
 use mppd_engine::{Finding, options};
 use slog::Logger;
 
@@ -13,13 +15,21 @@ use crate::backend::Backend;
 use crate::beside::Beside;
 use crate::embedded::Embedded;
 use crate::file::path_in;
+use crate::mysql::{MySql, MySqlPlan};
+use crate::redis::{Redis, RedisAddress, RedisPlan};
+use crate::remote::{Manners, Remote};
 use crate::{StateError, StateStore};
 
 options! {
-    /// `<state_store>`: where engines keep what they remember. The embedded store unless given.
+    /// `<state_store>`: where engines keep what they remember. One of these; the embedded store
+    /// unless given.
     pub struct StateStoreOptions: Default {
         /// In this process, and in a file in the state directory.
         embedded: Option<EmbeddedOptions> = None,
+        /// In MySQL or MariaDB, where many servers share it.
+        mysql: Option<Spanned<MySqlOptions>> = None,
+        /// In Redis or Valkey, where many servers share it.
+        redis: Option<Spanned<RedisOptions>> = None,
     }
 }
 
@@ -33,6 +43,42 @@ options! {
     }
 }
 
+options! {
+    /// `<mysql>`: in the table `state_store`, which mppd makes where its user may; else
+    /// `mppd schema state_store` prints it.
+    pub struct MySqlOptions {
+        /// The server.
+        connection: ConnectionOptions,
+        /// Most connections at once.
+        connections: Positive<usize> = Positive(8),
+        /// Most records; where there are more, those that expire first are removed.
+        max_entries: Positive<u64> = Positive(10_000_000),
+        /// How long reading or changing a record may take.
+        timeout: Positive<Period> = Positive(Period::seconds(2)),
+        /// About how often records that have expired, or are too many, are removed.
+        sweep_interval: Positive<Period> = Positive(Period::seconds(60)),
+    }
+}
+
+options! {
+    /// `<redis>`: a server of Redis or Valkey, or a cluster of them.
+    pub struct RedisOptions {
+        /// `redis://HOST:PORT`, `redis://HOST:PORT/DATABASE` or `unix:PATH`. Of a cluster, any of
+        /// its nodes; may stand several times then.
+        url: Vec<Spanned<String>>,
+        /// Whether it is a cluster.
+        cluster: bool = false,
+        /// User name; the server's default user unless given.
+        user: Option<String> = None,
+        /// Password.
+        password: Option<Spanned<SecretOptions>> = None,
+        /// What all keys begin with, before a colon; sites that share a server need different ones.
+        prefix: String = String::from("mppd"),
+        /// How long reading or changing a record may take.
+        timeout: Positive<Period> = Positive(Period::seconds(2)),
+    }
+}
+
 /// The store that is meant: options whose secrets have been read. Stores of equal plans are one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StorePlan {
@@ -41,6 +87,10 @@ pub enum StorePlan {
         /// Most records.
         max_entries: usize,
     },
+    /// A table.
+    MySql(MySqlPlan),
+    /// Keys.
+    Redis(RedisPlan),
 }
 
 impl Default for StorePlan {
@@ -54,10 +104,103 @@ impl StateStoreOptions {
     ///
     /// # Errors
     /// Everything that is wrong with the options and the files that they name.
-    pub fn resolve(&self, _files: &mut impl Files) -> Result<StorePlan, Vec<Finding>> {
-        let embedded = self.embedded.clone().unwrap_or_default();
-        Ok(StorePlan::Embedded { max_entries: embedded.max_entries.0 })
+    pub fn resolve(&self, files: &mut impl Files) -> Result<StorePlan, Vec<Finding>> {
+        let several = self.several();
+        let plan = match (&self.mysql, &self.redis) {
+            (Some(options), _) => mysql(&options.value, files).map(StorePlan::MySql),
+            (None, Some(options)) => redis(options, files).map(StorePlan::Redis),
+            (None, None) => {
+                let embedded = self.embedded.clone().unwrap_or_default();
+                Ok(StorePlan::Embedded { max_entries: embedded.max_entries.0 })
+            }
+        };
+        match (plan, several) {
+            (plan, None) => plan,
+            (Ok(_), Some(finding)) => Err(vec![finding]),
+            (Err(mut findings), Some(finding)) => {
+                findings.push(finding);
+                Err(findings)
+            }
+        }
     }
+
+    /// What is wrong if there is more than one.
+    fn several(&self) -> Option<Finding> {
+        let mysql = self.mysql.as_ref().map(|options| options.span);
+        let redis = self.redis.as_ref().map(|options| options.span);
+        let span = match (&self.embedded, mysql, redis) {
+            (Some(_), Some(span), _) | (_, Some(_), Some(span)) | (Some(_), None, Some(span)) => {
+                span
+            }
+            _ => return None,
+        };
+        let finding = Finding::error(span, "there can be only one state store");
+        Some(finding.with_help("keep one of <embedded>, <mysql> and <redis>"))
+    }
+}
+
+fn mysql(options: &MySqlOptions, files: &mut impl Files) -> Result<MySqlPlan, Vec<Finding>> {
+    Ok(MySqlPlan {
+        connection: mppd_database::resolve(&options.connection, files)?,
+        connections: options.connections.0,
+        max_entries: options.max_entries.0,
+        timeout: options.timeout.0.0,
+        sweep_interval: options.sweep_interval.0.0,
+    })
+}
+
+fn redis(options: &Spanned<RedisOptions>, files: &impl Files) -> Result<RedisPlan, Vec<Finding>> {
+    let Spanned { value: options, span } = options;
+    let mut findings = Vec::new();
+    let mut nodes = Vec::new();
+    for url in &options.url {
+        match RedisAddress::parse(&url.value) {
+            Ok(node) => nodes.push(node),
+            Err(message) => {
+                let help = "expected redis://HOST:PORT, redis://HOST:PORT/DATABASE or unix:PATH; \
+                    user and password have elements of their own";
+                findings.push(Finding::error(url.span, message).with_help(help));
+            }
+        }
+    }
+    if options.url.is_empty() {
+        let finding = Finding::error(*span, "the server is missing");
+        findings.push(finding.with_help("name it: <url>redis://127.0.0.1:6379</url>"));
+    }
+    if let (false, Some(second)) = (options.cluster, options.url.get(1)) {
+        let finding = Finding::error(second.span, "one server is expected here");
+        findings.push(finding.with_help("of a cluster, say <cluster>true</cluster>"));
+    }
+    if options.cluster
+        && let Some((url, _)) = options.url.iter().zip(&nodes).find(|(_, node)| node.database != 0)
+    {
+        findings.push(Finding::error(url.span, "a cluster has only the database 0"));
+    }
+    let password = options.password.as_ref().map(|secret| reveal(secret, files)).transpose();
+    let password = password.map_err(|finding| findings.push(finding)).unwrap_or_default();
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    Ok(RedisPlan {
+        nodes,
+        cluster: options.cluster,
+        user: options.user.clone(),
+        password,
+        prefix: options.prefix.clone(),
+        timeout: options.timeout.0.0,
+    })
+}
+
+fn start_mysql(plan: &MySqlPlan, logger: &Logger) -> Result<Remote, StateError> {
+    let manners = Manners { timeout: plan.timeout, tended_every: plan.sweep_interval };
+    let (plan, said) = (plan.clone(), logger.clone());
+    Remote::start(move || MySql::new(&plan, said), manners, logger)
+}
+
+fn start_redis(plan: &RedisPlan, logger: &Logger) -> Result<Remote, StateError> {
+    let manners = Manners { timeout: plan.timeout, tended_every: Duration::from_hours(1) };
+    let (plan, said) = (plan.clone(), logger.clone());
+    Remote::start(move || Redis::new(plan, said), manners, logger)
 }
 
 impl StorePlan {
@@ -71,12 +214,14 @@ impl StorePlan {
         &self,
         directory: &Path,
         server_runs: bool,
-        _logger: &Logger,
+        logger: &Logger,
     ) -> Result<StateStore, StateError> {
         match self {
             StorePlan::Embedded { .. } => {
                 Ok(StateStore::new(Beside::open(directory, server_runs)?))
             }
+            StorePlan::MySql(plan) => Ok(StateStore::new(start_mysql(plan, logger)?)),
+            StorePlan::Redis(plan) => Ok(StateStore::new(start_redis(plan, logger)?)),
         }
     }
 
@@ -109,6 +254,8 @@ impl OpenStore {
                 let known = Arc::downgrade(&embedded);
                 (embedded, Some(known))
             }
+            StorePlan::MySql(plan) => (Arc::new(start_mysql(plan, logger)?), None),
+            StorePlan::Redis(plan) => (Arc::new(start_redis(plan, logger)?), None),
         };
         Ok(OpenStore { plan: plan.clone(), directory: directory.to_owned(), backend, embedded })
     }
@@ -119,12 +266,13 @@ impl OpenStore {
     pub fn serves(&self, plan: &StorePlan, directory: &Path) -> bool {
         match plan {
             StorePlan::Embedded { .. } => self.embedded.is_some() && self.directory == directory,
+            _ => self.plan == *plan,
         }
     }
 
     /// Takes over what may change while a store is open.
     pub fn adjust(&self, plan: &StorePlan) {
-        let StorePlan::Embedded { max_entries } = plan;
+        let StorePlan::Embedded { max_entries } = plan else { return };
         if let Some(embedded) = self.embedded.as_ref().and_then(Weak::upgrade) {
             embedded.set_max_entries(*max_entries);
         }

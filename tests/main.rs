@@ -16,6 +16,8 @@ mod groups;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod import;
+#[cfg(test)]
 mod injection;
 #[cfg(test)]
 mod kill;

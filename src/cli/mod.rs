@@ -2,8 +2,8 @@
 
 mod ask;
 mod check;
+mod import;
 mod run;
-#[allow(dead_code, reason = "commands of engines that keep state open it")]
 mod state;
 pub mod track;
 
@@ -75,6 +75,7 @@ impl Program {
             Command::Schema(arguments) => schema(&settings, &arguments),
             Command::Ask(arguments) => ask::run(&settings, &arguments),
             Command::Track(arguments) => search_records(&settings, &arguments),
+            Command::Import(arguments) => import::run(&settings, &arguments),
             Command::Reference { part: None } => {
                 print_text(&crate::reference::markdown(&settings.kinds))
             }
@@ -119,6 +120,8 @@ enum Command {
     Ask(ask::AskArguments),
     /// Searches the records
     Track(track::TrackArguments),
+    /// Takes over what another program remembered
+    Import(import::ImportArguments),
     /// Prints the reference of every option, engine and macro, as Markdown
     Reference {
         /// Only this part of it

@@ -52,6 +52,10 @@ impl Members {
         if !sequence.contains(&Method::Sql) {
             reading.warn_of_groups_without_members();
         }
+        members.ip_list.settle();
+        members.address_list_recipient.settle();
+        members.address_list_sender.settle();
+        members.sasl_user.settle();
         members.groups = reading.lists.iter().map(|list| list.group).collect();
         (members, reading.findings)
     }

@@ -36,6 +36,12 @@ impl Call {
         self
     }
 
+    /// With one more argument.
+    pub(crate) fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
     /// With this configuration.
     pub(crate) fn with(mut self, configuration: &Path) -> Self {
         self.command.arg("--config").arg(configuration);

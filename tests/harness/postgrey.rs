@@ -1,6 +1,7 @@
 //! A real postgrey, on a port and with a database of its own.
 
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -45,6 +46,11 @@ impl Postgrey {
         let Postgrey { mut server, port, directory } = self;
         server.kill();
         Postgrey::start_on(port, directory)
+    }
+
+    /// Where its databases are.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub(crate) fn endpoint(&self) -> String {

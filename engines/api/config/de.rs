@@ -380,7 +380,15 @@ impl<'de> Deserializer<'de> for Value<'_> {
             return visitor.visit_map(WithPlace { value: self, next: 0 });
         }
         let Node::Element(element) = self.node else {
-            return Err(self.wrong("expected an element, not plain text".to_owned()));
+            if !fields.contains(&TEXT) {
+                return Err(self.wrong("expected an element, not plain text".to_owned()));
+            }
+            // An attribute is as good as an element that holds nothing but text.
+            let text = Field { name: TEXT, nodes: vec![self.node] };
+            let entries = Fields { value: self, rest: vec![text].into_iter(), current: None };
+            return visitor
+                .visit_map(entries)
+                .map_err(|error| error.or_at(self.node.place(), self.node.identity()));
         };
         let found = self.fields(element, fields)?;
         let entries = Fields { value: self, rest: found.into_iter(), current: None };
