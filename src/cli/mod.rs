@@ -5,6 +5,8 @@ mod check;
 mod import;
 mod run;
 mod state;
+mod table;
+mod threshold;
 pub mod track;
 
 use std::collections::BTreeMap;
@@ -76,6 +78,7 @@ impl Program {
             Command::Ask(arguments) => ask::run(&settings, &arguments),
             Command::Track(arguments) => search_records(&settings, &arguments),
             Command::Import(arguments) => import::run(&settings, &arguments),
+            Command::Threshold(arguments) => threshold::run(&settings, &arguments),
             Command::Reference { part: None } => {
                 print_text(&crate::reference::markdown(&settings.kinds))
             }
@@ -122,6 +125,8 @@ enum Command {
     Track(track::TrackArguments),
     /// Takes over what another program remembered
     Import(import::ImportArguments),
+    /// Shows and resets what the engines `threshold` have counted
+    Threshold(threshold::ThresholdArguments),
     /// Prints the reference of every option, engine and macro, as Markdown
     Reference {
         /// Only this part of it

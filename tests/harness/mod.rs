@@ -10,6 +10,7 @@ pub(crate) mod ports;
 pub(crate) mod postfix;
 pub(crate) mod postgrey;
 pub(crate) mod programs;
+pub(crate) mod rbldnsd;
 pub(crate) mod records;
 pub(crate) mod redis;
 pub(crate) mod slapd;
