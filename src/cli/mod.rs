@@ -117,7 +117,7 @@ enum Command {
     Run,
     /// Checks the configuration and touches nothing
     Check(check::CheckArguments),
-    /// Prints the SQL that makes the table of the records
+    /// Prints the SQL that makes the table of the records, or that of the state store
     Schema(SchemaArguments),
     /// Sends a request and prints the reply
     Ask(ask::AskArguments),
@@ -153,15 +153,21 @@ struct SchemaArguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum SchemaDialect {
+    /// The records, in MySQL or MariaDB
     Mysql,
+    /// The records, in SQLite
     Sqlite,
+    /// The state store, in MySQL or MariaDB
+    #[value(name = "state_store")]
+    StateStore,
 }
 
-impl From<SchemaDialect> for Dialect {
-    fn from(dialect: SchemaDialect) -> Self {
-        match dialect {
-            SchemaDialect::Mysql => Dialect::MySql,
-            SchemaDialect::Sqlite => Dialect::Sqlite,
+impl SchemaDialect {
+    fn schema(self) -> String {
+        match self {
+            SchemaDialect::Mysql => Dialect::MySql.schema(),
+            SchemaDialect::Sqlite => Dialect::Sqlite.schema(),
+            SchemaDialect::StateStore => mppd_state::SCHEMA.to_owned(),
         }
     }
 }
@@ -240,7 +246,7 @@ fn schema(settings: &Settings, arguments: &SchemaArguments) -> ExitCode {
     let Some(name) = &arguments.group else {
         // One of the two is required.
         let dialect = arguments.dialect.unwrap_or(SchemaDialect::Mysql);
-        return print_text(&Dialect::from(dialect).schema());
+        return print_text(&dialect.schema());
     };
     let configuration = match load(&settings.load_request()) {
         Ok(configuration) => configuration,
