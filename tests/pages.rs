@@ -31,3 +31,13 @@ fn the_examples_of_engines_that_ask_others_are_sound() {
         }
     }
 }
+
+#[test]
+fn the_examples_of_the_state_stores_are_sound() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/state_store.md");
+    let scenarios = scenarios(&fs::read_to_string(page).unwrap()).unwrap_or_default();
+    assert!(scenarios.len() >= 4, "the page has lost its examples");
+    for scenario in scenarios {
+        assert_eq!(report(&scenario), "", "{}", scenario.configuration);
+    }
+}
