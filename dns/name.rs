@@ -215,6 +215,17 @@ mod tests {
     }
 
     #[test]
+    fn labels_stand_in_front_of_a_name() {
+        let zone = name("bl.example");
+        assert_eq!(zone.with_labels(b"1.2.0.192"), Ok(name("1.2.0.192.bl.example")));
+        assert_eq!(zone.with_labels(b"a..b"), Err(NameError::EmptyLabel));
+        assert_eq!(zone.with_labels(b""), Err(NameError::EmptyLabel));
+        let long = format!("{}a", "a.".repeat(121));
+        assert_eq!(zone.with_labels(long.as_bytes()), Err(NameError::TooLong));
+        assert!(zone.with_labels(&long.as_bytes()[2..]).is_ok());
+    }
+
+    #[test]
     fn labels_that_hold_a_dot_make_no_name() {
         let labels = |labels: &[&'static str]| {
             Name::from_labels(labels.iter().map(|label| label.as_bytes()))

@@ -19,7 +19,7 @@ use hickory_resolver::lookup::Lookup as Looked;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{Name as WireName, RData, RecordType};
+use hickory_resolver::proto::rr::{Name as WireName, RData, Record as WireRecord, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -289,9 +289,34 @@ fn wire_name(name: &Name) -> Result<WireName, TemporaryFailure> {
 fn found(kind: RecordKind, looked: &Looked) -> (Answer, Duration) {
     let records = looked.answers().iter().filter_map(|record| read(&record.data));
     // Aliases on the way are answered as well.
-    let records = records.filter(|record| record.kind() == kind).collect();
+    let records: Vec<Record> = records.filter(|record| record.kind() == kind).collect();
+    if records.is_empty() && has_loop(looked.answers()) {
+        let reason = "the name is an alias of itself".to_owned();
+        return (Answer::Temporary(TemporaryFailure::Failed(reason)), Duration::ZERO);
+    }
     let lasts = looked.valid_until().saturating_duration_since(Instant::now());
     (Answer::of(records), lasts)
+}
+
+/// Whether aliases lead back to where they began.
+fn has_loop(answers: &[WireRecord]) -> bool {
+    let target = |of: &WireName| {
+        answers.iter().find_map(|record| match &record.data {
+            RData::CNAME(target) if record.name == *of => Some(&target.0),
+            _ => None,
+        })
+    };
+    answers.iter().any(|first| {
+        let mut name = &first.name;
+        let steps = answers.iter().take_while(|_| match target(name) {
+            Some(next) => {
+                name = next;
+                true
+            }
+            None => false,
+        });
+        steps.count() == answers.len()
+    })
 }
 
 fn read(data: &RData) -> Option<Record> {

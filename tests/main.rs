@@ -4,9 +4,13 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod day;
+#[cfg(test)]
 mod delegate;
 #[cfg(test)]
 mod directory;
+#[cfg(test)]
+mod dns_faults;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
@@ -24,6 +28,8 @@ mod kill;
 #[cfg(test)]
 mod listeners;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod modules;
 #[cfg(test)]
 mod mysql;
@@ -34,6 +40,8 @@ mod pages;
 #[cfg(test)]
 mod postfix;
 #[cfg(test)]
+mod rbl;
+#[cfg(test)]
 mod recipient;
 #[cfg(test)]
 mod reload;
@@ -41,6 +49,10 @@ mod reload;
 mod seeds;
 #[cfg(test)]
 mod spf;
+#[cfg(test)]
+mod state;
+#[cfg(test)]
+mod threshold;
 #[cfg(test)]
 mod tracking;
 #[cfg(test)]

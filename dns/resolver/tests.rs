@@ -122,12 +122,14 @@ fn what_is_no_answer_is_temporary_and_ends_in_time() {
         .fault("truncated.example", Fault::Truncated)
         .fault("garbage.example", Fault::Garbage)
         .fault("other.example", Fault::OtherQuestion)
+        .fault("number.example", Fault::OtherNumber)
+        .fault("loop.example", Fault::Loop)
         .txt("example.com", "sound");
     let server = Server::start(zones);
     let options = ResolverOptions { timeout: Duration::from_millis(300), ..options(&server) };
     let dns = Dns::new(Resolver::new(options));
-    for of in ["silent.example", "truncated.example", "garbage.example", "other.example"] {
-        let answer = txt(&dns, of);
+    for of in ["silent", "truncated", "garbage", "other", "number", "loop"] {
+        let answer = txt(&dns, &format!("{of}.example"));
         assert!(is_temporary(&answer), "{of}: {answer:?}");
     }
     assert_eq!(txt(&dns, "example.com"), text("sound"));
@@ -150,6 +152,26 @@ fn a_server_that_is_not_there_is_a_temporary_failure() {
     let dns = Dns::new(Resolver::new(options));
     drop(server);
     assert!(is_temporary(&txt(&dns, "example.com")));
+}
+
+#[test]
+fn a_server_that_swallows_all_questions_is_a_temporary_failure() {
+    let server = Server::black_hole();
+    let options = ResolverOptions { timeout: Duration::from_millis(300), ..options(&server) };
+    let dns = Dns::new(Resolver::new(options));
+    assert_eq!(txt(&dns, "example.com"), Answer::Temporary(TemporaryFailure::TimedOut));
+}
+
+#[test]
+fn what_is_asked_without_waiting_is_at_hand_later() {
+    let server = Server::start(Zones::default().txt("example.com", "once"));
+    let dns = dns(&server);
+    let question = Question::new(RecordKind::Txt, name("example.com"));
+    assert_eq!(dns.at_hand(&question), None);
+    drop(dns.begin(question.clone(), soon()));
+    assert_eq!(txt(&dns, "example.com"), text("once"));
+    assert_eq!(dns.at_hand(&question), Some(text("once")));
+    assert_eq!(server.asked(), [question]);
 }
 
 #[test]

@@ -57,6 +57,27 @@ impl Server {
         Server { address, known, threads }
     }
 
+    /// Starts a server that takes all questions and never says anything, as if each were lost on
+    /// its way; over TCP it does not even take them.
+    #[must_use]
+    #[track_caller]
+    pub fn black_hole() -> Self {
+        let (udp, tcp) = sockets();
+        let address = udp.local_addr().expect("the address of the name server");
+        let known =
+            Known { zones: Zones::default(), asked: Mutex::default(), ending: false.into() };
+        let known = Arc::new(known);
+        let ending = known.clone();
+        let hold = move || {
+            // Nobody reads from the sockets; they are there, so no question is refused.
+            let _sockets = (udp, tcp);
+            while !ending.has_ended() {
+                std::thread::park_timeout(TICK);
+            }
+        };
+        Server { address, known, threads: vec![std::thread::spawn(hold)] }
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -182,9 +203,8 @@ impl Known {
 
     fn answer(&self, question: &Question, query: &Query, reply: &mut Message) {
         let mut owner = query.name().clone();
-        let end = self.zones.resolve(&question.name).unwrap_or_else(|_| question.name.clone());
-        if end != question.name {
-            let target = wire(&end);
+        for target in self.zones.chain(&question.name).unwrap_or_default() {
+            let target = wire(&target);
             let data = RData::CNAME(CNAME(target.clone()));
             reply.add_answer(WireRecord::from_rdata(owner, TTL, data));
             owner = target;
@@ -226,6 +246,15 @@ fn spoil(fault: Fault, reply: &mut Message) -> Option<()> {
         Fault::Refused => reply.metadata.response_code = ResponseCode::Refused,
         Fault::Truncated => reply.metadata.truncation = true,
         Fault::Garbage => {}
+        Fault::OtherNumber => reply.metadata.id = reply.metadata.id.wrapping_add(1),
+        Fault::Loop => {
+            let owner = reply.queries[0].name().clone();
+            let other = wire(&Name::parse(b"loop.example").expect("a name"));
+            for (owner, target) in [(owner.clone(), other.clone()), (other, owner)] {
+                let data = RData::CNAME(CNAME(target));
+                reply.add_answer(WireRecord::from_rdata(owner, TTL, data));
+            }
+        }
         Fault::OtherQuestion => {
             reply.queries.clear();
             let other = wire(&Name::parse(b"other.example").expect("a name"));

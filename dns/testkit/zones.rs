@@ -25,6 +25,10 @@ pub enum Fault {
     Garbage,
     /// They belong to another question.
     OtherQuestion,
+    /// They bear another number than the question.
+    OtherNumber,
+    /// They say that the name is an alias of one that is an alias of it.
+    Loop,
 }
 
 /// Names with their records. What is not written does not exist, except that every name above one
@@ -176,14 +180,22 @@ impl Zones {
 
     /// What a name is in the end.
     pub(super) fn resolve(&self, name: &Name) -> Result<Name, TemporaryFailure> {
-        let mut name = name.clone();
-        for _ in 0..=LONGEST_CHAIN {
-            match self.aliases.get(&name) {
-                Some(next) => name = next.clone(),
-                None => return Ok(name),
+        let chain = self.chain(name)?;
+        Ok(chain.last().unwrap_or(name).clone())
+    }
+
+    /// The names that one leads to, each an alias of the next; none where it is no alias.
+    pub(super) fn chain(&self, name: &Name) -> Result<Vec<Name>, TemporaryFailure> {
+        let mut chain = Vec::new();
+        let mut name = name;
+        while let Some(next) = self.aliases.get(name) {
+            if chain.len() > LONGEST_CHAIN {
+                return Err(TemporaryFailure::Refused("Server Failure".to_owned()));
             }
+            chain.push(next.clone());
+            name = next;
         }
-        Err(TemporaryFailure::Refused("Server Failure".to_owned()))
+        Ok(chain)
     }
 
     /// What a resolver would come to, faults left aside.
@@ -205,10 +217,12 @@ impl Lookup for Zones {
     fn at_hand(&self, question: &Question) -> Option<Answer> {
         let failure = match self.fault_of(question) {
             None => return Some(self.answer(question)),
-            Some(Fault::Silence | Fault::OtherQuestion) => TemporaryFailure::TimedOut,
+            Some(Fault::Silence | Fault::OtherQuestion | Fault::OtherNumber) => {
+                TemporaryFailure::TimedOut
+            }
             Some(Fault::ServerFailure) => TemporaryFailure::Refused("Server Failure".to_owned()),
             Some(Fault::Refused) => TemporaryFailure::Refused("Query Refused".to_owned()),
-            Some(Fault::Truncated | Fault::Garbage) => {
+            Some(Fault::Truncated | Fault::Garbage | Fault::Loop) => {
                 TemporaryFailure::Failed("no answer that can be read".to_owned())
             }
         };
