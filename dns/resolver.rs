@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hickory_resolver::ConnectionProvider;
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup as Looked;
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
@@ -27,7 +28,7 @@ use crate::cache::Cache;
 use crate::name::Name;
 use crate::{Lookup, Pending};
 
-mod checking;
+pub(crate) mod checking;
 
 use self::checking::Checking;
 
@@ -100,13 +101,8 @@ impl Resolver {
     /// system's name servers are looked up if they are wanted.
     #[must_use]
     pub fn new(options: ResolverOptions) -> Self {
-        let shared = Shared {
-            cache: Cache::new(options.cache_size),
-            under_way: Mutex::default(),
-            turns: Semaphore::new(options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
-            timeout: options.timeout,
-        };
-        Resolver { shared: Arc::new(shared), options, background: Mutex::default() }
+        let shared = Arc::new(Shared::new(&options));
+        Resolver { shared, options, background: Mutex::default() }
     }
 
     /// The thread; one that could not begin is tried anew with the next question.
@@ -179,8 +175,44 @@ async fn landed(mut flight: Flight, deadline: Instant) -> Answer {
     answer.unwrap_or(Answer::Temporary(TemporaryFailure::TimedOut))
 }
 
+/// Asks one server over connections of another kind, as a resolver that has asked nobody yet.
+#[cfg(feature = "testkit")]
+pub(crate) async fn ask_over<P: ConnectionProvider>(
+    provider: P,
+    server: SocketAddr,
+    question: &Question,
+) -> Answer {
+    let (timeout, cache_size) = (std::time::Duration::from_secs(5), 1 << 16);
+    let options = ResolverOptions { servers: vec![server], timeout, max_in_flight: 1, cache_size };
+    let config = match config(&options.servers) {
+        Ok(config) => config,
+        Err(error) => return Answer::Temporary(error.into()),
+    };
+    let resolver = hickory_resolver::Resolver::builder_with_config(config, provider)
+        .with_options(resolver_options(&options))
+        .build()
+        .map_err(ResolverError::Resolver);
+    match resolver {
+        Ok(resolver) => Shared::new(&options).ask(&resolver, question).await,
+        Err(error) => Answer::Temporary(error.into()),
+    }
+}
+
 impl Shared {
-    async fn ask(&self, resolver: &Resolving, question: &Question) -> Answer {
+    fn new(options: &ResolverOptions) -> Self {
+        Shared {
+            cache: Cache::new(options.cache_size),
+            under_way: Mutex::default(),
+            turns: Semaphore::new(options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
+            timeout: options.timeout,
+        }
+    }
+
+    async fn ask<P: ConnectionProvider>(
+        &self,
+        resolver: &hickory_resolver::Resolver<P>,
+        question: &Question,
+    ) -> Answer {
         let asking = async {
             // The semaphore is never closed.
             let _turn = self.turns.acquire().await;

@@ -42,7 +42,7 @@ impl ConnectionProvider for Checking {
 
 /// A connection whose answers are looked at.
 #[derive(Clone)]
-pub(super) struct Checked<H>(H);
+pub(crate) struct Checked<H>(pub(crate) H);
 
 impl<H: DnsHandle> DnsHandle for Checked<H> {
     type Response = Pin<Box<dyn Stream<Item = Result<DnsResponse, NetError>> + Send>>;
