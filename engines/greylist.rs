@@ -145,7 +145,7 @@ impl Engine for Greylist {
                       where Postfix does not know its address.",
         },
         ValueDoc {
-            name: "sender",
+            name: "counted_sender",
             meaning: "What of the sender counts; `<>` for the null sender. Not with `whitelisted`.",
         },
         ValueDoc {
@@ -328,7 +328,7 @@ impl Plan {
                 .with_value("waited", waited.as_secs().to_string()),
             Standing::Known => Outcome::new("known"),
         };
-        outcome.with_value("client", client).with_value("sender", sender)
+        outcome.with_value("client", client).with_value("counted_sender", sender)
     }
 }
 

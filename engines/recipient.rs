@@ -344,10 +344,11 @@ fn parents(name: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn delimiters(text: &Spanned<String>) -> Result<Vec<u8>, Finding> {
+    // What else stands in an address (RFC 5322, section 3.2.3), and what parts and quotes it.
     let is_delimiter = |octet: &u8| octet.is_ascii_punctuation() && !b"@.\"\\".contains(octet);
     if text.value.is_empty() || !text.value.as_bytes().iter().all(is_delimiter) {
-        let message = format!("\"{}\" are not characters that begin an extension", text.value);
-        return Err(Finding::error(text.span, message).with_help("such as \"+\" or \"+-\""));
+        let message = format!("no extension begins with \"{}\"", text.value);
+        return Err(Finding::error(text.span, message).with_help("such as + or +-"));
     }
     Ok(text.value.as_bytes().to_vec())
 }

@@ -27,14 +27,14 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use mppd_dns::Dns;
-use mppd_engine::config::{Period, Positive, Severity};
+use mppd_engine::config::{Period, Positive};
 use mppd_engine::{
     Attribute, BuildContext, Engine, Escaped, Exchange, Failure, Finding, Mailbox, OptionValue,
     Outcome, Request, Spanned, Stage, Stages, StatusDoc, ValueDoc, options,
 };
 use mppd_lists::Table as _;
 use mppd_lists::networks::Networks;
-use mppd_lists::reading::{EntriesOptions, read};
+use mppd_lists::reading::{EntriesOptions, fill};
 use serde::Deserialize;
 
 use self::check::{Check, Circumstances, Evaluation, Sender, Verdict};
@@ -178,8 +178,9 @@ impl Engine for Spf {
 
     fn build(options: SpfOptions, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>> {
         let mut findings = Vec::new();
-        let trusted = networks(&options.trusted, cx, &mut findings);
-        let mut skip = networks(&options.skip, cx, &mut findings);
+        let (mut trusted, mut skip) = (Networks::default(), Networks::default());
+        findings.extend(fill(&mut trusted, Attribute::ClientAddress, &options.trusted, cx));
+        findings.extend(fill(&mut skip, Attribute::ClientAddress, &options.skip, cx));
         if options.skip.is_empty() {
             OWN_NETWORKS.into_iter().for_each(|network| skip.insert(network, ()));
         }
@@ -372,30 +373,6 @@ fn with_a_labels(name: &[u8]) -> Cow<'_, [u8]> {
         Some(ascii) => Cow::Owned(ascii.into_bytes()),
         None => Cow::Borrowed(name),
     }
-}
-
-/// Reads some lists of networks into one.
-fn networks(
-    lists: &[EntriesOptions],
-    cx: &mut BuildContext<'_>,
-    findings: &mut Vec<Finding>,
-) -> Networks<()> {
-    let mut networks = Networks::default();
-    for options in lists {
-        let attribute = Attribute::ClientAddress;
-        let said = read::<(), Networks<()>>(options, attribute, cx, |network, _, _| {
-            networks.insert(network, ());
-            None
-        });
-        for finding in said {
-            match finding.severity {
-                Severity::Error => findings.push(finding),
-                Severity::Warning => cx.warn(finding),
-            }
-        }
-    }
-    networks.settle();
-    networks
 }
 
 fn best_guess(text: &Spanned<String>) -> Result<Record, Finding> {

@@ -36,7 +36,6 @@ use mppd_engine::{
     Spanned, Stage, StatusDoc, Template, ValueDoc, View, options,
 };
 use mppd_state::{Space, StateStore};
-use serde::de::{Deserialize, Deserializer, Error as _};
 
 use self::account::{Account, Ask, Reading, Terms, Token, Verdict};
 use self::exceptions::{Exceptions, ExceptionsOptions};
@@ -140,25 +139,46 @@ impl Count {
 }
 
 /// A stage, by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StageName(Stage);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+pub(crate) enum StageName {
+    #[serde(rename = "policy-connect")]
+    Connect,
+    #[serde(rename = "policy-helo")]
+    Helo,
+    #[serde(rename = "policy-mail")]
+    Mail,
+    #[serde(rename = "policy-rcpt")]
+    Rcpt,
+    #[serde(rename = "policy-data")]
+    Data,
+    #[serde(rename = "policy-end-of-message")]
+    EndOfMessage,
+    #[serde(rename = "policy-vrfy")]
+    Vrfy,
+    #[serde(rename = "policy-etrn")]
+    Etrn,
+}
 
-impl OptionValue for StageName {
-    const TYPE: &'static str = "a stage, such as policy-rcpt";
-
-    fn show(&self) -> String {
-        self.0.to_string()
+impl From<StageName> for Stage {
+    fn from(name: StageName) -> Self {
+        match name {
+            StageName::Connect => Stage::Connect,
+            StageName::Helo => Stage::Helo,
+            StageName::Mail => Stage::Mail,
+            StageName::Rcpt => Stage::Rcpt,
+            StageName::Data => Stage::Data,
+            StageName::EndOfMessage => Stage::EndOfMessage,
+            StageName::Vrfy => Stage::Vrfy,
+            StageName::Etrn => Stage::Etrn,
+        }
     }
 }
 
-impl<'de> Deserialize<'de> for StageName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let found = Stage::ALL.iter().find(|stage| stage.name() == text);
-        let names = || Stage::ALL.iter().map(|stage| stage.name()).collect::<Vec<_>>().join(", ");
-        found.copied().map(StageName).ok_or_else(|| {
-            D::Error::custom(format_args!("\"{text}\" is no stage; there are {}", names()))
-        })
+impl OptionValue for StageName {
+    const TYPE: &'static str = "a stage, such as `policy-rcpt`";
+
+    fn show(&self) -> String {
+        Stage::from(*self).to_string()
     }
 }
 
@@ -395,9 +415,10 @@ fn check(options: &ThresholdOptions) -> Vec<Finding> {
         findings.push(finding.with_related(count.span, "the count"));
     }
     if let (Some(count), Some(stage)) = (&options.count, &options.stage)
-        && let Some(why) = count.value.unknown_at(stage.value.0)
+        && let Some(why) = count.value.unknown_at(stage.value.into())
     {
-        let message = format!("{} can't be counted at {}", count.value.show(), stage.value.0);
+        let (what, place) = (count.value.show(), stage.value.show());
+        let message = format!("{what} can't be counted at {place}");
         findings.push(Finding::error(stage.span, message).with_help(why));
     }
     if let Some(near) = options.near.as_ref().filter(|near| !(1..=100).contains(&near.value)) {
@@ -413,7 +434,7 @@ fn check(options: &ThresholdOptions) -> Vec<Finding> {
 
 fn stage(options: &ThresholdOptions) -> Stage {
     let count = options.count.as_ref().map_or(Count::Requests, |count| count.value);
-    options.stage.as_ref().map_or(count.default_stage(), |stage| stage.value.0)
+    options.stage.as_ref().map_or(count.default_stage(), |stage| stage.value.into())
 }
 
 fn amount(options: &ThresholdOptions, cx: &mut BuildContext<'_>) -> Result<Amount, Vec<Finding>> {

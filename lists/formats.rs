@@ -55,6 +55,17 @@ impl Format {
         matches!(self, Format::Cidr | Format::Hash)
     }
 
+    /// What a file has to say: its entries as they are written, or what is wrong, with the numbers
+    /// of the lines, from 1.
+    #[must_use]
+    pub fn rows(self, octets: &[u8]) -> Vec<(usize, Result<(String, Meaning), Fault>)> {
+        let mut rows = Vec::new();
+        self.read(octets, &mut |number, row| {
+            rows.push((number, row.map(|row| (row.text.into_owned(), row.meaning))));
+        });
+        rows
+    }
+
     /// Hands on what a file has to say, with the numbers of the lines, from 1.
     pub(crate) fn read(self, octets: &[u8], take: &mut Take<'_>) {
         match self {
@@ -128,12 +139,8 @@ mod tests {
         format: Format,
         text: &str,
     ) -> Vec<(usize, Result<(String, Meaning), String>)> {
-        let mut rows = Vec::new();
-        format.read(text.as_bytes(), &mut |number, row| {
-            let row = row.map(|row| (row.text.into_owned(), row.meaning));
-            rows.push((number, row.map_err(|fault| fault.message)));
-        });
-        rows
+        let rows = format.rows(text.as_bytes()).into_iter();
+        rows.map(|(number, row)| (number, row.map_err(|fault| fault.message))).collect()
     }
 
     #[test]

@@ -150,6 +150,7 @@ pub fn fill<T: Table<()>>(
             }
         }
     }
+    table.settle();
     errors
 }
 

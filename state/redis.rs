@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mppd_database::Secret;
 use mppd_engine::Escaped;
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::MultiplexedConnection;
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::{
@@ -254,22 +254,27 @@ impl Redis {
         }
     }
 
-    /// The keys behind one that begin so, in their order: all nodes are asked for all of theirs.
-    async fn keys(&self, page: &Page) -> RedisResult<Vec<Vec<u8>>> {
-        let prefix = self.whole(&page.prefix);
-        let behind = page.behind.as_ref().map(|behind| self.whole(behind));
+    /// The first keys behind one that begin so, in their order, and whether these are all: all
+    /// nodes are asked for all of theirs.
+    async fn keys(
+        &self,
+        prefix: &[u8],
+        behind: Option<&Vec<u8>>,
+        limit: usize,
+    ) -> RedisResult<(Vec<Vec<u8>>, bool)> {
         let mut keys = BTreeSet::new();
+        let mut is_all = true;
         for mut node in self.nodes().await? {
             let mut cursor = 0u64;
             loop {
                 let mut question = cmd("SCAN");
-                question.arg(cursor).arg("MATCH").arg(pattern(&prefix));
+                question.arg(cursor).arg("MATCH").arg(pattern(prefix));
                 question.arg("COUNT").arg(LOOKED_AT);
                 let (next, found): (u64, Vec<Vec<u8>>) = question.query_async(&mut node).await?;
-                keys.extend(found.into_iter().filter(|key| behind.as_ref() < Some(key)));
-                // What is not on the page is not kept.
-                while keys.len() > page.limit.saturating_mul(2).max(LOOKED_AT) {
+                keys.extend(found.into_iter().filter(|key| behind < Some(key)));
+                while keys.len() > limit {
                     keys.pop_last();
+                    is_all = false;
                 }
                 cursor = next;
                 if cursor == 0 {
@@ -277,7 +282,16 @@ impl Redis {
                 }
             }
         }
-        Ok(keys.into_iter().collect())
+        Ok((keys.into_iter().collect(), is_all))
+    }
+
+    /// What is kept under a whole key and not forgotten by now.
+    async fn stored(&self, key: &[u8], now: Millis) -> Result<Option<Stored>, ServerError> {
+        let record: RedisResult<Option<Vec<u8>>> = self.ask(cmd("GET").arg(key)).await;
+        let Some(record) = record.map_err(failure)? else { return Ok(None) };
+        let Held { until, octets, .. } = unpack(&record)?;
+        let key = key.get(self.prefix.len()..).unwrap_or_default().to_vec();
+        Ok((until > now).then(|| Stored { key, octets, until: timestamp(until) }))
     }
 
     /// A connection to each server that has keys.
@@ -333,20 +347,23 @@ impl Server for Redis {
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<Stored>, ServerError> {
+        let prefix = self.whole(&page.prefix);
+        let mut behind = page.behind.as_ref().map(|behind| self.whole(behind));
         let mut listed = Vec::new();
-        for key in self.keys(page).await.map_err(failure)? {
-            let record: RedisResult<Option<Vec<u8>>> = self.ask(cmd("GET").arg(&key)).await;
-            let Some(record) = record.map_err(failure)? else { continue };
-            let Held { until, octets, .. } = unpack(&record)?;
-            if until > page.now {
-                let key = key[self.prefix.len()..].to_vec();
-                listed.push(Stored { key, octets, until: timestamp(until) });
+        loop {
+            let keys = self.keys(&prefix, behind.as_ref(), page.limit.max(LOOKED_AT)).await;
+            let (keys, is_all) = keys.map_err(failure)?;
+            for key in &keys {
+                if listed.len() == page.limit {
+                    return Ok(listed);
+                }
+                listed.extend(self.stored(key, page.now).await?);
             }
-            if listed.len() == page.limit {
-                break;
+            if is_all {
+                return Ok(listed);
             }
+            behind = keys.into_iter().last();
         }
-        Ok(listed)
     }
 
     async fn tend(&self) -> Result<(), ServerError> {

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod day;
+#[cfg(test)]
 mod delegate;
 #[cfg(test)]
 mod directory;
@@ -26,6 +28,8 @@ mod kill;
 #[cfg(test)]
 mod listeners;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod modules;
 #[cfg(test)]
 mod mysql;
@@ -45,6 +49,10 @@ mod reload;
 mod seeds;
 #[cfg(test)]
 mod spf;
+#[cfg(test)]
+mod state;
+#[cfg(test)]
+mod threshold;
 #[cfg(test)]
 mod tracking;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::harness::smtp::SmtpClient;
 fn target() -> Postfix {
     let settings = PostfixSettings::default()
         .set("relay_domains", "example.net")
-        .set("relay_recipient_maps", "inline:{ bob@example.net=x, {a b@example.net=x} }")
+        .set("relay_recipient_maps", "regexp:{{/^(bob|a b)@example.net/ x}}")
         .set("smtpd_relay_restrictions", "reject_unauth_destination");
     Postfix::start(&settings)
 }

@@ -10,6 +10,8 @@ mod condition;
 mod dns;
 #[path = "../fuzz/checks/language.rs"]
 mod language;
+#[path = "../fuzz/checks/lists.rs"]
+mod lists;
 #[path = "../fuzz/checks/request.rs"]
 mod request;
 #[path = "../fuzz/checks/smtp_reply.rs"]
@@ -73,6 +75,13 @@ fn every_seed_of_a_configuration_keeps_the_promises() {
 fn every_seed_of_an_spf_record_keeps_the_promises() {
     for octets in seeds("spf") {
         spf::check(&octets);
+    }
+}
+
+#[test]
+fn every_seed_of_a_list_file_keeps_the_promises() {
+    for octets in seeds("lists") {
+        lists::check(&octets);
     }
 }
 

@@ -86,7 +86,7 @@ fn a_triplet_is_new_then_early_then_passed_then_known() {
     assert_eq!(first.text, "first attempt of 192.0.2.0/24, 300 seconds to wait");
     assert_eq!(value(&first, "seconds"), "300");
     assert_eq!(value(&first, "client"), "192.0.2.0/24");
-    assert_eq!(value(&first, "sender"), "alice@example.com");
+    assert_eq!(value(&first, "counted_sender"), "alice@example.com");
     let early = ask(&engine, MAIL, 299);
     assert_eq!((early.status, &*value(&early, "seconds")), ("early", "1"));
     assert_eq!(value(&early, "waited"), "299");

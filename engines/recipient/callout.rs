@@ -93,7 +93,13 @@ impl Callout {
         let host = options.host.value.trim();
         if !is_host(host) {
             let message = format!("\"{host}\" is neither a name nor an address");
-            findings.push(Finding::error(options.host.span, message));
+            let finding = Finding::error(options.host.span, message);
+            findings.push(match host.rsplit_once(':').filter(|(name, _)| is_host(name)) {
+                Some((name, port)) => {
+                    finding.with_help(format!("did you mean host=\"{name}\" port=\"{port}\"?"))
+                }
+                None => finding.with_help("an IPv6 address is written without brackets"),
+            });
         }
         if let Some(helo) = options.helo.as_ref().filter(|helo| !is_domain(helo.value.as_bytes())) {
             let message = format!("\"{}\" is not a name", helo.value);

@@ -15,16 +15,17 @@ use super::source::hash;
 options! {
     /// `<guessing>`
     pub(crate) struct GuessingOptions {
-        /// After how many different addresses that do not exist a client is marked; at most 200.
-        /// One that has asked for as many that do exist is not.
+        /// After how many different addresses that do not exist a client is marked: 10 unless given,
+        /// at most 200. One that has asked for as many that do exist is not.
         after: Option<Spanned<u32>> = None,
         /// Within which time.
         within: Positive<Period> = Positive(Period::seconds(3_600)),
         /// For how long.
         mark_for: Positive<Period> = Positive(Period::seconds(86_400)),
-        /// The network of an IPv4 address that counts as one client, as the length of its prefix.
+        /// The network of an IPv4 address that counts as one client, as the length of its prefix;
+        /// 32, which is the address alone, unless given.
         ipv4_prefix: Option<Spanned<u16>> = None,
-        /// The same of an IPv6 address.
+        /// The same of an IPv6 address; 64 unless given.
         ipv6_prefix: Option<Spanned<u16>> = None,
         /// Networks whose clients are never marked; `127.0.0.0/8 ::1` unless given. May stand
         /// several times. Clients that have logged in are not either.
@@ -68,7 +69,7 @@ impl Guessing {
         let mut findings = Vec::new();
         let after = options.after.as_ref();
         if let Some(after) = after.filter(|after| after.value == 0 || after.value > MOST) {
-            findings.push(Finding::error(after.span, format!("it is between 1 and {MOST}")));
+            findings.push(Finding::error(after.span, format!("\"after\" is between 1 and {MOST}")));
         }
         let mut prefix = |given: Option<&Spanned<u16>>, most: u8, usual: u8| {
             let Some(given) = given else { return usual };

@@ -212,11 +212,18 @@ impl Source {
     ) -> Result<Answer, Failure> {
         let answer = match self {
             Source::Callout(callout, limits) => {
-                let Some(keeper) = keeper else { return Ok(ask_host(callout, asked).await) };
+                // What this one client brings about must not be kept for others.
+                let path = match path(callout, asked) {
+                    Ok(path) => path,
+                    Err(why) => return Ok(Answer::unknown(why)),
+                };
+                let Some(keeper) = keeper else {
+                    return Ok(ask_host(callout, asked, &path).await);
+                };
                 // The server decides what case and extensions mean, so it gets the address as it
                 // is; the case of letters makes no other question of it.
                 let key = joined(&callout.server(), [asked.address.whole()]);
-                keeper.ask(key, asked.now, limits, ask_host(callout, asked)).await
+                keeper.ask(key, asked.now, limits, ask_host(callout, asked, &path)).await
             }
             Source::Sql(sql) => {
                 let parameters = sql.statement.parameters(&View::of(asked.exchange));
@@ -247,23 +254,24 @@ fn writes(span: Span) -> Finding {
     finding.with_help("SELECT a row for an address that is valid")
 }
 
-async fn ask_host(callout: &Callout, asked: &Asked<'_>) -> Answer {
+/// What a mail server can be asked for; else why it can't.
+fn path(callout: &Callout, asked: &Asked<'_>) -> Result<Path, String> {
     let request = asked.exchange.request();
     let helo = callout.helo(asked.exchange.node());
     // A callout of our own that comes back to us would go round for ever.
     if request.sender().is_null()
         && request.get(Attribute::HeloName).eq_ignore_ascii_case(helo.as_bytes())
     {
-        return Answer::unknown("the client gives this host's own name, so it is asked by itself");
+        return Err("the client gives this host's own name, so it is asked by itself".to_owned());
     }
-    match Path::new(asked.address.local(), asked.address.domain()) {
-        Ok(path) => {
-            let asking = callout.ask(&path, asked.exchange.node());
-            let (verdict, said) = Box::pin(asking).await;
-            Answer { verdict, said }
-        }
-        Err(error) => Answer::unknown(error.to_string()),
-    }
+    Path::new(asked.address.local(), asked.address.domain()).map_err(|error| error.to_string())
+}
+
+async fn ask_host(callout: &Callout, asked: &Asked<'_>, path: &Path) -> Answer {
+    let asking = callout.ask(path, asked.exchange.node());
+    // It is large, and a run that never comes here need not carry it.
+    let (verdict, said) = Box::pin(asking).await;
+    Answer { verdict, said }
 }
 
 impl Sql {

@@ -201,6 +201,15 @@ async fn a_host_never_asks_itself() {
 }
 
 #[tokio::test]
+async fn who_gives_the_name_of_this_host_spoils_no_answer_for_others() {
+    let server = SmtpServer::start(script());
+    let site = Site::new(&callout(&server, r#"helo="probe.example.org""#));
+    let own = [("sender", ""), ("helo_name", "probe.example.org")];
+    assert_eq!(site.ask_with("alice@example.org", &own).await.status, "unknown");
+    assert_eq!(site.status("alice@example.org").await, "valid");
+}
+
+#[tokio::test]
 async fn international_addresses_take_a_server_that_knows_them() {
     let script = script().rcpt("jörg@example.org", "250 ok");
     let server = SmtpServer::start(script.clone());
@@ -437,8 +446,8 @@ fn what_can_not_work_is_told_all_at_once_where_it_stands() {
             ("\".\" is not the name of a domain", "."),
             ("the domain EXAMPLE.org is given twice", "EXAMPLE.org"),
             ("<domain> needs a <list>, <sql>, <ldap> or <callout>", "domain"),
-            ("\"@\" are not characters that begin an extension", "@"),
-            ("it is between 1 and 200", "0"),
+            ("no extension begins with \"@\"", "@"),
+            ("\"after\" is between 1 and 200", "0"),
             ("a prefix is between 1 and 32", "33"),
             ("\"192.0.2.1/x\" is neither an address nor a network", "192.0.2.1/x"),
         ],

@@ -147,6 +147,30 @@ fn relays_own_networks_and_users_who_have_logged_in_are_trusted() {
 }
 
 #[test]
+fn trusted_relays_and_own_networks_come_from_files_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("relays"), "# secondary\n192.0.2.1\n").unwrap();
+    std::fs::write(directory.path().join("own"), "10.0.0.1 DUNNO\n10.0.0.0/8 OK\n").unwrap();
+    let xml = "<spf><trusted file='relays'/><skip file='own' format='cidr'>::1</skip></spf>";
+    let configured = Configured::xml_in(directory.path(), xml);
+    let engine = configured.with_service(Arc::new(Dns::new(zones()))).build(kind::<Spf>()).unwrap();
+    assert_eq!(engine.warnings().len(), 1, "DUNNO makes no exception here");
+    for (address, status) in [
+        ("192.0.2.1", "trusted"),
+        ("10.0.0.2", "trusted"),
+        ("::1", "trusted"),
+        ("127.0.0.1", "fail"),
+    ] {
+        let exchange = exchange([
+            ("protocol_state", "RCPT"),
+            ("client_address", address),
+            ("sender", "a@forged.example.com"),
+        ]);
+        assert_eq!(engine.run(&exchange).unwrap().status, status, "{address}");
+    }
+}
+
+#[test]
 fn a_guess_is_no_pass_and_never_a_fail() {
     let unsaid = ("sender", "a@unsaid.example.com");
     let guess = "<best_guess>v=spf1 a/24 mx/24 -all</best_guess>";

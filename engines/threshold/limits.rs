@@ -180,23 +180,23 @@ impl Limits {
     /// Limits that can't be, or that would be the same.
     pub(super) fn read(
         options: &[LimitOptions],
-        zone: Option<&Spanned<String>>,
+        written: Option<&Spanned<String>>,
         cx: &mut BuildContext<'_>,
     ) -> Result<Self, Vec<Finding>> {
         let mut findings = Vec::new();
         for (index, limit) in options.iter().enumerate() {
             findings.extend(check(limit, &options[..index]));
         }
-        let found = time_zone(zone).map_err(|finding| findings.push(finding));
-        if let Some(zone) = zone.filter(|_| !options.iter().any(is_of_calendar)) {
-            let message = "no limit is for a period of the calendar, so that the zone is of no use";
-            cx.warn(Finding::warning(zone.span, message));
-        }
+        let found = time_zone(written).map_err(|finding| findings.push(finding));
         let Ok(zone) = found else { return Err(findings) };
         if !findings.is_empty() {
             return Err(findings);
         }
         warn_of_idle(options, cx);
+        if let Some(written) = written.filter(|_| !options.iter().any(is_of_calendar)) {
+            let message = "no limit is for a period of the calendar, so that the zone is of no use";
+            cx.warn(Finding::warning(written.span, message));
+        }
         let all = options.iter().map(|limit| Limit {
             id: limit
                 .id

@@ -1,5 +1,7 @@
 //! What is kept for a key, for people and programs that look at the state store.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use mppd_engine::config::Period;
 use mppd_state::Record as _;
@@ -31,6 +33,18 @@ pub struct Counted {
     pub burst: Option<u64>,
     /// How much more may pass now.
     pub remaining: Option<u64>,
+}
+
+/// As people read it: `6 of 10 per 1h`.
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counted { per, count, max, burst, .. } = self;
+        match (max, burst) {
+            (Some(max), Some(burst)) => write!(f, "{count} of {burst} at once, {max} per {per}"),
+            (Some(max), None) => write!(f, "{count} of {max} per {per}"),
+            (None, _) => write!(f, "no limit per {per}"),
+        }
+    }
 }
 
 /// Reads the record of a key of a `<threshold>`; `None` if it is none.

@@ -5,6 +5,8 @@ mod check;
 mod import;
 mod run;
 mod state;
+mod table;
+mod threshold;
 pub mod track;
 
 use std::collections::BTreeMap;
@@ -76,6 +78,7 @@ impl Program {
             Command::Ask(arguments) => ask::run(&settings, &arguments),
             Command::Track(arguments) => search_records(&settings, &arguments),
             Command::Import(arguments) => import::run(&settings, &arguments),
+            Command::Threshold(arguments) => threshold::run(&settings, &arguments),
             Command::Reference { part: None } => {
                 print_text(&crate::reference::markdown(&settings.kinds))
             }
@@ -114,7 +117,7 @@ enum Command {
     Run,
     /// Checks the configuration and touches nothing
     Check(check::CheckArguments),
-    /// Prints the SQL that makes the table of the records
+    /// Prints the SQL that makes the table of the records, or that of the state store
     Schema(SchemaArguments),
     /// Sends a request and prints the reply
     Ask(ask::AskArguments),
@@ -122,6 +125,8 @@ enum Command {
     Track(track::TrackArguments),
     /// Takes over what another program remembered
     Import(import::ImportArguments),
+    /// Shows and resets what the engines `threshold` have counted
+    Threshold(threshold::ThresholdArguments),
     /// Prints the reference of every option, engine and macro, as Markdown
     Reference {
         /// Only this part of it
@@ -148,15 +153,21 @@ struct SchemaArguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum SchemaDialect {
+    /// The records, in MySQL or MariaDB
     Mysql,
+    /// The records, in SQLite
     Sqlite,
+    /// The state store, in MySQL or MariaDB
+    #[value(name = "state_store")]
+    StateStore,
 }
 
-impl From<SchemaDialect> for Dialect {
-    fn from(dialect: SchemaDialect) -> Self {
-        match dialect {
-            SchemaDialect::Mysql => Dialect::MySql,
-            SchemaDialect::Sqlite => Dialect::Sqlite,
+impl SchemaDialect {
+    fn schema(self) -> String {
+        match self {
+            SchemaDialect::Mysql => Dialect::MySql.schema(),
+            SchemaDialect::Sqlite => Dialect::Sqlite.schema(),
+            SchemaDialect::StateStore => mppd_state::SCHEMA.to_owned(),
         }
     }
 }
@@ -235,7 +246,7 @@ fn schema(settings: &Settings, arguments: &SchemaArguments) -> ExitCode {
     let Some(name) = &arguments.group else {
         // One of the two is required.
         let dialect = arguments.dialect.unwrap_or(SchemaDialect::Mysql);
-        return print_text(&Dialect::from(dialect).schema());
+        return print_text(&dialect.schema());
     };
     let configuration = match load(&settings.load_request()) {
         Ok(configuration) => configuration,

@@ -8,11 +8,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use comfy_table::presets::{NOTHING, UTF8_FULL_CONDENSED};
-use comfy_table::{ContentArrangement, Table};
 use jiff::{Timestamp, Zoned};
 use mppd_engine::{Attribute, Escaped};
 
+use super::table::{table, trimmed};
 use crate::tracking::key;
 use crate::tracking::row::{Cell, Row};
 use crate::tracking::search::{Answer, Found, Place, Question, QuestionError, find, search};
@@ -216,18 +215,6 @@ fn report(answer: &Answer, output: &mut Output<'_>) -> Result<ExitCode, TrackErr
     Ok(if answer.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn table(is_terminal: bool) -> Table {
-    let mut table = Table::new();
-    if is_terminal {
-        table.load_style(UTF8_FULL_CONDENSED);
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-    } else {
-        table.load_style(NOTHING);
-        table.set_content_arrangement(ContentArrangement::Disabled);
-    }
-    table
-}
-
 fn print_list(rows: &[Found], output: &mut Output<'_>) -> io::Result<()> {
     if rows.is_empty() {
         return writeln!(output.errors, "nothing found");
@@ -332,12 +319,6 @@ impl<'de> serde::Deserialize<'de> for Checks {
         }
         deserializer.deserialize_map(Entries)
     }
-}
-
-// The table without the spaces that fill up its lines.
-fn trimmed(table: &Table) -> String {
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
 }
 
 fn local_time(cell: Cell<'_>) -> String {

@@ -145,6 +145,38 @@ fn members_come_from_files_as_well() {
 }
 
 #[test]
+fn members_come_from_files_of_postfix_and_postgrey_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name, text| std::fs::write(directory.path().join(name), text).unwrap();
+    write("nets", "192.0.2.7 OK\n192.0.2.0/24 DUNNO\n[2001:db8::]/32 anything\n");
+    write("domains", "example.org OK\nexample.net\n  OK\n");
+    write("people", "bob@example.com\n/^test-/\n");
+    let groups = "<group id='default'/><group id='a'><members>
+        <ip_list file='nets' format='cidr'/>
+        <address_list_sender file='domains' format='hash'/>
+        <address_list_recipient file='people' format='postgrey'/></members></group>";
+    let said = said_in(directory.path(), groups);
+    let path = directory.path().join("nets").display().to_string();
+    let warning = format!(
+        "{path}:2: \"192.0.2.0/24\" is left out, but makes no exception from other entries"
+    );
+    assert_eq!(said, [(Severity::Warning, warning, "nets".to_owned())]);
+    let draft = draft_in(directory.path(), groups);
+    let (groups, _) = Groups::build(&draft, &crate::log::silent());
+    for (attribute, value, group) in [
+        ("client_address", "192.0.2.7", 1),
+        ("client_address", "192.0.2.8", 0),
+        ("client_address", "2001:db8::1", 1),
+        ("sender", "x@mail.example.net", 1),
+        ("recipient", "bob+x@example.com", 1),
+        ("recipient", "TEST-1@example.net", 1),
+        ("recipient", "alice@example.com", 0),
+    ] {
+        assert_eq!(select(&groups, [(attribute, value)]), group, "{value}");
+    }
+}
+
+#[test]
 fn default_may_stand_behind_other_groups() {
     let directory = tempfile::tempdir().unwrap();
     let groups = "<group id='a'><members><ip_list>192.0.2.1</ip_list></members></group>

@@ -61,9 +61,14 @@ impl MariaDb {
 
     /// How mppd connects to it.
     pub(crate) fn connection(&self) -> ResolvedConnection {
+        Self::connection_to(self.port)
+    }
+
+    /// How mppd connects to one that another process started.
+    pub(crate) fn connection_to(port: u16) -> ResolvedConnection {
         ResolvedConnection {
             host: Some("127.0.0.1".to_owned()),
-            port: self.port,
+            port,
             database: DATABASE.to_owned(),
             unix_socket: None,
             user: USER.to_owned(),

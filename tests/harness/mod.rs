@@ -12,6 +12,7 @@ pub(crate) mod postgrey;
 pub(crate) mod programs;
 pub(crate) mod rbldnsd;
 pub(crate) mod records;
+pub(crate) mod redis;
 pub(crate) mod slapd;
 pub(crate) mod smtp;
 pub(crate) mod transcript;
