@@ -162,7 +162,7 @@ impl Supervisor {
     ) -> Result<Addr<Supervisor>, StartError> {
         // Sockets first: they are what most often can't be had.
         let sockets = open_all(&plan.listen)?;
-        let tracking = start_tracking(plan, &[], None, &logger).await?;
+        let tracking = start_tracking(plan, &[], &[], &logger).await?;
         let mut states = States::default();
         let state_store = states.open(plan, tracking.iter(), &logger).await?;
         states.put_in_force(state_store, &plan.configuration.state_store);
@@ -261,8 +261,9 @@ impl Handler<Stop> for Supervisor {
 impl State {
     async fn reload(&mut self) -> Result<(), ReloadError> {
         let plan = self.read().await?;
-        let directory = self.states.directory();
-        let new = start_tracking(&plan, &self.tracking, directory, &self.logger).await?;
+        self.states.wait_for_closing().await;
+        let ours = self.states.directories();
+        let new = start_tracking(&plan, &self.tracking, &ours, &self.logger).await?;
         let (new_sockets, state_store) = match self.put_in_force(&plan, &new).await {
             Ok(in_force) => in_force,
             Err(error) => {
@@ -445,7 +446,7 @@ fn accept(plan: ListenPlan, listeners: Vec<Listener>, intake: &Arc<Intake>) -> O
 async fn start_tracking(
     plan: &Plan,
     running: &[Tracking],
-    ours: Option<&Arc<StateDirectory>>,
+    ours: &[Arc<StateDirectory>],
     logger: &Logger,
 ) -> Result<Vec<Tracking>, StartError> {
     let mut wanted = plan.trackers();
@@ -469,7 +470,7 @@ async fn start_tracking(
 async fn start_tracker(
     options: TrackerOptions,
     others: impl Iterator<Item = &Tracking>,
-    ours: Option<&Arc<StateDirectory>>,
+    ours: &[Arc<StateDirectory>],
     logger: &Logger,
 ) -> Result<Tracking, StartError> {
     let mut ours = others.map(|other| &other.directory).chain(ours);

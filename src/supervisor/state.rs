@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mppd_engine::slog::{Logger, error};
 use mppd_state::{OpenStore, StateError, StorePlan};
+use tokio::sync::watch;
 
 use super::Tracking;
 use super::state_directory::{StateDirectory, StateDirectoryError};
@@ -43,7 +44,15 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 pub(super) struct States {
     current: Option<Arc<State>>,
-    retiring: Vec<Weak<State>>,
+    retiring: Vec<Retiring>,
+}
+
+/// A store that is no longer in force.
+#[derive(Debug)]
+struct Retiring {
+    state: Weak<State>,
+    /// Turns true when it has written everything and is closed.
+    closed: watch::Receiver<bool>,
 }
 
 impl States {
@@ -60,13 +69,8 @@ impl States {
         }
         let wanted = &plan.configuration.state_store;
         let directory = &plan.configuration.common.state_directory;
-        let retiring = self.retiring.iter().filter_map(Weak::upgrade);
-        let known = self
-            .current
-            .iter()
-            .cloned()
-            .chain(retiring)
-            .find(|known| known.store.serves(wanted, directory));
+        self.wait_for_closing().await;
+        let known = self.known().find(|known| known.store.serves(wanted, directory));
         let state = match known {
             Some(known) => known,
             None => {
@@ -83,21 +87,37 @@ impl States {
         directory: &Path,
         tracking: impl Iterator<Item = &'a Tracking>,
     ) -> Option<Arc<StateDirectory>> {
-        let retiring = self.retiring.iter().filter_map(Weak::upgrade);
-        let states = self.current.iter().cloned().chain(retiring);
-        let of_states = states.filter_map(|state| state.directory.clone());
+        let of_states = self.known().filter_map(|state| state.directory.clone());
         let mut ours = tracking.map(|tracking| tracking.directory.clone()).chain(of_states);
         ours.find(|ours| ours.path() == directory)
     }
 
-    /// The directory that the store in force is in.
-    pub(super) fn directory(&self) -> Option<&Arc<StateDirectory>> {
-        self.current.as_ref()?.directory.as_ref()
+    /// The store in force and those that are still in use.
+    fn known(&self) -> impl Iterator<Item = Arc<State>> {
+        let retiring = self.retiring.iter().filter_map(|retiring| retiring.state.upgrade());
+        self.current.iter().cloned().chain(retiring)
+    }
+
+    /// Waits for stores that nobody uses any more and that are about to write their last changes:
+    /// what they have written must be there when their file is opened again.
+    pub(super) async fn wait_for_closing(&self) {
+        for Retiring { state, closed } in &self.retiring {
+            if state.strong_count() == 0 {
+                // One whose task has ended is closed as well.
+                let mut closed = closed.clone();
+                let _ended = closed.wait_for(|closed| *closed).await;
+            }
+        }
+    }
+
+    /// The directories that stores are in.
+    pub(super) fn directories(&self) -> Vec<Arc<StateDirectory>> {
+        self.known().filter_map(|state| state.directory.clone()).collect()
     }
 
     /// Puts in force what [`States::open`] gave for this plan.
     pub(super) fn put_in_force(&mut self, state: Option<Arc<State>>, plan: &StorePlan) {
-        self.retiring.retain(|retiring| retiring.strong_count() > 0);
+        self.retiring.retain(|retiring| !*retiring.closed.borrow());
         if let Some(state) = &state {
             state.store.adjust(plan);
         }
@@ -106,15 +126,16 @@ impl States {
             self.current.as_ref().is_none_or(|current| !Arc::ptr_eq(old, current))
         };
         if let Some(old) = old.filter(is_other) {
-            self.retiring.push(Arc::downgrade(&old));
-            actix_rt::spawn(retire(old));
+            let (sender, closed) = watch::channel(false);
+            self.retiring.push(Retiring { state: Arc::downgrade(&old), closed });
+            actix_rt::spawn(retire(old, sender));
         }
     }
 
     /// Waits until everything is where it is to stay.
-    pub(super) async fn settle(&mut self, logger: &Logger) {
-        let retiring = self.retiring.drain(..).filter_map(|retiring| retiring.upgrade());
-        for state in self.current.take().into_iter().chain(retiring) {
+    pub(super) async fn settle(&self, logger: &Logger) {
+        self.wait_for_closing().await;
+        for state in self.known().collect::<Vec<_>>() {
             if let Err(error) = state.store.backend().settle().await {
                 error!(logger, "state is lost"; "reason" => %error);
             }
@@ -142,11 +163,12 @@ async fn open(
 }
 
 /// Ends a store as soon as no engine has it any more.
-async fn retire(state: Arc<State>) {
+async fn retire(state: Arc<State>, closed: watch::Sender<bool>) {
     while state.store.is_used() || Arc::strong_count(&state) > 1 {
         tokio::time::sleep(LOOKED_EVERY).await;
     }
     // What is yet to be written takes time.
     let ended = actix_rt::task::spawn_blocking(move || drop(state)).await;
     drop(ended);
+    closed.send_replace(true);
 }
