@@ -182,7 +182,9 @@ impl Engine for Spf {
         findings.extend(fill(&mut trusted, Attribute::ClientAddress, &options.trusted, cx));
         findings.extend(fill(&mut skip, Attribute::ClientAddress, &options.skip, cx));
         if options.skip.is_empty() {
-            OWN_NETWORKS.into_iter().for_each(|network| skip.insert(network, ()));
+            for network in OWN_NETWORKS {
+                skip.insert(network, ());
+            }
         }
         let best_guess = options
             .best_guess

@@ -155,8 +155,7 @@ impl Engine for Wbl {
         StatusDoc::new("white", "Something about the request is on the white list.", "permit"),
         StatusDoc::new(
             "black",
-            "Something about the request is on the black list, and nothing on the white \
-                      list.",
+            "Something about the request is on the black list, and the white list does not win.",
             "REJECT 5.7.1 refused by a block list of this site",
         ),
         StatusDoc::new("none", "Nothing about the request is on a list.", "continue"),
@@ -178,7 +177,8 @@ impl Engine for Wbl {
     fn build(options: WblOptions, cx: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>> {
         let mut findings = Vec::new();
         let white = List::read(Side::White, &options.white, None, cx, &mut findings);
-        let black = List::read(Side::Black, &options.black, Some(&white), cx, &mut findings);
+        let winner = Some((&white, options.precedence));
+        let black = List::read(Side::Black, &options.black, winner, cx, &mut findings);
         let white_sql = lookups(&options.white, cx, &mut findings);
         let black_sql = lookups(&options.black, cx, &mut findings);
         if !findings.is_empty() {

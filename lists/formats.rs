@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `lines` | one entry a line; postgrey's files among them |
 //! | `access` | the source of an access(5) table: keys with results |
-//! | `cidr` | the same for networks, where the first that matches counts: cidr_table(5) |
+//! | `cidr` | the same for networks, where the first that matches counts: `cidr_table(5)` |
 
 mod access;
 mod cidr;
@@ -58,7 +58,7 @@ impl Format {
     /// What a file has to say: its entries as they are written, or what is wrong, with the numbers
     /// of the lines, from 1.
     #[must_use]
-    pub fn rows(self, octets: &[u8]) -> Vec<(usize, Result<(String, Meaning), Fault>)> {
+    pub fn rows(self, octets: &[u8]) -> Vec<(usize, Result<Written, Fault>)> {
         let mut rows = Vec::new();
         self.read(octets, &mut |number, row| {
             rows.push((number, row.map(|row| (row.text.into_owned(), row.meaning))));
@@ -84,6 +84,9 @@ impl OptionValue for Format {
         self.name().to_owned()
     }
 }
+
+/// An entry as it is written, and what is said of what it stands for.
+pub type Written = (String, Meaning);
 
 /// Takes what stands in a line of a file, or what is wrong with it.
 pub(crate) type Take<'a> = dyn FnMut(usize, Result<Row<'_>, Fault>) + 'a;
@@ -135,10 +138,7 @@ mod tests {
     use super::*;
 
     /// What a file says: each line's number with its entry and meaning, or what is wrong with it.
-    pub(super) fn rows(
-        format: Format,
-        text: &str,
-    ) -> Vec<(usize, Result<(String, Meaning), String>)> {
+    pub(super) fn rows(format: Format, text: &str) -> Vec<(usize, Result<Written, String>)> {
         let rows = format.rows(text.as_bytes()).into_iter();
         rows.map(|(number, row)| (number, row.map_err(|fault| fault.message))).collect()
     }

@@ -26,8 +26,12 @@ struct Start([u8; 5]);
 
 impl Start {
     fn new(start: usize) -> Self {
-        let [a, b, c, d, e, ..] = (start as u64).to_le_bytes();
-        Start([a, b, c, d, e])
+        let mut rest = start;
+        Start(std::array::from_fn(|_| {
+            let octet = rest.to_le_bytes()[0];
+            rest >>= 8;
+            octet
+        }))
     }
 
     fn get(self) -> usize {

@@ -62,8 +62,7 @@ pub trait Table<V>: Default {
     ///
     /// # Errors
     /// Why the text is none.
-    fn parse_as(format: Format, text: &str, attribute: Attribute) -> Result<Self::Entry, Fault> {
-        let _every_format_writes_it_alike = format;
+    fn parse_as(_: Format, text: &str, attribute: Attribute) -> Result<Self::Entry, Fault> {
         Self::parse(text, attribute)
     }
 

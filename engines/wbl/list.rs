@@ -15,7 +15,7 @@ use mppd_lists::reading::{EntriesOptions, Fault, Item, Place, Said, read_items};
 use mppd_lists::{Found, Shown, Table};
 
 use super::subject::{Matter, Subject};
-use super::{ListOptions, Side};
+use super::{ListOptions, Precedence, Side};
 
 /// One list.
 #[derive(Debug, Default)]
@@ -70,12 +70,12 @@ impl List {
     pub(super) fn read(
         side: Side,
         options: &[ListOptions],
-        winner: Option<&List>,
+        winner: Option<(&List, Precedence)>,
         cx: &mut BuildContext<'_>,
         findings: &mut Vec<Finding>,
     ) -> Self {
         let mut list = List::default();
-        let winner = winner.map(|winner| &winner.tables);
+        let winner = winner.map(|(winner, precedence)| (&winner.tables, precedence));
         macro_rules! read_each {
             ($($option:ident: $($field:ident).+, $attribute:ident;)+) => {
                 for options in options {
@@ -83,7 +83,7 @@ impl List {
                         let mut file = Tables::default();
                         let reading = Reading {
                             side,
-                            winner: winner.map(|winner| &winner.$($field).+),
+                            winner: winner.map(|(winner, precedence)| (&winner.$($field).+, precedence)),
                             table: &mut list.tables.$($field).+,
                             file: &mut file.$($field).+,
                         };
@@ -204,7 +204,7 @@ impl Tables {
 struct Reading<'a, T> {
     side: Side,
     /// The table of the list that wins over this one.
-    winner: Option<&'a T>,
+    winner: Option<(&'a T, Precedence)>,
     /// The table for entries without results.
     table: &'a mut T,
     /// The table for those with results, which are all of one file.
@@ -225,9 +225,7 @@ impl<T: Table<Standing>> Reading<'_, T> {
             let Item { entry, text, place, meaning } = item;
             let standing = Standing::of(meaning, self.side);
             listed += usize::from(standing == Standing::Listed);
-            if standing == Standing::Listed
-                && self.winner.is_some_and(|winner| winner.contains(&entry))
-            {
+            if standing == Standing::Listed && self.is_lost(&entry) {
                 let message = format!("\"{text}\" is on the white list as well, which wins");
                 lost.say(place.finding(Fault::new(message)), place);
             }
@@ -252,6 +250,15 @@ impl<T: Table<Standing>> Reading<'_, T> {
                 .map(|finding| Finding { severity: Severity::Warning, ..finding }),
         );
         findings
+    }
+
+    /// Whether the list that wins has the same, so that the entry never counts.
+    fn is_lost(&self, entry: &T::Entry) -> bool {
+        match self.winner {
+            Some((winner, Precedence::White)) => winner.contains(entry),
+            Some((winner, Precedence::Specific)) => winner.get(entry).is_some(),
+            None => false,
+        }
     }
 
     /// Takes an entry with a result; of equal ones the first counts, as for Postfix.

@@ -315,7 +315,10 @@ proptest! {
         values in any_request(),
     ) {
         let directory = tempfile::tempdir().unwrap();
-        let lines: String = file.iter().map(|(key, result)| format!("{key}  {result}\n")).collect();
+        let mut lines = String::new();
+        for (key, result) in &file {
+            writeln!(lines, "{key}  {result}").unwrap();
+        }
         std::fs::write(directory.path().join("senders"), lines).unwrap();
         let xml = as_xml(is_specific, &white, &black);
         let engine = Configured::xml_in(directory.path(), &xml).build(kind::<Wbl>()).unwrap();

@@ -224,6 +224,21 @@ fn a_black_entry_that_is_white_as_well_is_warned_of() {
 }
 
 #[test]
+fn where_the_more_specific_entry_counts_only_an_equal_one_is_warned_of() {
+    let configured = Configured::xml(
+        "<wbl><precedence>specific</precedence>
+            <white><sender>example.org example.net</sender></white>
+            <black><sender>@example.org .example.org Example.NET</sender></black>
+        </wbl>",
+    );
+    let engine = configured.build(kind::<Wbl>()).unwrap();
+    let message = "\"Example.NET\" is on the white list as well, which wins".to_owned();
+    assert_eq!(configured.show(engine.warnings().to_vec()), [(message, "Example.NET")]);
+    assert_eq!(ask(&engine, [("sender", "x@example.org")]).status, "black");
+    assert_eq!(ask(&engine, [("sender", "x@a.example.org")]).status, "black");
+}
+
+#[test]
 fn an_engine_without_entries_is_warned_of() {
     for xml in ["<wbl/>", "<wbl><white><sender/></white></wbl>"] {
         let configured = Configured::xml(xml);

@@ -45,7 +45,7 @@ pub(super) fn split(line: &str) -> (&str, &str) {
 /// do not end a line that is continued behind them.
 pub(super) fn logical_lines(
     octets: &[u8],
-    take: &mut dyn FnMut(usize, Result<Cow<'_, str>, Fault>),
+    take: &mut impl FnMut(usize, Result<Cow<'_, str>, Fault>),
 ) {
     let mut begun: Option<(usize, Cow<'_, str>)> = None;
     for (number, line) in lines::numbered(octets) {
@@ -66,13 +66,12 @@ pub(super) fn logical_lines(
             }
             continue;
         }
-        match &mut begun {
-            Some((_, before)) => before.to_mut().push_str(line),
-            None => {
-                let message = "the first line begins with white space, but continues no other";
-                take(number, Err(Fault::new(message)));
-            }
+        if let Some((_, before)) = &mut begun {
+            before.to_mut().push_str(line);
+            continue;
         }
+        let message = "the first line begins with white space, but continues no other";
+        take(number, Err(Fault::new(message)));
     }
     if let Some((number, line)) = begun {
         take(number, Ok(line));

@@ -1,4 +1,4 @@
-//! The source of a `cidr:` table, cidr_table(5): of the networks that hold an address the first
+//! The source of a `cidr:` table, `cidr_table(5)`: of the networks that hold an address the first
 //! counts, `!` turns one into all the others of its family, and what stands between `IF` and
 //! `ENDIF` is for a part of the addresses only.
 //!
