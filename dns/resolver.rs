@@ -13,13 +13,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hickory_resolver::TokioResolver;
+use hickory_resolver::ConnectionProvider;
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup as Looked;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{Name as WireName, RData, Record as WireRecord, RecordType};
+use hickory_resolver::proto::rr::{Name as WireName, RData, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -28,6 +27,13 @@ use crate::answer::{Answer, Question, Record, RecordKind, TemporaryFailure};
 use crate::cache::Cache;
 use crate::name::Name;
 use crate::{Lookup, Pending};
+
+pub(crate) mod checking;
+
+use self::checking::Checking;
+
+/// What asks, over connections that look at what comes.
+type Resolving = hickory_resolver::Resolver<Checking>;
 
 /// How often a question is asked again.
 const RETRIES: u32 = 1;
@@ -86,7 +92,7 @@ type Flight = watch::Receiver<Option<Answer>>;
 /// The thread; it ends with this.
 struct Background {
     runtime: Handle,
-    resolver: TokioResolver,
+    resolver: Resolving,
     _stop: oneshot::Sender<()>,
 }
 
@@ -95,13 +101,8 @@ impl Resolver {
     /// system's name servers are looked up if they are wanted.
     #[must_use]
     pub fn new(options: ResolverOptions) -> Self {
-        let shared = Shared {
-            cache: Cache::new(options.cache_size),
-            under_way: Mutex::default(),
-            turns: Semaphore::new(options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
-            timeout: options.timeout,
-        };
-        Resolver { shared: Arc::new(shared), options, background: Mutex::default() }
+        let shared = Arc::new(Shared::new(&options));
+        Resolver { shared, options, background: Mutex::default() }
     }
 
     /// The thread; one that could not begin is tried anew with the next question.
@@ -174,8 +175,44 @@ async fn landed(mut flight: Flight, deadline: Instant) -> Answer {
     answer.unwrap_or(Answer::Temporary(TemporaryFailure::TimedOut))
 }
 
+/// Asks one server over connections of another kind, as a resolver that has asked nobody yet.
+#[cfg(feature = "testkit")]
+pub(crate) async fn ask_over<P: ConnectionProvider>(
+    provider: P,
+    server: SocketAddr,
+    question: &Question,
+) -> Answer {
+    let (timeout, cache_size) = (std::time::Duration::from_secs(5), 1 << 16);
+    let options = ResolverOptions { servers: vec![server], timeout, max_in_flight: 1, cache_size };
+    let config = match config(&options.servers) {
+        Ok(config) => config,
+        Err(error) => return Answer::Temporary(error.into()),
+    };
+    let resolver = hickory_resolver::Resolver::builder_with_config(config, provider)
+        .with_options(resolver_options(&options))
+        .build()
+        .map_err(ResolverError::Resolver);
+    match resolver {
+        Ok(resolver) => Shared::new(&options).ask(&resolver, question).await,
+        Err(error) => Answer::Temporary(error.into()),
+    }
+}
+
 impl Shared {
-    async fn ask(&self, resolver: &TokioResolver, question: &Question) -> Answer {
+    fn new(options: &ResolverOptions) -> Self {
+        Shared {
+            cache: Cache::new(options.cache_size),
+            under_way: Mutex::default(),
+            turns: Semaphore::new(options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
+            timeout: options.timeout,
+        }
+    }
+
+    async fn ask<P: ConnectionProvider>(
+        &self,
+        resolver: &hickory_resolver::Resolver<P>,
+        question: &Question,
+    ) -> Answer {
         let asking = async {
             // The semaphore is never closed.
             let _turn = self.turns.acquire().await;
@@ -251,8 +288,8 @@ fn resolver_options(options: &ResolverOptions) -> ResolverOpts {
 }
 
 fn start(options: &ResolverOptions) -> Result<Background, ResolverError> {
-    let provider = TokioRuntimeProvider::default();
-    let resolver = TokioResolver::builder_with_config(config(&options.servers)?, provider)
+    let provider = Checking::default();
+    let resolver = Resolving::builder_with_config(config(&options.servers)?, provider)
         .with_options(resolver_options(options))
         .build()
         .map_err(ResolverError::Resolver)?;
@@ -289,34 +326,9 @@ fn wire_name(name: &Name) -> Result<WireName, TemporaryFailure> {
 fn found(kind: RecordKind, looked: &Looked) -> (Answer, Duration) {
     let records = looked.answers().iter().filter_map(|record| read(&record.data));
     // Aliases on the way are answered as well.
-    let records: Vec<Record> = records.filter(|record| record.kind() == kind).collect();
-    if records.is_empty() && has_loop(looked.answers()) {
-        let reason = "the name is an alias of itself".to_owned();
-        return (Answer::Temporary(TemporaryFailure::Failed(reason)), Duration::ZERO);
-    }
+    let records = records.filter(|record| record.kind() == kind).collect();
     let lasts = looked.valid_until().saturating_duration_since(Instant::now());
     (Answer::of(records), lasts)
-}
-
-/// Whether aliases lead back to where they began.
-fn has_loop(answers: &[WireRecord]) -> bool {
-    let target = |of: &WireName| {
-        answers.iter().find_map(|record| match &record.data {
-            RData::CNAME(target) if record.name == *of => Some(&target.0),
-            _ => None,
-        })
-    };
-    answers.iter().any(|first| {
-        let mut name = &first.name;
-        let steps = answers.iter().take_while(|_| match target(name) {
-            Some(next) => {
-                name = next;
-                true
-            }
-            None => false,
-        });
-        steps.count() == answers.len()
-    })
 }
 
 fn read(data: &RData) -> Option<Record> {

@@ -26,8 +26,10 @@
     reason = "a test that cannot go on panics, and says why"
 )]
 
+mod canned;
 mod server;
 mod zones;
 
+pub use canned::answer_to;
 pub use server::Server;
 pub use zones::{Fault, Zones};

@@ -116,7 +116,7 @@ impl Engine for Rbl {
             name: "subject",
             meaning: "With `listed` and `allowed`, the address or name that is on that list.",
         },
-        ValueDoc { name: "score", meaning: "The weights of all listings, added up." },
+        ValueDoc { name: "weight", meaning: "The weights of all listings, added up." },
         ValueDoc {
             name: "sites",
             meaning: "All lists that have something of the request, as far as they had answered \
@@ -187,7 +187,7 @@ impl Engine for Rbl {
         let user = request.get(Attribute::SaslUsername);
         if plan.skip_authenticated && !user.is_empty() {
             let text = format!("nothing is asked: {} has logged in", Escaped(user));
-            return Ok(Outcome::new("none").with_text(text).with_value("score", *b"0"));
+            return Ok(Outcome::new("none").with_text(text).with_value("weight", *b"0"));
         }
         Ok(plan.survey(exchange, request).await)
     }
@@ -240,7 +240,7 @@ impl Plan {
         }
         if !has_asked {
             let text = "there is nothing to ask the lists about";
-            return Outcome::new("none").with_text(text).with_value("score", *b"0");
+            return Outcome::new("none").with_text(text).with_value("weight", *b"0");
         }
         if open.is_empty() || tally.is_decided() {
             return self.outcome(&tally, || Waiting::of(exchange, self.time_limit)).await;
@@ -328,7 +328,7 @@ impl Plan {
             Verdict::None => Outcome::new("none").with_text(none_text(tally)),
             Verdict::Unknown => Outcome::new("unknown").with_text(unknown_text(tally)),
         };
-        let outcome = outcome.with_value("score", tally.score().to_string());
+        let outcome = outcome.with_value("weight", tally.score().to_string());
         let sites = joined(tally.sites());
         let outcome = if sites.is_empty() { outcome } else { outcome.with_value("sites", sites) };
         let absent = tally.failed.iter().chain(&tally.suspended);
@@ -399,10 +399,10 @@ fn none_text(tally: &Tally<'_>) -> String {
         }
     };
     for (list, why) in &tally.suspended {
-        text.push_str(&format!("; {} is suspended: {why}", list.site));
+        text.extend(["; ", &list.site, " is suspended: ", why]);
     }
     for (list, why) in &tally.failed {
-        text.push_str(&format!("; {}: {why}", list.site));
+        text.extend(["; ", &list.site, ": ", why]);
     }
     text
 }

@@ -148,11 +148,11 @@ impl Engine for Recipient {
             findings.push(Finding::nowhere("<recipient> needs a <domain>"));
         }
         let mut domains = Domains::default();
-        let (mut lists, mut sources) = (Vec::new(), Vec::new());
+        let (mut lists, mut sources, mut callouts) = (Vec::new(), Vec::new(), Vec::new());
         for (number, Spanned { value: options, span }) in options.domain.iter().enumerate() {
             findings.extend(domains.add(&options.name, number));
             lists.push(read_lists(options, cx, &mut findings));
-            sources.push(read_sources(options, cx, &mut findings));
+            sources.push(read_sources(options, &mut callouts, cx, &mut findings));
             if options.has_no_source() {
                 let message = "<domain> needs a <list>, <sql>, <ldap> or <callout>";
                 findings.push(Finding::error(*span, message));
@@ -250,8 +250,8 @@ impl Recipient {
 
 impl Plan {
     fn is_always_valid(&self, local: &[u8]) -> bool {
-        local.eq_ignore_ascii_case(b"postmaster")
-            || local.eq_ignore_ascii_case(self.double_bounce_sender.as_bytes())
+        let is_always = |name: &[u8]| !name.is_empty() && local.eq_ignore_ascii_case(name);
+        is_always(b"postmaster") || is_always(self.double_bounce_sender.as_bytes())
     }
 }
 
@@ -281,6 +281,7 @@ impl DomainOptions {
 
 fn read_sources(
     options: &DomainOptions,
+    callouts: &mut Vec<Callout>,
     cx: &mut BuildContext<'_>,
     findings: &mut Vec<Finding>,
 ) -> Vec<Source> {
@@ -291,9 +292,10 @@ fn read_sources(
     };
     options.sql.iter().for_each(|sql| take(Source::sql(sql, cx)));
     options.ldap.iter().for_each(|ldap| take(Source::ldap(ldap, cx)));
-    for callout in &options.callout {
-        let cache = callout.cache.clone();
-        take(Callout::read(callout).map(|callout| Source::Callout(callout, cache)));
+    for options in &options.callout {
+        let callout = Callout::read(options, callouts);
+        callouts.extend(callout.as_ref().ok().cloned());
+        take(callout.map(|callout| Source::Callout(callout, options.cache.clone())));
     }
     sources
 }

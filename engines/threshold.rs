@@ -260,7 +260,7 @@ impl Engine for Threshold {
         let amount = amount(&options, cx).map_err(&mut take);
         let limits = Limits::read(&options.limit, options.zone.as_ref(), cx).map_err(&mut take);
         let exceptions =
-            options.exceptions.clone().map(|options| Exceptions::read(options, cx)).transpose();
+            options.exceptions.as_ref().map(|options| Exceptions::read(options, cx)).transpose();
         let exceptions = exceptions.map_err(&mut take);
         if let (Ok(limits), Some(_)) = (&limits, &options.exceptions) {
             take(exceptions::check_names(&limits.all));

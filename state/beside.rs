@@ -84,14 +84,12 @@ impl Inner {
     }
 
     fn find(&mut self, key: &[u8]) -> Result<Option<(Millis, Vec<u8>)>, StateError> {
-        match self.waiting.get(key) {
-            Some(record) => Ok(record.clone()),
-            // What was posted is read from the table, so it must have been taken in.
-            None => {
-                self.await_posted()?;
-                self.file.find(key).map_err(unreadable)
-            }
+        if let Some(record) = self.waiting.get(key) {
+            return Ok(record.clone());
         }
+        // What was posted is read from the table, so it must have been taken in.
+        self.await_posted()?;
+        self.file.find(key).map_err(unreadable)
     }
 
     fn write(&mut self) -> Result<(), StateError> {

@@ -131,12 +131,12 @@ impl MySql {
         let exists = self.with(async |conn| conn.query_drop(EXISTS).await).await;
         match exists {
             Err(error) if code(&error) == Some(NO_SUCH_TABLE) => {}
-            other => return other.map_err(failure),
+            other => return other.map_err(ServerError::from),
         }
         let created = self.with(async |conn| conn.query_drop(SCHEMA).await).await;
         created.map_err(|error| {
             if !code(&error).is_some_and(|code| DENIED.contains(&code)) {
-                return failure(error);
+                return error.into();
             }
             let user = Escaped(self.user.as_bytes());
             ServerError(format!(
@@ -193,7 +193,7 @@ impl Server for MySql {
             row = once().await;
         }
         let held = |(version, until, octets)| Held { version, until, octets };
-        row.map(|row| row.map(held)).map_err(failure)
+        row.map(|row| row.map(held)).map_err(ServerError::from)
     }
 
     async fn exchange(
@@ -218,7 +218,7 @@ impl Server for MySql {
         match self.execute(sql, values).await {
             Ok(rows) => Ok(rows == 1),
             Err(error) if code(&error).is_some_and(is_conflict) => Ok(false),
-            Err(error) => Err(failure(error)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -232,15 +232,15 @@ impl Server for MySql {
         ];
         let rows = self.with(async |conn| conn.exec(LIST, Params::Positional(values)).await).await;
         let stored = |(key, until, octets)| Stored { key, octets, until: timestamp(until) };
-        Ok(rows.map_err(failure)?.into_iter().map(stored).collect())
+        Ok(rows.map_err(ServerError::from)?.into_iter().map(stored).collect())
     }
 
     async fn tend(&self) -> Result<(), ServerError> {
         let before = millis(Timestamp::now()) - GRACE;
-        while self.execute(EXPIRED, vec![before.into()]).await.map_err(failure)? == STEP {
+        while self.execute(EXPIRED, vec![before.into()]).await.map_err(ServerError::from)? == STEP {
             tokio::time::sleep(PAUSE).await;
         }
-        self.evict().await.map_err(failure)
+        self.evict().await.map_err(ServerError::from)
     }
 }
 
@@ -276,8 +276,10 @@ fn code(error: &mysql_async::Error) -> Option<u16> {
     }
 }
 
-fn failure(error: mysql_async::Error) -> ServerError {
-    ServerError(Escaped(error.to_string().as_bytes()).to_string())
+impl From<mysql_async::Error> for ServerError {
+    fn from(error: mysql_async::Error) -> Self {
+        ServerError(Escaped(error.to_string().as_bytes()).to_string())
+    }
 }
 
 // A statement that waits for a lock ends on the server too when the client has given up. What a

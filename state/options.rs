@@ -128,12 +128,9 @@ impl StateStoreOptions {
     fn several(&self) -> Option<Finding> {
         let mysql = self.mysql.as_ref().map(|options| options.span);
         let redis = self.redis.as_ref().map(|options| options.span);
-        let span = match (&self.embedded, mysql, redis) {
-            (Some(_), Some(span), _) | (_, Some(_), Some(span)) | (Some(_), None, Some(span)) => {
-                span
-            }
-            _ => return None,
-        };
+        let of_two = mysql.filter(|_| self.embedded.is_some());
+        let of_three = redis.filter(|_| self.embedded.is_some() || mysql.is_some());
+        let span = of_three.or(of_two)?;
         let finding = Finding::error(span, "there can be only one state store");
         Some(finding.with_help("keep one of <embedded>, <mysql> and <redis>"))
     }

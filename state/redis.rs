@@ -98,7 +98,7 @@ impl RedisAddress {
             return Err("connections to Redis are not encrypted".to_owned());
         }
         let info = url.into_connection_info();
-        let info = info.map_err(|_| format!("\"{url}\" is not the address of a server"))?;
+        let info = info.map_err(|_| "this is not the address of a server".to_owned())?;
         let settings = info.redis_settings();
         if settings.password().is_some() || settings.username().is_some() {
             return Err("the address holds a user or a password".to_owned());
@@ -288,7 +288,7 @@ impl Redis {
     /// What is kept under a whole key and not forgotten by now.
     async fn stored(&self, key: &[u8], now: Millis) -> Result<Option<Stored>, ServerError> {
         let record: RedisResult<Option<Vec<u8>>> = self.ask(cmd("GET").arg(key)).await;
-        let Some(record) = record.map_err(failure)? else { return Ok(None) };
+        let Some(record) = record.map_err(ServerError::from)? else { return Ok(None) };
         let Held { until, octets, .. } = unpack(&record)?;
         let key = key.get(self.prefix.len()..).unwrap_or_default().to_vec();
         Ok((until > now).then(|| Stored { key, octets, until: timestamp(until) }))
@@ -312,7 +312,7 @@ impl Redis {
 impl Server for Redis {
     async fn prepare(&self) -> Result<(), ServerError> {
         let pong: RedisResult<Value> = self.ask(&cmd("PING")).await;
-        pong.map_err(failure)?;
+        pong.map_err(ServerError::from)?;
         self.check_policy().await;
         Ok(())
     }
@@ -324,7 +324,7 @@ impl Server for Redis {
         if answer.as_ref().is_err_and(RedisError::is_io_error) {
             answer = self.ask(cmd("GET").arg(&key)).await;
         }
-        answer.map_err(failure)?.as_deref().map(unpack).transpose()
+        answer.map_err(ServerError::from)?.as_deref().map(unpack).transpose()
     }
 
     async fn exchange(
@@ -339,7 +339,7 @@ impl Server for Redis {
         let packed = new.map(pack).unwrap_or_default();
         let left = new.map_or(GRACE, |new| new.until.saturating_sub(now).saturating_add(GRACE));
         let left = left.clamp(GRACE, LONGEST).to_string();
-        self.call(key, [version, &packed, left.as_bytes()]).await.map_err(failure)
+        self.call(key, [version, &packed, left.as_bytes()]).await.map_err(ServerError::from)
     }
 
     fn may_send_twice(&self) -> bool {
@@ -352,7 +352,7 @@ impl Server for Redis {
         let mut listed = Vec::new();
         loop {
             let keys = self.keys(&prefix, behind.as_ref(), page.limit.max(LOOKED_AT)).await;
-            let (keys, is_all) = keys.map_err(failure)?;
+            let (keys, is_all) = keys.map_err(ServerError::from)?;
             for key in &keys {
                 if listed.len() == page.limit {
                     return Ok(listed);
@@ -420,8 +420,10 @@ fn masters(slots: &Value) -> Vec<ConnectionAddr> {
     masters
 }
 
-fn failure(error: RedisError) -> ServerError {
-    ServerError(Escaped(error.to_string().as_bytes()).to_string())
+impl From<RedisError> for ServerError {
+    fn from(error: RedisError) -> Self {
+        ServerError(Escaped(error.to_string().as_bytes()).to_string())
+    }
 }
 
 #[cfg(test)]

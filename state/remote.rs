@@ -353,9 +353,12 @@ impl<S: Server> Office<S> {
         let mut held = self.server.read(key).await?;
         for attempt in 0u32.. {
             let now = batch.iter().map(|update| update.now).max().unwrap_or_default();
-            let Some(result) = fold(held.as_ref(), batch) else { return Ok(()) };
+            let (record, has_changed) = fold(held.as_ref(), batch);
+            if !has_changed {
+                return Ok(());
+            }
             let version = self.random();
-            let new = result.map(|(until, octets)| Held { version, until, octets });
+            let new = record.map(|(until, octets)| Held { version, until, octets });
             if self.exchange(key, held.as_ref(), new.as_ref(), now).await? {
                 return Ok(());
             }
@@ -379,14 +382,16 @@ impl<S: Server> Office<S> {
             Ok(true) => return Ok(true),
             Ok(false) if !self.server.may_send_twice() => return Ok(false),
             // It may have met itself.
-            Ok(false) => return Ok(new.is_some() && is_same(&self.server.read(key).await?, new)),
+            Ok(false) => {
+                return Ok(new.is_some() && is_same(self.server.read(key).await?.as_ref(), new));
+            }
             Err(lost) => lost,
         };
         let found = self.server.read(key).await?;
-        if is_same(&found, new) {
+        if is_same(found.as_ref(), new) {
             return Ok(true);
         }
-        if !is_same(&found, held) {
+        if !is_same(found.as_ref(), held) {
             // Somebody has changed it before or after us.
             return Err(lost);
         }
@@ -394,7 +399,7 @@ impl<S: Server> Office<S> {
         if self.server.exchange(key, held, new, now).await? {
             return Ok(true);
         }
-        if is_same(&self.server.read(key).await?, new) { Ok(true) } else { Err(lost) }
+        if is_same(self.server.read(key).await?.as_ref(), new) { Ok(true) } else { Err(lost) }
     }
 
     fn random(&self) -> u64 {
@@ -483,8 +488,8 @@ impl<S: Server> Office<S> {
     }
 }
 
-/// What the record becomes by all changes in their order; `None` where it stays as it is.
-fn fold(held: Option<&Held>, batch: &mut [Update]) -> Option<Option<(Millis, Vec<u8>)>> {
+/// What the record becomes by all changes in their order, and whether that is another one.
+fn fold(held: Option<&Held>, batch: &mut [Update]) -> (Option<(Millis, Vec<u8>)>, bool) {
     let mut record = held.map(|held| (held.until, held.octets.clone()));
     let mut has_changed = false;
     for update in batch {
@@ -498,11 +503,11 @@ fn fold(held: Option<&Held>, batch: &mut [Update]) -> Option<Option<(Millis, Vec
             Step::Remove => has_changed |= record.take().is_some(),
         }
     }
-    has_changed.then_some(record)
+    (record, has_changed)
 }
 
-fn is_same(one: &Option<Held>, other: Option<&Held>) -> bool {
-    one.as_ref().map(|held| held.version) == other.map(|held| held.version)
+fn is_same(one: Option<&Held>, other: Option<&Held>) -> bool {
+    one.map(|held| held.version) == other.map(|held| held.version)
 }
 
 fn away(reason: &str) -> StateError {

@@ -6,6 +6,8 @@ use crate::harness::captures;
 
 #[path = "../fuzz/checks/condition.rs"]
 mod condition;
+#[path = "../fuzz/checks/dns.rs"]
+mod dns;
 #[path = "../fuzz/checks/language.rs"]
 mod language;
 #[path = "../fuzz/checks/lists.rs"]
@@ -87,5 +89,12 @@ fn every_seed_of_a_list_file_keeps_the_promises() {
 fn every_seed_of_a_reply_of_a_mail_server_keeps_the_promises() {
     for octets in seeds("smtp_reply") {
         smtp_reply::check(&octets);
+    }
+}
+
+#[test]
+fn every_seed_of_a_name_servers_answer_keeps_the_promises() {
+    for octets in seeds("dns") {
+        dns::check(&octets);
     }
 }

@@ -1,6 +1,7 @@
 //! The engine `threshold` in a running server: limits that hold however many ask at once, behind a
 //! real Postfix, over a reload.
 
+use crate::harness::command::{Call, Said};
 use crate::harness::daemon::{Daemon, Settings};
 use crate::harness::eventually;
 use crate::harness::policy_client::{PolicyClient, PolicyRequest};
@@ -153,15 +154,97 @@ fn a_limit_holds_behind_postfix_under_load() {
     ));
     let postfix = postfix_at_data(&daemon);
     // Ten sessions at once, 100 messages to three recipients each: thirty fit.
-    let status = std::process::Command::new("/usr/sbin/smtp-source")
+    // It gives up a session that is put off, so how many it has sent is in Postfix's log alone.
+    std::process::Command::new("/usr/sbin/smtp-source")
         .args(["-s", "10", "-m", "100", "-r", "3", "-N", "-f", "alice@example.org"])
         .args(["-t", "bob@example.com", &format!("inet:127.0.0.1:{}", postfix.port())])
         .stderr(std::process::Stdio::null())
         .status()
         .unwrap();
-    // It gives up a session that is put off, so how many it has sent is in Postfix's log alone.
-    let _ends_as_it_likes = status;
     let queued = || postfix.mail_log().matches("nrcpt=3 (queue active)").count();
     let all = eventually(|| (queued() == 30).then_some(()));
     assert!(all.is_some(), "{} messages", queued());
+}
+
+/// What `mppd threshold` says with these arguments.
+fn threshold(daemon: &Daemon, arguments: &[&str]) -> Said {
+    Call::new(["threshold"].iter().chain(arguments)).with(&daemon.configuration()).run()
+}
+
+const TWO: &str = r#"<key>$sasl_username</key> <limit max="2" per="1h"/> <limit max="9" per="1d"/>
+    <on_over>DEFER no</on_over>"#;
+
+#[test]
+fn what_was_counted_is_listed_and_reset_while_the_server_runs() {
+    let daemon = Daemon::start(settings(TWO));
+    let mut client = daemon.connect();
+    for user in ["alice", "bob", "alice", "alice"] {
+        decision(&mut client, user);
+    }
+    let listed = threshold(&daemon, &["list"]);
+    let lines: Vec<Vec<&str>> =
+        listed.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["engine", "key", "counted", "blacklisted", "until"], "{}", listed.err);
+    assert_eq!(lines[1].join(" "), "threshold alice 2 of 2 per 1h; 2 of 9 per 1d");
+    assert_eq!(lines[2].join(" "), "threshold bob 1 of 2 per 1h; 1 of 9 per 1d");
+    assert_eq!(lines.len(), 3);
+    assert_eq!(decision(&mut client, "alice"), "DEFER no");
+    let reset = threshold(&daemon, &["reset", "alice"]);
+    assert_eq!((reset.code, reset.out.as_str()), (Some(0), "1 reset\n"), "{}", reset.err);
+    assert_eq!(decision(&mut client, "alice"), "DUNNO");
+    let listed = threshold(&daemon, &["list", "--json", "al"]).out;
+    let alice: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let limit = |per, count: u64, max: u64| {
+        serde_json::json!({
+            "per": per, "count": count, "max": max, "burst": null, "remaining": max - count
+        })
+    };
+    let expected = serde_json::json!({
+        "engine": "threshold",
+        "key": "alice",
+        "limits": [limit("1h", 1, 2), limit("1d", 1, 9)],
+        "blacklisted_until": null,
+    });
+    assert_eq!(alice, expected);
+}
+
+#[test]
+fn what_was_counted_is_listed_and_reset_while_no_server_runs() {
+    let mut daemon = Daemon::start(settings(TWO));
+    let mut client = daemon.connect();
+    for user in ["alice", "alice", "bob"] {
+        assert_eq!(decision(&mut client, user), "DUNNO");
+    }
+    assert!(daemon.terminate().success());
+    let listed = threshold(&daemon, &["list", "a"]).out;
+    assert!(listed.contains("2 of 2 per 1h") && !listed.contains("bob"), "{listed}");
+    let reset = threshold(&daemon, &["reset", "--engine", "threshold", "--all"]);
+    assert_eq!((reset.code, reset.out.as_str()), (Some(0), "2 reset\n"), "{}", reset.err);
+    let empty = threshold(&daemon, &["list"]);
+    assert_eq!((empty.out.as_str(), empty.err.as_str()), ("", "nothing has been counted\n"));
+    let daemon = daemon.again();
+    assert_eq!(decision(&mut daemon.connect(), "alice"), "DUNNO");
+}
+
+#[test]
+fn what_is_not_there_can_not_be_reset() {
+    let daemon = Daemon::start(settings(TWO));
+    let nobody = threshold(&daemon, &["reset", "nobody"]);
+    assert_eq!(nobody.code, Some(1));
+    assert_eq!(nobody.err, "nothing has been counted for nobody\n");
+    let engine = threshold(&daemon, &["list", "--engine", "treshold"]);
+    assert_eq!(engine.code, Some(1));
+    let message = "mppd threshold: there is no <threshold> \"treshold\" in the configuration; did \
+                   you mean \"threshold\"?\n";
+    assert_eq!(engine.err, message);
+}
+
+#[test]
+fn counts_survive_the_end_of_the_server() {
+    let mut daemon = Daemon::start(settings(TWO));
+    let mut client = daemon.connect();
+    assert_eq!([(); 2].map(|()| decision(&mut client, "alice")), ["DUNNO", "DUNNO"]);
+    assert!(daemon.terminate().success());
+    let daemon = daemon.again();
+    assert_eq!(decision(&mut daemon.connect(), "alice"), "DEFER no");
 }

@@ -1,5 +1,6 @@
 //! Every page of `tests/transcripts` and of the guides, asked and answered by the real server.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use mppd_dns::testkit::{Server, Zones};
@@ -150,6 +151,41 @@ fn pages() -> Vec<PathBuf> {
     pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     pages.sort();
     pages
+}
+
+/// The engines that decide whether mail is wanted.
+const CHECKS: &[&str] = &[
+    "wbl", "spam_traps", "spf", "rbl", "greylist", "recipient", "threshold", "helo", "country", "score",
+];
+
+/// The kind of the engine with this ID in a configuration.
+fn kind_of<'a>(configuration: &str, id: &'a str) -> &'a str {
+    let is_of = |kind: &&&str| configuration.contains(&format!("<{kind} id=\"{id}\""));
+    CHECKS.iter().find(is_of).map_or(id, |kind| *kind)
+}
+
+/// The engine and the status that a part of a record tells of.
+fn told<'a>(configuration: &str, name: &'a str, value: &'a str) -> (&'a str, &'a str) {
+    let check = name.strip_prefix("checks.").and_then(|rest| rest.strip_suffix(".status"));
+    (kind_of(configuration, check.unwrap_or(name)), value)
+}
+
+#[test]
+fn every_status_of_every_check_is_shown_on_record() {
+    let mut missing: BTreeSet<(&str, &str)> = mppd_engines::ENGINES
+        .iter()
+        .filter(|kind| CHECKS.contains(&kind.name()))
+        .flat_map(|kind| kind.statuses().iter().map(|status| (kind.name(), status.name)))
+        .collect();
+    assert!(CHECKS.iter().all(|check| missing.iter().any(|(kind, _)| kind == check)));
+    let texts = pages().into_iter().map(|page| std::fs::read_to_string(page).unwrap());
+    let scenarios: Vec<Scenario> = texts.flat_map(|text| scenarios(&text).unwrap()).collect();
+    for scenario in &scenarios {
+        for (name, value) in scenario.questions.iter().flat_map(|question| &question.record) {
+            missing.remove(&told(&scenario.configuration, name, value));
+        }
+    }
+    assert!(missing.is_empty(), "in no transcript: {missing:?}");
 }
 
 #[test]

@@ -118,6 +118,7 @@ fn what_a_server_says_of_its_troubles_is_temporary() {
 #[test]
 fn what_is_no_answer_is_temporary_and_ends_in_time() {
     let zones = Zones::default()
+        .fault("question.example", Fault::OtherQuestion)
         .fault("silent.example", Fault::Silence)
         .fault("truncated.example", Fault::Truncated)
         .fault("garbage.example", Fault::Garbage)
@@ -132,6 +133,9 @@ fn what_is_no_answer_is_temporary_and_ends_in_time() {
         let answer = txt(&dns, &format!("{of}.example"));
         assert!(is_temporary(&answer), "{of}: {answer:?}");
     }
+    // What is answered is an address, so it would fit.
+    let answer = run(dns.a(&name("question.example"), soon()));
+    assert!(is_temporary(&answer), "{answer:?}");
     assert_eq!(txt(&dns, "example.com"), text("sound"));
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Client<'a> {
 
 impl Clients {
     /// Who sent a request.
-    pub(super) fn of<'a>(&self, request: &'a Request) -> Client<'a> {
+    pub(super) fn of<'a>(self, request: &'a Request) -> Client<'a> {
         let Some(address) = request.client_address() else {
             return Client { domain: None, network: Cow::Borrowed(UNKNOWN) };
         };
@@ -46,7 +46,7 @@ impl Clients {
     }
 
     /// The network of an address.
-    pub(super) fn network(&self, address: IpAddr) -> String {
+    pub(super) fn network(self, address: IpAddr) -> String {
         self.prefixes.network(address).to_string()
     }
 }

@@ -234,6 +234,7 @@ mod tests {
     use super::*;
 
     const NOW: i64 = 1_790_000_000;
+    const DAY: i64 = 86_400;
 
     fn time(count: i64) -> Timestamp {
         Timestamp::from_second(count).unwrap()
@@ -358,7 +359,6 @@ mod tests {
     #[test]
     fn what_is_forgotten_by_now_is_left_out() {
         let imported = Imported::into("<greylist><lifetime>1d</lifetime></greylist>");
-        const DAY: i64 = 86_400;
         assert_eq!(imported.take(KEY, NOW - 9 * DAY, NOW - DAY), Taken::Expired);
         assert_eq!(imported.take(KEY, NOW - 2 * DAY, NOW - 2 * DAY), Taken::Expired);
     }

@@ -85,7 +85,7 @@ mod tests {
 
     const TERMS: RegularTerms = RegularTerms {
         successes: 3,
-        interval: Duration::from_secs(3_600),
+        interval: Duration::from_hours(1),
         lifetime: Duration::from_secs(100_000),
     };
 
@@ -118,6 +118,31 @@ mod tests {
         assert_eq!(seen.counted, second(0));
     }
 
+    /// Whether a client with this history need not wait: when it came, and whether what it brought
+    /// would pass.
+    fn replayed(history: &[(i64, bool)]) -> bool {
+        const LIFETIME: i64 = 100_000;
+        let (mut counted, mut noted, mut is_regular) = (Vec::new(), 0, false);
+        for (at, passes) in history {
+            if at - noted >= LIFETIME {
+                counted.clear();
+            }
+            is_regular = counted.len() >= 3;
+            let is_new = counted.last().is_none_or(|last| at - last >= 3_600);
+            if is_regular && at - noted >= LIFETIME / 50 {
+                noted = *at;
+            } else if !is_regular && *passes && is_new {
+                counted.push(*at);
+                noted = *at;
+            }
+        }
+        is_regular
+    }
+
+    fn pause() -> impl Strategy<Value = i64> {
+        prop_oneof![0..10_i64, 1_990..2_010_i64, 3_590..3_610_i64, 97_900..100_100_i64]
+    }
+
     proptest! {
         #[test]
         fn a_record_is_read_as_it_was_written(
@@ -126,6 +151,27 @@ mod tests {
             let time = |at| Timestamp::from_millisecond(at).unwrap();
             let regular = Regular { successes, counted: time(counted), seen: time(seen) };
             prop_assert_eq!(Regular::from_octets(&regular.to_octets()), Some(regular));
+        }
+
+        /// The record says what the whole history says: mail of the client comes, and passes or not.
+        #[test]
+        fn the_record_says_what_the_whole_history_says(
+            steps in prop::collection::vec((any::<bool>(), pause()), 1..60)
+        ) {
+            let (mut history, mut now) = (Vec::new(), 0);
+            let mut record: Option<(Regular, Timestamp)> = None;
+            for (passes, pause) in steps {
+                now += pause;
+                history.push((now, passes));
+                let known = record.clone().filter(|(_, until)| *until > second(now));
+                let known = known.map(|(regular, _)| regular);
+                let (is_regular, mut next) = Regular::visit(known.as_ref(), second(now), TERMS);
+                prop_assert_eq!(is_regular, replayed(&history));
+                if passes && !is_regular {
+                    next = Regular::success(known.as_ref(), second(now), TERMS);
+                }
+                record = next.or(record);
+            }
         }
 
         /// However the successes come, they are no more than the intervals they lie in.

@@ -189,9 +189,8 @@ fn behind_uuid(text: &[u8]) -> Option<&[u8]> {
     const LENGTH: usize = 36;
     const HYPHENS: [usize; 4] = [8, 13, 18, 23];
     let (uuid, behind) = text.split_at_checked(LENGTH)?;
-    let is_right = |(at, octet): (usize, &u8)| match HYPHENS.contains(&at) {
-        true => *octet == b'-',
-        false => octet.is_ascii_hexdigit(),
+    let is_right = |(at, octet): (usize, &u8)| {
+        if HYPHENS.contains(&at) { *octet == b'-' } else { octet.is_ascii_hexdigit() }
     };
     let ends = behind.first().is_none_or(|octet| !is_in_word(*octet));
     (ends && uuid.iter().enumerate().all(is_right)).then_some(behind)

@@ -109,7 +109,7 @@ impl Record for Triplet {
 /// How old the note that something was seen may become before it is written anew: a store is spared
 /// most of the writing, and what is remembered loses little of its time.
 pub(super) fn refresh(lifetime: Duration) -> Duration {
-    const MOST: Duration = Duration::from_secs(3600);
+    const MOST: Duration = Duration::from_hours(1);
     (lifetime / 50).min(MOST)
 }
 
@@ -141,9 +141,9 @@ mod tests {
     use super::*;
 
     const TERMS: Terms = Terms {
-        delay: Duration::from_secs(300),
-        window: Duration::from_secs(3_000),
-        lifetime: Duration::from_secs(30_000),
+        delay: Duration::from_mins(5),
+        window: Duration::from_mins(50),
+        lifetime: Duration::from_mins(500),
     };
 
     fn second(count: i64) -> Timestamp {

@@ -351,7 +351,9 @@ impl Reading<'_, '_> {
             None => Ok(zone),
             Some(secret) => zone.with_labels(secret.as_bytes()),
         };
-        let Ok(name) = name else {
+        let is_letter = |octet: u8| octet.is_ascii_alphanumeric() || b"-_.".contains(&octet);
+        let is_label = secret.as_ref().is_none_or(|secret| secret.bytes().all(is_letter));
+        let (Ok(name), true) = (name, is_label) else {
             let place = common.secret.map_or(common.zone.span, |secret| secret.span);
             let message = "the secret is not a label of a domain name";
             self.findings.push(Finding::error(place, message));

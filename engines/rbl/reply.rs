@@ -19,7 +19,9 @@ impl Part {
 
     fn of(numbers: impl Iterator<Item = u8>) -> Self {
         let mut part = Part::default();
-        numbers.for_each(|number| part.insert(number));
+        for number in numbers {
+            part.insert(number);
+        }
         part
     }
 
@@ -131,7 +133,9 @@ fn read_part(text: &str) -> Option<Part> {
     let mut part = Part::default();
     for item in inner.split(';') {
         let read = read_item(item.trim())?;
-        (0..=u8::MAX).filter(|number| read.contains(*number)).for_each(|n| part.insert(n));
+        for number in (0..=u8::MAX).filter(|number| read.contains(*number)) {
+            part.insert(number);
+        }
     }
     Some(part)
 }

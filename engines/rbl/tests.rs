@@ -113,7 +113,7 @@ fn an_address_with_a_record_is_listed() {
         ("reason", "see https://bl.example/192.0.2.1"),
         ("reply", "127.0.0.2"),
         ("subject", "192.0.2.1"),
-        ("score", "1"),
+        ("weight", "1"),
         ("sites", "bl.example"),
         ("failed", ""),
     ] {
@@ -132,7 +132,7 @@ fn a_listing_needs_no_reason() {
 fn an_address_without_a_record_is_not_listed() {
     let outcome = run(ONE, Zones::default(), CLIENT);
     assert_eq!((outcome.status, &*outcome.text), ("none", "not listed"));
-    assert_eq!(value(&outcome, "score"), "0");
+    assert_eq!(value(&outcome, "weight"), "0");
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn replies_have_weights_of_their_own_and_cost_one_question() {
             bench.heard.questions().iter().filter(|question| question.starts_with("A ")).count(),
             1
         );
-        (outcome.status, value(&outcome, "score"))
+        (outcome.status, value(&outcome, "weight"))
     };
     assert_eq!(outcome(&["127.0.0.2"]), ("none", "2".to_owned()));
     assert_eq!(outcome(&["127.0.0.2", "127.0.0.10", "127.0.0.11"]), ("none", "2.5".to_owned()));
@@ -285,7 +285,7 @@ fn below_the_threshold_nothing_is_listed_and_the_text_says_how_much_was() {
     assert_eq!(outcome.status, "none");
     assert_eq!(outcome.text, "2, less than 2.5: listed by a.example c.example");
     let outcome = run(xml, listed(zones, "b.example", "127.0.0.2"), CLIENT);
-    assert_eq!((outcome.status, &*value(&outcome, "score")), ("listed", "3"));
+    assert_eq!((outcome.status, &*value(&outcome, "weight")), ("listed", "3"));
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn a_weight_may_speak_for_the_client() {
     let zones = listed(Zones::default(), "a.example", "127.0.0.2");
     assert_eq!(run(xml, zones.clone(), CLIENT).status, "listed");
     let outcome = run(xml, listed(zones, "good.example", "127.0.0.2"), CLIENT);
-    assert_eq!((outcome.status, &*value(&outcome, "score")), ("none", "0"));
+    assert_eq!((outcome.status, &*value(&outcome, "weight")), ("none", "0"));
 }
 
 #[test]
@@ -543,7 +543,7 @@ fn faults(xml: &str) -> Vec<(String, String)> {
 fn every_fault_of_the_options_is_told_at_its_place() {
     let xml = r#"<rbl threshold="-1"> <skip>10.0.0.1/8 x</skip>
         <list zone="bl example"/> <list zone="a.example" reply="127.0.0.300"/>
-        <list zone="b.example" registrable="true"/> <list zone="c.example" secret="a b..c"/>
+        <list zone="b.example" registrable="true"/> <list zone="c.example" secret="a b"/>
         <list zone="d.example" error_reply="10.0.0.1"/>
         <list zone="d.example" of="helo_name"/> <list zone="D.example." of="helo_name"/>
         <allow zone="d.example" reply="127.255.255.1"/></rbl>"#;

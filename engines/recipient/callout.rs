@@ -31,7 +31,8 @@ options! {
         helo: Option<Spanned<String>> = None,
         /// How long one callout may take, from the connection to the answer.
         timeout: Positive<Period> = Positive(Period::seconds(5)),
-        /// Most callouts to this server at once; more wait for their turn, within `timeout`.
+        /// Most callouts to this server at once; more wait for their turn, within `timeout`. Where
+        /// several domains ask the same server, what the first of them says holds for all.
         connections: Positive<u32> = Positive(5),
         /// How long answers are kept.
         cache: KeepOptions = KeepOptions::default(),
@@ -61,6 +62,14 @@ struct Shared {
     resting: Mutex<Option<Instant>>,
 }
 
+impl Shared {
+    fn of(options: &CalloutOptions) -> Arc<Self> {
+        let turns = usize::try_from(options.connections.0).unwrap_or(usize::MAX);
+        let turns = Semaphore::new(turns.min(Semaphore::MAX_PERMITS));
+        Arc::new(Shared { turns, resting: Mutex::new(None) })
+    }
+}
+
 /// Why a callout has no answer.
 #[derive(Debug, thiserror::Error)]
 enum CalloutError {
@@ -87,8 +96,8 @@ enum CalloutError {
 }
 
 impl Callout {
-    /// Reads `<callout>`.
-    pub(super) fn read(options: &CalloutOptions) -> Result<Self, Vec<Finding>> {
+    /// Reads `<callout>`; those of one server share its limits with one that was read before.
+    pub(super) fn read(options: &CalloutOptions, before: &[Callout]) -> Result<Self, Vec<Finding>> {
         let mut findings = Vec::new();
         let host = options.host.value.trim();
         if !is_host(host) {
@@ -108,16 +117,14 @@ impl Callout {
         if !findings.is_empty() {
             return Err(findings);
         }
-        let turns = usize::try_from(options.connections.0).unwrap_or(usize::MAX);
+        let port = options.port.0;
+        let same = before.iter().find(|other| other.host == host && other.port == port);
         Ok(Callout {
             host: host.to_owned(),
-            port: options.port.0,
+            port,
             helo: options.helo.as_ref().map(|helo| helo.value.clone()),
             limit: options.timeout.0.0,
-            shared: Arc::new(Shared {
-                turns: Semaphore::new(turns.min(Semaphore::MAX_PERMITS)),
-                resting: Mutex::new(None),
-            }),
+            shared: same.map_or_else(|| Shared::of(options), |other| other.shared.clone()),
         })
     }
 

@@ -131,6 +131,30 @@ fn read_line(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     }
 }
 
+/// What holds for any octets that a server sends.
+///
+/// # Panics
+/// Where it does not.
+#[cfg(any(test, feature = "testkit"))]
+#[allow(clippy::panic, reason = "a test that cannot go on panics, and says why")]
+pub(crate) fn check(octets: &[u8]) {
+    let whole = Reply::parse(octets);
+    if let Ok(Some((reply, length))) = &whole {
+        assert!(*length <= octets.len() && octets[length - 1] == b'\n');
+        assert!((200..=599).contains(&reply.code()));
+        let told = reply.to_string();
+        assert!(told.chars().count() <= TOLD + 1 && !told.contains(char::is_control), "{told}");
+        // Before its last octet it is not whole, and behind it nothing of it changes.
+        assert_eq!(Reply::parse(&octets[..length - 1]), Ok(None));
+        assert_eq!(Reply::parse(&octets[..*length]), whole);
+        let _judged = reply.says_there_is_no_such_address() && reply.offers("SMTPUTF8");
+    }
+    // What is refused is refused whatever comes behind it.
+    if whole.is_err() {
+        assert_eq!(Reply::parse(&[octets, b"250 ok\r\n"].concat()), whole);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -217,29 +241,5 @@ mod tests {
         ) {
             super::check(&octets.concat());
         }
-    }
-}
-
-/// What holds for any octets that a server sends.
-///
-/// # Panics
-/// Where it does not.
-#[cfg(any(test, feature = "testkit"))]
-#[allow(clippy::panic, reason = "a test that cannot go on panics, and says why")]
-pub(crate) fn check(octets: &[u8]) {
-    let whole = Reply::parse(octets);
-    if let Ok(Some((reply, length))) = &whole {
-        assert!(*length <= octets.len() && octets[length - 1] == b'\n');
-        assert!((200..=599).contains(&reply.code()));
-        let told = reply.to_string();
-        assert!(told.chars().count() <= TOLD + 1 && !told.contains(char::is_control), "{told}");
-        // Before its last octet it is not whole, and behind it nothing of it changes.
-        assert_eq!(Reply::parse(&octets[..length - 1]), Ok(None));
-        assert_eq!(Reply::parse(&octets[..*length]), whole);
-        let _judged = reply.says_there_is_no_such_address() && reply.offers("SMTPUTF8");
-    }
-    // What is refused is refused whatever comes behind it.
-    if whole.is_err() {
-        assert_eq!(Reply::parse(&[octets, b"250 ok\r\n"].concat()), whole);
     }
 }

@@ -303,6 +303,23 @@ async fn a_server_that_says_nothing_is_not_waited_for_for_long() {
 }
 
 #[tokio::test]
+async fn domains_that_ask_the_same_server_share_its_limit() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let callout = |timeout| format!(r#"<callout host="127.0.0.1" port="{port}" {timeout}/>"#);
+    let site = Site::new(&format!(
+        r#"<domain name="example.org">{}</domain><domain name="example.net">{}</domain>"#,
+        callout(r#"connections="1" timeout="300ms""#),
+        callout(r#"connections="9" timeout="20ms""#)
+    ));
+    let (first, second) = futures_util::join!(site.ask("a@example.org"), site.ask("a@example.net"));
+    assert_eq!(first.text, "callout: no answer within 300ms");
+    assert_eq!(second.text, "callout: no answer within 20ms");
+    assert!(futures_util::poll!(Box::pin(listener.accept())).is_ready());
+    assert!(futures_util::poll!(Box::pin(listener.accept())).is_pending());
+}
+
+#[tokio::test]
 async fn a_server_that_is_away_is_left_alone_for_a_moment() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

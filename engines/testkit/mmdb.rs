@@ -245,7 +245,9 @@ fn write(value: &Value, octets: &mut Vec<u8>) {
         }
         Value::Texts(texts) => {
             begin(ARRAY, texts.len(), octets);
-            texts.iter().for_each(|text| write(&text.as_str().into(), octets));
+            for text in texts {
+                write(&text.as_str().into(), octets);
+            }
         }
     }
 }
@@ -254,11 +256,8 @@ fn write(value: &Value, octets: &mut Vec<u8>) {
 fn begin(kind: u8, size: usize, octets: &mut Vec<u8>) {
     // From here on the size has an octet of its own.
     const LONG: u8 = 29;
-    let (short, more) = match u8::try_from(size) {
-        Ok(size) if size < LONG => (size, None),
-        Ok(size) => (LONG, Some(size - LONG)),
-        Err(_) => panic!("{size} is too much for a test"),
-    };
+    let size = u8::try_from(size).expect("not too much for a test");
+    let (short, more) = if size < LONG { (size, None) } else { (LONG, Some(size - LONG)) };
     // Types above seven stand in an octet of their own.
     match kind {
         8.. => octets.extend([short, kind - 7]),

@@ -287,7 +287,7 @@ impl Record for Account {
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let blacklisted_until = reader.number()?;
-        let strikes = read_all(reader, |reader| reader.number())?;
+        let strikes = read_all(reader, Reader::number)?;
         let tokens = reader.octets()?.as_chunks::<8>();
         if !tokens.1.is_empty() {
             return None;
@@ -303,12 +303,14 @@ impl Record for Account {
 
 fn write_all<T>(writer: &mut Writer, parts: &[T], write: impl Fn(&mut Writer, &T)) {
     writer.number(parts.len() as u64);
-    parts.iter().for_each(|part| write(writer, part));
+    for part in parts {
+        write(writer, part);
+    }
 }
 
-fn read_all<T>(
-    reader: &mut Reader<'_>,
-    mut read: impl FnMut(&mut Reader<'_>) -> Option<T>,
+fn read_all<'a, T>(
+    reader: &mut Reader<'a>,
+    mut read: impl FnMut(&mut Reader<'a>) -> Option<T>,
 ) -> Option<Vec<T>> {
     let count = reader.number()?;
     (0..count).map(|_| read(reader)).collect()

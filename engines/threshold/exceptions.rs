@@ -35,7 +35,7 @@ pub(super) struct Exceptions {
 
 impl Exceptions {
     pub(super) fn read(
-        options: ExceptionsOptions,
+        options: &ExceptionsOptions,
         cx: &mut BuildContext<'_>,
     ) -> Result<Self, Vec<Finding>> {
         let mut findings = Vec::new();

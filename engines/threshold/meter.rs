@@ -443,9 +443,9 @@ mod tests {
         }
 
         #[test]
-        fn a_meter_is_read_as_it_was_written(traffic in traffic(200), rest in 0_u64..3) {
+        fn a_meter_is_read_as_it_was_written(traffic in traffic(200), kind in 0_usize..3) {
             let calendar = Measure::Calendar { unit: Unit::Week, start: 5, end: 9_999_999 };
-            let measure = [sliding(1).measure, bucket(1, 1).measure, calendar][rest as usize];
+            let measure = [sliding(1).measure, bucket(1, 1).measure, calendar][kind];
             let rule = Rule { measure, max: 1_000, burst: 1_000 };
             let mut meter = Meter::new(measure, 1_000_000);
             for (now, amount) in traffic {

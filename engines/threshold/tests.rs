@@ -522,6 +522,15 @@ fn what_is_kept_can_be_listed() {
 }
 
 #[test]
+fn a_store_that_can_not_be_reached_is_a_failure() {
+    let store = Arc::new(StateStore::unopened());
+    let bench = Bench::over(store, r#"<threshold key="all"><limit max="1" per="1h"/></threshold>"#);
+    let exchange = bench.exchange(&[("protocol_state", "RCPT")]);
+    let failure = bench.engine.run(&exchange).unwrap_err().whole();
+    assert!(failure.starts_with("can't count: the state store "), "{failure}");
+}
+
+#[test]
 fn no_octets_are_a_record_by_mistake() {
     assert_eq!(listed(b"", Timestamp::UNIX_EPOCH), None);
     assert_eq!(listed(b"T\xff", Timestamp::UNIX_EPOCH), None);

@@ -53,8 +53,8 @@ enum Program {
 /// postgrey may run meanwhile, and so may mppd. What is known better already stays as it is
 #[derive(Debug, Args)]
 struct PostgreyArguments {
-    /// postgrey's directory (/var/lib/postgrey), one of the databases in it, or what db_dump -p
-    /// printed of one; - for standard input
+    /// postgrey's directory (/var/lib/postgrey), one of the databases in it, or what `db_dump
+    /// -p` printed of one; - for standard input
     path: PathBuf,
     /// ID of the <greylist>; needed where the configuration has several
     #[arg(long, value_name = "ID")]

@@ -24,7 +24,22 @@ pub(super) fn xml(text: &str) -> String {
             at = end;
         }
     }
+    hidden.extend(passwords_in_addresses(text));
+    hidden.sort_by_key(|range| range.start);
     with_stars(text, &hidden)
+}
+
+/// Where `scheme://user:password@host` has a password, whether or not one may stand there.
+fn passwords_in_addresses(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices("://").filter_map(|(at, slashes)| {
+        let start = at + slashes.len();
+        let is_end = |letter: char| letter.is_whitespace() || "/<>\"'".contains(letter);
+        let rest = &text[start..];
+        let authority = &rest[..rest.find(is_end).unwrap_or(rest.len())];
+        let (user, _) = authority.rsplit_once('@')?;
+        let (name, _) = user.split_once(':')?;
+        Some(start + name.len() + 1..start + user.len())
+    })
 }
 
 /// What the names of headers have in them whose values let one in somewhere.
@@ -127,6 +142,8 @@ mod tests {
             ("<!-- <password>old</password> -->", "<!-- <password>***</password> -->"),
             ("<bind_password>a", "<bind_password>*"),
             ("<host>h</host>", "<host>h</host>"),
+            ("<url>redis://me:geheim@h:1/</url>", "<url>redis://me:******@h:1/</url>"),
+            ("<url>http://h/a:b@c</url>", "<url>http://h/a:b@c</url>"),
             ("<header name='X'>h</header>", "<header name='X'>h</header>"),
             ("<header name='X-Api-Key'>k</header>", "<header name='X-Api-Key'>*</header>"),
             ("<header name=\"authorization\">B x", "<header name=\"authorization\">* *"),
