@@ -1,6 +1,7 @@
 //! White and black lists in the real server: in files of other programs, in a database, and read
 //! again.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
@@ -26,7 +27,7 @@ fn asked(client: &mut PolicyClient, attribute: &str, value: &str) -> String {
 fn a_broken_list_file_keeps_the_old_list_until_it_is_mended() {
     let lists = tempfile::tempdir().unwrap();
     let list = lists.path().join("networks");
-    std::fs::write(&list, "192.0.2.0/24\n").unwrap();
+    std::fs::write(&list, "192.0.2.0/24").unwrap();
     let file = list.display();
     let daemon =
         Daemon::start(telling(&format!("<black><client_address file=\"{file}\"/></black>")));
@@ -34,14 +35,14 @@ fn a_broken_list_file_keeps_the_old_list_until_it_is_mended() {
     let listed = "REJECT on the black list: client_address 192.0.2.0/24";
     assert_eq!(asked(&mut client, "client_address", "192.0.2.7"), listed);
 
-    std::fs::write(&list, "198.51.100.0/24\n192.0.2.300\n").unwrap();
+    std::fs::write(&list, "198.51.100.0/24\n192.0.2.300").unwrap();
     daemon.hangup();
     let line = daemon.logged("what is broken", |line| mentions(line, "192.0.2.300"));
     assert!(mentions(&line, "networks:2:"), "{line}");
     assert_eq!(asked(&mut client, "client_address", "192.0.2.7"), listed);
     assert_eq!(asked(&mut client, "client_address", "198.51.100.7"), "DUNNO");
 
-    std::fs::write(&list, "198.51.100.0/24\n").unwrap();
+    std::fs::write(&list, "198.51.100.0/24").unwrap();
     daemon.hangup();
     let mended = eventually(|| {
         let answer = asked(&mut client, "client_address", "198.51.100.7");
@@ -114,16 +115,16 @@ impl Numbers {
             let sign = if self.below(6) == 0 { "!" } else { "" };
             match self.below(12) {
                 0 => {
-                    table += &format!("if {sign}{network}\n");
+                    writeln!(table, "if {sign}{network}").unwrap();
                     depth += 1;
                 }
                 1 | 2 if depth > 0 => {
                     table += "endif\n";
                     depth -= 1;
                 }
-                3..=6 => table += &format!("{sign}{network} REJECT\n"),
-                7..=9 => table += &format!("{sign}{network} OK\n"),
-                _ => table += &format!("{sign}{network}\n  DUNNO\n"),
+                3..=6 => writeln!(table, "{sign}{network} REJECT").unwrap(),
+                7..=9 => writeln!(table, "{sign}{network} OK").unwrap(),
+                _ => writeln!(table, "{sign}{network}\n  DUNNO").unwrap(),
             }
         }
         table + &"endif\n".repeat(depth)

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
+use crate::harness::pause;
 use crate::harness::smtp::{Answer, SmtpClient};
 
 use super::traffic::{Host, Message, Minute, Retry, Sender};
@@ -83,12 +84,12 @@ fn play_one(messages: Vec<Message>, ports: Ports, start: Instant) -> Vec<Fate> {
     let mut fates = Vec::new();
     while let Some(mut due) = queue.pop() {
         let at = start + MINUTE.mul_f64(due.at);
-        std::thread::sleep(at.saturating_duration_since(Instant::now()));
+        pause(at.saturating_duration_since(Instant::now()));
         let turn = usize::try_from(due.attempts).unwrap() % due.message.hosts.len();
         let answer = attempt(&due.message, &due.message.hosts[turn], ports);
         due.attempts += 1;
-        match pause(&due, &answer) {
-            Some(pause) => queue.push(Due { at: due.at + pause, ..due }),
+        match rest(&due, &answer) {
+            Some(rest) => queue.push(Due { at: due.at + rest, ..due }),
             None => fates.push(Fate {
                 who: due.message.who,
                 attempts: due.attempts,
@@ -101,12 +102,12 @@ fn play_one(messages: Vec<Message>, ports: Ports, start: Instant) -> Vec<Fate> {
 }
 
 /// How long until the next attempt, if there is one.
-fn pause(due: &Due, answer: &Answer) -> Option<Minute> {
-    let pause = match due.message.retry {
+fn rest(due: &Due, answer: &Answer) -> Option<Minute> {
+    let rest = match due.message.retry {
         Retry::Never => return None,
-        Retry::SameHost(pause) | Retry::NextHost(pause) => pause,
+        Retry::SameHost(rest) | Retry::NextHost(rest) => rest,
     };
-    (answer.code / 100 == 4 && due.attempts < ATTEMPTS).then_some(pause)
+    (answer.code / 100 == 4 && due.attempts < ATTEMPTS).then_some(rest)
 }
 
 /// One attempt: the first reply that is not positive, or that to the message.
