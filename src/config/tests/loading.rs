@@ -47,10 +47,13 @@ fn the_configuration_that_comes_with_mppd_is_good() {
     assert_eq!(common.policy_server.listen[0].endpoint.value, "inet:127.0.0.1:10040");
     assert_eq!(common.state_directory, PathBuf::from("var"));
     assert_eq!(words(&common.policy_begin_engines), ["PPXX0001.received"]);
-    assert_eq!(words(&common.policy_check_engines), ["ch_wbl wbl"]);
+    assert_eq!(words(&common.policy_check_engines), ["ch_wbl spam_traps wbl spf rbl greylist"]);
     assert_eq!(words(&common.policy_end_engines), ["PPXX0001.processed"]);
     assert_eq!(words(&common.policy_end_exception_engines), ["PPXX0001.exception"]);
-    assert_eq!(ids(&configuration.engines), ["PPXX0001", "ch_wbl", "wbl"]);
+    assert_eq!(
+        ids(&configuration.engines),
+        ["PPXX0001", "ch_wbl", "spam_traps", "wbl", "spf", "rbl", "greylist"]
+    );
 }
 
 #[test]
@@ -61,7 +64,10 @@ fn a_configuration_that_is_compiled_in_is_read_the_same_way() {
     };
     let request = LoadRequest { file: embedded, environment: BTreeMap::new(), set: Vec::new() };
     let configuration = load(&request).unwrap();
-    assert_eq!(ids(&configuration.engines), ["PPXX0001", "ch_wbl", "wbl"]);
+    assert_eq!(
+        ids(&configuration.engines),
+        ["PPXX0001", "ch_wbl", "spam_traps", "wbl", "spf", "rbl", "greylist"]
+    );
 }
 
 #[test]
