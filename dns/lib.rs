@@ -72,6 +72,7 @@ impl Dns {
     }
 
     /// Asks at once, whether or not anybody will wait for the answer.
+    #[must_use = "the answer comes to whoever waits for it"]
     pub fn begin(&self, question: Question, deadline: Instant) -> Pending {
         self.lookup.look_up(question, deadline)
     }

@@ -230,12 +230,11 @@ impl Plan {
                 tally.suspended.push((list, list.health.why()));
                 continue;
             }
-            match asked.at_hand(&self.dns) {
-                Some(said) => self.hear(&mut tally, list, said, now, None),
-                None => {
-                    tally.open(list);
-                    open.push(asked);
-                }
+            if let Some(said) = asked.at_hand(&self.dns) {
+                self.hear(&mut tally, list, said, now, None);
+            } else {
+                tally.open(list);
+                open.push(asked);
             }
         }
         if !has_asked {
@@ -247,6 +246,7 @@ impl Plan {
         }
         let waiting = Waiting::of(exchange, self.time_limit);
         self.ask(&mut tally, open, waiting, now).await;
+        tally.sort(&self.lists);
         self.outcome(&tally, || waiting).await
     }
 
@@ -323,7 +323,7 @@ impl Plan {
 
     async fn outcome(&self, tally: &Tally<'_>, waiting: impl FnOnce() -> Waiting) -> Outcome {
         let outcome = match tally.verdict() {
-            Verdict::Allowed => self.allowed(tally),
+            Verdict::Allowed => allowed(tally),
             Verdict::Listed => self.listed(tally, waiting).await,
             Verdict::None => Outcome::new("none").with_text(none_text(tally)),
             Verdict::Unknown => Outcome::new("unknown").with_text(unknown_text(tally)),
@@ -334,15 +334,6 @@ impl Plan {
         let absent = tally.failed.iter().chain(&tally.suspended);
         let absent = joined(absent.map(|(list, _)| list.site.as_str()));
         if absent.is_empty() { outcome } else { outcome.with_value("failed", absent) }
-    }
-
-    fn allowed(&self, tally: &Tally<'_>) -> Outcome {
-        let Some((list, listing)) = tally.allowed() else { return Outcome::new("allowed") };
-        Outcome::new("allowed")
-            .with_text(format!("{} is on the allow list {}", listing.subject, list.site))
-            .with_value("site", list.site.clone())
-            .with_value("reply", listing.reply.to_string())
-            .with_value("subject", listing.subject.clone())
     }
 
     async fn listed(&self, tally: &Tally<'_>, waiting: impl FnOnce() -> Waiting) -> Outcome {
@@ -384,6 +375,15 @@ impl Plan {
         });
         texts.find(|text| !text.is_empty()).unwrap_or_default()
     }
+}
+
+fn allowed(tally: &Tally<'_>) -> Outcome {
+    let Some((list, listing)) = tally.allowed() else { return Outcome::new("allowed") };
+    Outcome::new("allowed")
+        .with_text(format!("{} is on the allow list {}", listing.subject, list.site))
+        .with_value("site", list.site.clone())
+        .with_value("reply", listing.reply.to_string())
+        .with_value("subject", listing.subject.clone())
 }
 
 fn reason_of(listing: &Listing) -> Question {

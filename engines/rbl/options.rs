@@ -144,7 +144,7 @@ impl OptionValue for Weight {
 }
 
 /// What several lists answer to those whom they do not answer.
-const USUAL_ERRORS: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 255)];
+const USUAL_ERRORS: [Ipv4Addr; 2] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 255)];
 
 /// Networks about whose addresses no public list can know anything (IANA's registries of special
 /// addresses), without those for examples in documentation.

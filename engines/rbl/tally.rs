@@ -93,6 +93,14 @@ impl<'a> Tally<'a> {
         }
     }
 
+    /// Puts all lists into the order of the configuration, whichever answered first.
+    pub(super) fn sort(&mut self, order: &[Arc<List>]) {
+        let place = |list: &Arc<List>| order.iter().position(|other| Arc::ptr_eq(list, other));
+        self.listings.sort_by_key(|(list, _)| place(list));
+        self.failed.sort_by_key(|(list, _)| place(list));
+        self.suspended.sort_by_key(|(list, _)| place(list));
+    }
+
     /// Whether nothing that is still to come can change the verdict.
     pub(super) fn is_decided(&self) -> bool {
         if self.allowed.is_some() {
