@@ -102,7 +102,7 @@ struct Hit {
 }
 
 impl Record for Hit {
-    const KIND: u8 = b'T';
+    const KIND: u8 = b'H';
 
     fn write(&self, writer: &mut Writer) {
         writer.time(self.since);

@@ -166,8 +166,11 @@ struct Scribe {
     table: Arc<Table>,
     path: PathBuf,
     file: Option<StoreFile>,
-    /// The latest time that anybody gave.
+    /// The greatest time that was given last to any part.
     latest: Millis,
+    /// The last of the inbox that is in memory. It is in the inbox still if the file could not be
+    /// written then, and must not undo what has changed since.
+    taken_in: i64,
     next_flush: Instant,
     /// Since when the file can't be written.
     failing: Option<Failing>,
@@ -191,6 +194,7 @@ impl Scribe {
             path,
             file: None,
             latest: 0,
+            taken_in: 0,
             next_flush: Instant::now(),
             failing: None,
             next_sweep: 0,
@@ -223,8 +227,10 @@ impl Scribe {
 
     fn tick(&mut self) {
         let parts = self.table.parts();
+        // A clock may have been ahead.
+        let now = self.latest.min(millis(Timestamp::now()));
         for _ in 0..parts.div_ceil(TICKS_OF_SWEEP) {
-            self.table.sweep(self.next_sweep, self.latest);
+            self.table.sweep(self.next_sweep, now);
             self.next_sweep = (self.next_sweep + 1) % parts;
         }
         if Instant::now() >= self.next_flush || self.has_mail() {
@@ -248,7 +254,7 @@ impl Scribe {
         if self.file.is_none() {
             self.try_to_open();
         }
-        let Some(mut file) = self.file.take() else { return self.bound_removals() };
+        let Some(mut file) = self.file.take() else { return self.bound_changes() };
         match self.exchange(&mut file) {
             Ok(()) => {
                 self.file = Some(file);
@@ -257,7 +263,7 @@ impl Scribe {
             Err(error) => {
                 self.next_flush = Instant::now() + REST;
                 self.say_failing(&error);
-                self.bound_removals();
+                self.bound_changes();
                 if error.is_broken() {
                     drop(file);
                     self.start_anew();
@@ -271,13 +277,14 @@ impl Scribe {
     fn exchange(&mut self, file: &mut StoreFile) -> Result<(), FileError> {
         loop {
             let posted = file.inbox(POSTED)?;
-            for posted in &posted {
+            for posted in posted.iter().filter(|posted| posted.id > self.taken_in) {
                 match &posted.record {
                     Some((until, octets)) => self.table.insert(&posted.key, octets, *until),
                     None => drop(self.table.remove(&posted.key)),
                 }
             }
             let last = posted.last().map(|posted| posted.id);
+            self.taken_in = self.taken_in.max(last.unwrap_or_default());
             self.write_changes(file, last)?;
             if last.is_none() {
                 return Ok(());
@@ -377,6 +384,7 @@ impl Scribe {
         match StoreFile::open(&self.path) {
             Ok(file) => {
                 self.table.mark_all_changed();
+                self.taken_in = 0;
                 self.file = Some(file);
             }
             Err(error) => self.say_failing(&error),
@@ -401,9 +409,9 @@ impl Scribe {
         }
     }
 
-    fn bound_removals(&self) {
+    fn bound_changes(&self) {
         for number in 0..self.table.parts() {
-            self.table.forget_removals(number, REMOVALS / self.table.parts());
+            self.table.bound_changes(number, REMOVALS / self.table.parts());
         }
     }
 
@@ -566,6 +574,37 @@ mod tests {
         assert_eq!(reason(&server, "removed"), None);
         assert_eq!(reason(&server, "put").as_deref(), Some("three"));
         assert_eq!(block_on(command.list(None, 10, Timestamp::now())).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_a_command_posted_is_taken_in_once_even_if_the_file_can_not_be_written_then() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = crate::file::path_in(directory.path());
+        let table = Arc::new(Table::new(1_000, true));
+        let mut scribe = Scribe::new(table.clone(), path.clone(), logger());
+        scribe.flush();
+        table.insert(b"counter", b"one", Millis::MAX);
+        let removal = [(b"counter".to_vec(), None)];
+        StoreFile::open(&path).unwrap().post(removal.iter().map(|(key, to)| (key, to))).unwrap();
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other
+            .execute_batch(
+                "CREATE TRIGGER full BEFORE DELETE ON inbox BEGIN SELECT raise(ABORT, 'full'); END",
+            )
+            .unwrap();
+        scribe.flush();
+        assert_eq!(table.list(b"", None, 10, 0), []);
+        table.insert(b"counter", b"two", Millis::MAX);
+        scribe.flush();
+        other.execute_batch("DROP TRIGGER full").unwrap();
+        scribe.flush();
+        assert!(scribe.failing.is_none());
+        let file = StoreFile::open(&path).unwrap();
+        assert_eq!(file.list(b"", None, 10, 0).unwrap().len(), 1);
+        // Another one is taken in again.
+        StoreFile::open(&path).unwrap().post(removal.iter().map(|(key, to)| (key, to))).unwrap();
+        scribe.flush();
+        assert_eq!(table.list(b"", None, 10, 0), []);
     }
 
     #[test]

@@ -127,12 +127,15 @@ impl StoreFile {
         let transaction = self.connection.transaction_with_behavior(behavior)?;
         {
             let mut remove = transaction.prepare_cached(REMOVE)?;
-            for packed in changes.iter().flat_map(|changes| &changes.removed) {
-                remove.execute([packed.key()])?;
-            }
             let mut put = transaction.prepare_cached(PUT)?;
-            for (packed, until) in changes.iter().flat_map(|changes| &changes.put) {
-                put.execute(params![packed.key(), until, packed.octets()])?;
+            // In their order: what came later may undo what came before.
+            for changes in changes {
+                for packed in &changes.removed {
+                    remove.execute([packed.key()])?;
+                }
+                for (packed, until) in &changes.put {
+                    put.execute(params![packed.key(), until, packed.octets()])?;
+                }
             }
         }
         if let Some(done) = done {

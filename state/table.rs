@@ -31,6 +31,10 @@ const CANDIDATES: usize = 128;
 /// How many places of the table are looked at for them at most.
 const PLACES: usize = 1_024;
 
+/// How many entries give way to a new one at most: where the bound has been lowered, there are more
+/// than there may be, and their number must fall.
+const EVICTED_AT_INSERT: usize = 4;
+
 /// How many places are swept with each new entry: faster than entries can come.
 const SWEPT_AT_INSERT: usize = 8;
 
@@ -68,8 +72,9 @@ pub(crate) struct Table {
 #[derive(Debug, Default)]
 struct Part {
     entries: HashTable<Entry>,
-    /// The latest time that anybody gave.
-    latest: Millis,
+    /// The time that was given last. Not the greatest: a clock that was ahead for a moment must not
+    /// have everything swept out that comes after it was set right.
+    now: Millis,
     /// The place where sweeping goes on.
     cursor: usize,
     /// The hashes of the entries that have changed and are not yet written.
@@ -220,7 +225,7 @@ impl Table {
     ) {
         let hash = self.hash(key);
         let mut part = self.part_of(hash);
-        part.latest = part.latest.max(now);
+        part.now = now;
         let held = part.entries.find(hash, |entry| entry.packed.key() == key);
         let alive = held.filter(|entry| entry.until() > now);
         match change(alive.map(|entry| entry.packed.octets())) {
@@ -247,12 +252,12 @@ impl Table {
         }
     }
 
-    /// Forgets a record; whether there was one at this time, or the latest that was ever given.
+    /// Forgets a record; whether there was one at the time that was given last.
     pub(crate) fn remove(&self, key: &[u8]) -> bool {
         let hash = self.hash(key);
         let mut part = self.part_of(hash);
-        let latest = part.latest;
-        self.take_out(&mut part, hash, key).is_some_and(|until| until > latest)
+        let now = part.now;
+        self.take_out(&mut part, hash, key).is_some_and(|until| until > now)
     }
 
     fn put(
@@ -273,8 +278,11 @@ impl Table {
             entry.set(until, is_change || entry.is_changed());
             return;
         }
-        self.sweep_part(part, part.latest, SWEPT_AT_INSERT);
-        if self.len() >= self.max_entries.load(Ordering::Relaxed) {
+        self.sweep_part(part, part.now, SWEPT_AT_INSERT);
+        for _ in 0..EVICTED_AT_INSERT {
+            if self.len() < self.max_entries.load(Ordering::Relaxed) {
+                break;
+            }
             self.evict(part);
         }
         let mut entry = Entry { packed: Packed::new(key, octets), meta: 0 };
@@ -350,14 +358,18 @@ impl Table {
         }
     }
 
-    /// Some of what has changed in one part, and the latest time that anybody gave there.
+    /// Some of what has changed in one part, and the time that was given there last.
+    ///
+    /// What is there is told only when all removals have been: one of them may be of the same key,
+    /// and came before. So whoever writes one answer after the other, and of each the removals
+    /// first, has in the end what is in the table.
     pub(crate) fn take_changes(&self, number: usize) -> (Changes, Millis) {
         let mut part = self.part(number);
-        let Part { entries, changed, removed, latest, .. } = &mut *part;
+        let Part { entries, changed, removed, now, .. } = &mut *part;
         let mut changes = Changes::default();
         let count = removed.len().min(TAKEN_AT_ONCE);
         changes.removed.extend(removed.drain(..count));
-        let count = changed.len().min(TAKEN_AT_ONCE);
+        let count = if removed.is_empty() { changed.len().min(TAKEN_AT_ONCE) } else { 0 };
         for hash in changed.drain(..count) {
             for entry in entries.iter_hash_mut(hash).filter(|entry| entry.is_changed()) {
                 entry.set(entry.until(), false);
@@ -365,7 +377,7 @@ impl Table {
             }
         }
         changes.has_more = !removed.is_empty() || !changed.is_empty();
-        (changes, *latest)
+        (changes, *now)
     }
 
     /// Takes back changes that could not be written.
@@ -393,11 +405,17 @@ impl Table {
         }
     }
 
-    /// Drops what is known of removals, of all but so many.
-    pub(crate) fn forget_removals(&self, number: usize, most: usize) {
+    /// Keeps what is remembered for a file that can't be written from growing: drops what is known
+    /// of removals, of all but so many, and of changes to entries that have been removed since.
+    pub(crate) fn bound_changes(&self, number: usize, most: usize) {
         let mut part = self.part(number);
-        let surplus = part.removed.len().saturating_sub(most);
-        part.removed.drain(..surplus);
+        let Part { entries, changed, removed, .. } = &mut *part;
+        let surplus = removed.len().saturating_sub(most);
+        removed.drain(..surplus);
+        if changed.len() > entries.len() {
+            let still = entries.iter().filter(|entry| entry.is_changed());
+            *changed = still.map(|entry| self.hash(entry.packed.key())).collect();
+        }
     }
 
     /// Marks every entry as changed, because nothing is written any more.
@@ -544,6 +562,78 @@ mod tests {
         table.take_back(told);
         let told = changes(&table);
         assert_eq!((told.put.len(), told.removed.len()), (2, 0));
+    }
+
+    #[test]
+    fn what_was_removed_long_ago_is_told_before_what_is_there_again() {
+        let table = Table::new(100_000, true);
+        let keys: Vec<String> = (0..60_000).map(|number| number.to_string()).collect();
+        for key in &keys {
+            put(&table, key, 1, 10);
+            table.remove(key.as_bytes());
+        }
+        for key in &keys {
+            put(&table, key, 2, 20);
+        }
+        let mut written = std::collections::BTreeSet::new();
+        for number in 0..table.parts() {
+            loop {
+                let (some, _) = table.take_changes(number);
+                for packed in &some.removed {
+                    written.remove(packed.key());
+                }
+                written.extend(some.put.iter().map(|(packed, _)| packed.key().to_vec()));
+                if !some.has_more {
+                    break;
+                }
+            }
+        }
+        assert_eq!(written.len(), keys.len());
+    }
+
+    #[test]
+    fn what_can_not_be_written_is_remembered_in_bounded_memory() {
+        let table = Table::new(100, true);
+        for number in 0..100_000 {
+            put(&table, &number.to_string(), 1, 10);
+        }
+        for number in 0..table.parts() {
+            table.bound_changes(number, 10);
+        }
+        let remembered: usize = (0..table.parts())
+            .map(|number| {
+                let part = table.part(number);
+                part.changed.len() + part.removed.len()
+            })
+            .sum();
+        assert!(remembered < 1_000, "{remembered}");
+        assert_eq!(changes(&table).put.len(), table.len());
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_sweeps_out_nothing_once_it_is_right() {
+        let table = Table::new(1_000, false);
+        for number in 0..100 {
+            put(&table, &format!("ahead {number}"), 1_000_000, 2_000_000);
+        }
+        for number in 0..500 {
+            put(&table, &format!("right {number}"), 100, 1_000);
+        }
+        let right = (0..500).filter(|number| has(&table, &format!("right {number}"), 100)).count();
+        assert_eq!(right, 500);
+    }
+
+    #[test]
+    fn a_lower_bound_is_reached_as_new_records_come() {
+        let table = Table::new(10_000, false);
+        for number in 0..10_000 {
+            put(&table, &format!("{number}"), 1, 1_000);
+        }
+        table.set_max_entries(1_000);
+        for number in 0..10_000 {
+            put(&table, &format!("new {number}"), 2, 1_000);
+        }
+        assert!(table.len() <= 1_000 + FEWEST_PARTS, "{}", table.len());
     }
 
     #[test]
