@@ -155,7 +155,16 @@ fn pages() -> Vec<PathBuf> {
 
 /// The engines that decide whether mail is wanted.
 const CHECKS: &[&str] = &[
-    "wbl", "spam_traps", "spf", "rbl", "greylist", "recipient", "threshold", "helo", "country", "score",
+    "wbl",
+    "spam_traps",
+    "spf",
+    "rbl",
+    "greylist",
+    "recipient",
+    "threshold",
+    "helo",
+    "country",
+    "score",
 ];
 
 /// The kind of the engine with this ID in a configuration.

@@ -47,6 +47,12 @@ pub(super) struct Health {
 }
 
 impl Health {
+    /// Whether the list is left alone for now. When the pause is over it is not any more, though
+    /// nobody may have tried it yet.
+    pub(super) fn is_suspended(&self, now: SystemTime) -> bool {
+        self.suspended_until.load(Ordering::Relaxed) > milliseconds(now)
+    }
+
     /// Whether to ask now. After the pause one asker tries the list for all.
     pub(super) fn turn(&self, now: SystemTime) -> Turn {
         let until = self.suspended_until.load(Ordering::Relaxed);
@@ -92,10 +98,12 @@ impl Health {
         // That it has failed is what an answer after the pause ends.
         self.failures.fetch_max(patience.failures, Ordering::Relaxed);
         let until = milliseconds(now + patience.pause).max(1);
+        // Whoever sees that it is suspended, and wants to know why, waits for this.
+        let mut shown = self.lock_why();
         if self.suspended_until.swap(until, Ordering::Relaxed) != 0 {
             return Change::None;
         }
-        *self.lock_why() = why;
+        *shown = why;
         Change::Suspended
     }
 
