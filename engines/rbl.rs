@@ -196,6 +196,7 @@ impl Engine for Rbl {
 /// How long there is to wait.
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
+    since: Instant,
     until: Instant,
     /// Whether the request must be answered before the lists have had their time.
     is_cut: bool,
@@ -203,9 +204,10 @@ struct Waiting {
 
 impl Waiting {
     fn of(exchange: &Exchange, time_limit: Duration) -> Self {
-        let end = Instant::now() + time_limit;
+        let since = Instant::now();
+        let end = since + time_limit;
         let deadline = exchange.deadline();
-        Waiting { until: end.min(deadline), is_cut: deadline < end }
+        Waiting { since, until: end.min(deadline), is_cut: deadline < end }
     }
 
     /// Whether a list that has failed has had all its time, or did not use it.
@@ -305,7 +307,7 @@ impl Plan {
             (_, None) => Change::None,
             (Said::Nothing | Said::Listed(_), Some(_)) => health.answered(),
             (Said::Failed(why), Some(waiting)) if waiting.was_fair() => {
-                health.failed(now, self.patience, why)
+                health.failed(waiting.since, now, self.patience, why)
             }
             (Said::Failed(_), Some(_)) => Change::None,
         };

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long nobody else tries a list that somebody is trying after its pause.
 const TRIAL: Duration = Duration::from_secs(30);
@@ -41,6 +41,7 @@ pub(super) enum Change {
 #[derive(Debug, Default)]
 pub(super) struct Health {
     failures: AtomicU32,
+    last_failure: Mutex<Option<Instant>>,
     /// In milliseconds since 1970; 0 while the list is in use.
     suspended_until: AtomicU64,
     why: Mutex<String>,
@@ -80,8 +81,19 @@ impl Health {
         }
     }
 
-    /// The list has failed, for this reason.
-    pub(super) fn failed(&self, now: SystemTime, patience: Patience, why: &str) -> Change {
+    /// The list, which was asked at this instant, has failed, for this reason. Of questions that
+    /// wait at the same time one counts: a moment without a network is one failure, however many
+    /// requests there were in it.
+    pub(super) fn failed(
+        &self,
+        asked: Instant,
+        now: SystemTime,
+        patience: Patience,
+        why: &str,
+    ) -> Change {
+        if !self.is_next_failure(asked) {
+            return Change::None;
+        }
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if failures < patience.failures {
             return Change::None;
@@ -91,6 +103,15 @@ impl Health {
             _ => format!("{why}, {failures} times in a row"),
         };
         self.suspend(now, patience, why)
+    }
+
+    fn is_next_failure(&self, asked: Instant) -> bool {
+        let mut last = self.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_next = last.is_none_or(|last| asked >= last);
+        if is_next {
+            *last = Some(Instant::now());
+        }
+        is_next
     }
 
     /// The list is of no use, for this reason.
@@ -134,7 +155,18 @@ mod tests {
     }
 
     fn fail(health: &Health, seconds: u64, times: u32) -> Vec<Change> {
-        (0..times).map(|_| health.failed(at(seconds), PATIENCE, "no answer")).collect()
+        let fail = |_| health.failed(Instant::now(), at(seconds), PATIENCE, "no answer");
+        (0..times).map(fail).collect()
+    }
+
+    #[test]
+    fn those_who_asked_at_the_same_time_are_one_failure() {
+        let health = Health::default();
+        let asked = Instant::now();
+        for _ in 0..10 {
+            assert_eq!(health.failed(asked, at(0), PATIENCE, "no answer"), Change::None);
+        }
+        assert_eq!(fail(&health, 1, 2), [Change::None, Change::Suspended]);
     }
 
     #[test]

@@ -38,7 +38,8 @@ options! {
         skip: Option<Vec<Spanned<String>>> = None,
         /// Whether nothing is asked about clients that have logged in (SASL).
         skip_authenticated: bool = true,
-        /// How many times in a row a list may fail before it is suspended.
+        /// How many times in a row a list may fail before it is suspended. Requests that wait for
+        /// it at the same time count once.
         suspend_after: Positive<u32> = Positive(5),
         /// How long a suspended list is not asked. After that one request tries it for all.
         suspend_for: Positive<Period> = Positive(Period::seconds(300)),
