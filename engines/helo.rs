@@ -306,7 +306,7 @@ async fn exists(dns: &Dns, name: &Name, deadline: impl FnOnce() -> Instant) -> E
     let mut failed = None;
     let mut open = Vec::new();
     for question in questions {
-        match dns.at_hand(&question).map(Found::from) {
+        match dns.at_hand(&question).map(|answer| Found::of(question.kind, &answer)) {
             Some(Found::Decided(existence)) => return existence,
             Some(Found::Nothing) => {}
             Some(Found::Failed(why)) => failed = Some(why),
@@ -315,10 +315,13 @@ async fn exists(dns: &Dns, name: &Name, deadline: impl FnOnce() -> Instant) -> E
     }
     if !open.is_empty() {
         let deadline = deadline();
-        let ask = |question| dns.ask(question, deadline);
+        let ask = |question: Question| async move {
+            let kind = question.kind;
+            Found::of(kind, &dns.ask(question, deadline).await)
+        };
         let mut answers: FuturesUnordered<_> = open.into_iter().map(ask).collect();
-        while let Some(answer) = answers.next().await {
-            match Found::from(answer) {
+        while let Some(found) = answers.next().await {
+            match found {
                 Found::Decided(existence) => return existence,
                 Found::Nothing => {}
                 Found::Failed(why) => failed = Some(why),
@@ -335,15 +338,17 @@ enum Found {
     Failed(String),
 }
 
-impl From<Answer> for Found {
-    fn from(answer: Answer) -> Self {
+impl Found {
+    fn of(kind: RecordKind, answer: &Answer) -> Self {
         match answer {
             Answer::Records(records) if records.iter().any(is_of_use) => {
                 Found::Decided(Existence::Exists)
             }
-            Answer::Records(_) | Answer::NoRecords => Found::Nothing,
-            // What does not exist has no records of any type.
-            Answer::NoSuchName => Found::Decided(Existence::NoSuchName),
+            // What does not exist has no records of any type. Only of IPv4 addresses that is
+            // believed: some servers say it of any type that they do not know (RFC 4074, section
+            // 4.2).
+            Answer::NoSuchName if kind == RecordKind::A => Found::Decided(Existence::NoSuchName),
+            Answer::Records(_) | Answer::NoRecords | Answer::NoSuchName => Found::Nothing,
             Answer::Temporary(failure) => Found::Failed(failure.to_string()),
         }
     }

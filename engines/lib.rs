@@ -140,6 +140,27 @@ mod tests {
         }
     }
 
+    /// Values that are called as a global macro: `score` of the engine of that name is the number
+    /// that the macro stands for.
+    const SAME_AS_THE_MACRO: &[(&str, &str)] = &[("score", "score")];
+
+    #[test]
+    fn no_value_is_hidden_by_a_macro_of_its_name() {
+        // In the texts of `on_STATUS` the macro wins.
+        let macros: BTreeSet<&str> =
+            mppd_engine::language::macros().iter().map(|it| it.name).collect();
+        for kind in ENGINES {
+            for value in kind.values().iter().filter(|value| macros.contains(value.name)) {
+                let hidden = (kind.name(), value.name);
+                assert!(SAME_AS_THE_MACRO.contains(&hidden), "{hidden:?}");
+            }
+        }
+        for (engine, value) in SAME_AS_THE_MACRO {
+            let kind = ENGINES.iter().find(|kind| kind.name() == *engine);
+            assert!(kind.is_some_and(|kind| kind.values().iter().any(|it| it.name == *value)));
+        }
+    }
+
     #[test]
     fn every_engine_is_built_from_its_bare_element_or_says_what_it_needs() {
         for kind in ENGINES {

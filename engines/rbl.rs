@@ -196,6 +196,7 @@ impl Engine for Rbl {
 /// How long there is to wait.
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
+    since: Instant,
     until: Instant,
     /// Whether the request must be answered before the lists have had their time.
     is_cut: bool,
@@ -203,9 +204,10 @@ struct Waiting {
 
 impl Waiting {
     fn of(exchange: &Exchange, time_limit: Duration) -> Self {
-        let end = Instant::now() + time_limit;
+        let since = Instant::now();
+        let end = since + time_limit;
         let deadline = exchange.deadline();
-        Waiting { until: end.min(deadline), is_cut: deadline < end }
+        Waiting { since, until: end.min(deadline), is_cut: deadline < end }
     }
 
     /// Whether a list that has failed has had all its time, or did not use it.
@@ -226,12 +228,13 @@ impl Plan {
         for list in &self.lists {
             let Some(asked) = list.asked(request, address.as_ref()) else { continue };
             has_asked = true;
-            if list.health.turn(now) == Turn::Suspended {
-                tally.suspended.push((list, list.health.why()));
-                continue;
-            }
-            if let Some(said) = asked.at_hand(&self.dns) {
+            let health = &list.health;
+            if health.is_suspended(now) {
+                tally.suspended.push((list, health.why()));
+            } else if let Some(said) = asked.at_hand(&self.dns) {
                 self.hear(&mut tally, list, said, now, None);
+            } else if health.turn(now) == Turn::Suspended {
+                tally.suspended.push((list, health.why()));
             } else {
                 tally.open(list);
                 open.push(asked);
@@ -286,7 +289,7 @@ impl Plan {
         }
     }
 
-    /// Takes note of what a list said.
+    /// Takes note of what a list said; without `waiting` it did so a while ago.
     fn hear<'a>(
         &self,
         tally: &mut Tally<'a>,
@@ -296,15 +299,17 @@ impl Plan {
         waiting: Option<Waiting>,
     ) {
         let health = &list.health;
-        let change = match &said {
-            Said::Nothing | Said::Listed(_) => health.answered(),
-            Said::Everything => {
+        let change = match (&said, waiting) {
+            (Said::Everything, _) => {
                 health.suspend(now, self.patience, "it lists what nobody has".to_owned())
             }
-            Said::Failed(why) if waiting.is_none_or(Waiting::was_fair) => {
-                health.failed(now, self.patience, why)
+            // What the cache has does not tell whether the list answers now.
+            (_, None) => Change::None,
+            (Said::Nothing | Said::Listed(_), Some(_)) => health.answered(),
+            (Said::Failed(why), Some(waiting)) if waiting.was_fair() => {
+                health.failed(waiting.since, now, self.patience, why)
             }
-            Said::Failed(_) => Change::None,
+            (Said::Failed(_), Some(_)) => Change::None,
         };
         let site = list.site.as_str();
         match change {

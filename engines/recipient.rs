@@ -42,7 +42,7 @@ use mppd_lists::reading::{EntriesOptions, Fault, Said, read};
 use mppd_lists::{Table as _, names};
 use mppd_state::StateStore;
 
-use self::address::{Address, is_domain};
+use self::address::{Address, MAX_NAME, is_domain};
 use self::callout::{Callout, CalloutOptions};
 use self::guessing::{Guessing, GuessingOptions};
 use self::kept::Keeper;
@@ -428,7 +428,9 @@ impl Domains {
     /// The number of the `<domain>` that a domain in normal form belongs to, the nearest one.
     fn find(&self, domain: &[u8]) -> Option<usize> {
         let whole = || self.whole.get(domain);
-        let below = || parents(domain).find_map(|parent| self.below.get(parent));
+        // What is too long for a name has no names above it, however many dots it has.
+        let names = || Some(domain).filter(|domain| domain.len() <= MAX_NAME).into_iter();
+        let below = || names().flat_map(parents).find_map(|parent| self.below.get(parent));
         whole().or_else(below).copied().or(self.other)
     }
 }

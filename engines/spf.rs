@@ -155,8 +155,8 @@ impl Engine for Spf {
         },
         ValueDoc {
             name: "explanation",
-            meaning: "With `fail`, what the domain says about it (`exp`); in printable ASCII, \
-                      often empty.",
+            meaning: "With `fail`, what the domain says about it (`exp`); in printable ASCII, at \
+                      most 400 characters, often empty.",
         },
         ValueDoc {
             name: "problem",

@@ -13,6 +13,10 @@ use hickory_resolver::proto::op::{DnsRequest, DnsResponse, Query};
 use hickory_resolver::proto::rr::{Name as WireName, RData, Record};
 use hickory_resolver::{ConnectionProvider, PoolContext};
 
+/// Most aliases that lead to a name; resolvers follow fewer. To follow as many as fit into an answer
+/// would keep everybody else waiting.
+const MOST_ALIASES: usize = 32;
+
 type Connection = <TokioRuntimeProvider as ConnectionProvider>::Conn;
 type Connected = Result<Checked<Connection>, NetError>;
 
@@ -60,16 +64,15 @@ fn checked(response: DnsResponse, queries: &[Query]) -> Result<DnsResponse, NetE
         return Err(NetError::Message("what was answered belongs to another question"));
     }
     if queries.iter().any(|query| leads_back(query.name(), &response.answers)) {
-        return Err(NetError::Message("the name is an alias of itself"));
+        return Err(NetError::Message("the aliases of the name have no end"));
     }
     Ok(response)
 }
 
-/// Whether the aliases of a name have no end.
+/// Whether the aliases of a name have no end, or too late a one.
 fn leads_back(name: &WireName, answers: &[Record]) -> bool {
     let mut name = name;
-    // Of so many aliases each is followed at most once before there is an end.
-    for _ in 0..=answers.len() {
+    for _ in 0..=MOST_ALIASES {
         let alias = answers.iter().find_map(|record| match &record.data {
             RData::CNAME(target) if record.name == *name => Some(&target.0),
             _ => None,
@@ -80,4 +83,31 @@ fn leads_back(name: &WireName, answers: &[Record]) -> bool {
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_resolver::proto::rr::rdata::CNAME;
+
+    use super::*;
+
+    fn name(number: usize) -> WireName {
+        WireName::from_ascii(format!("n{number}.example.")).unwrap()
+    }
+
+    /// Each name is an alias of the next.
+    fn aliases(count: usize) -> Vec<Record> {
+        let alias =
+            |number| Record::from_rdata(name(number), 60, RData::CNAME(CNAME(name(number + 1))));
+        (0..count).map(alias).collect()
+    }
+
+    #[test]
+    fn aliases_have_an_end_within_reach() {
+        assert!(!leads_back(&name(0), &aliases(MOST_ALIASES)));
+        assert!(leads_back(&name(0), &aliases(MOST_ALIASES + 1)));
+        assert!(!leads_back(&name(7_000), &aliases(MOST_ALIASES + 1)));
+        let circle = Record::from_rdata(name(3), 60, RData::CNAME(CNAME(name(0))));
+        assert!(leads_back(&name(0), &[aliases(3), vec![circle]].concat()));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ldap3::{
     Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Scope, SearchEntry, SearchOptions,
@@ -70,7 +70,13 @@ pub(crate) enum SearchError {
     Timeout(Duration),
     #[error("the server refuses the search: {0}")]
     Refused(LdapResult),
+    /// Somebody else could not connect, at the same time.
+    #[error(transparent)]
+    Shared(Arc<SearchError>),
 }
+
+/// How the last attempt to connect failed, and when.
+type LastFailure = Option<(Instant, Arc<SearchError>)>;
 
 /// The connection of one worker. A clone is another worker's: a connection belongs to the runtime
 /// on which it was opened, so it starts without one.
@@ -78,7 +84,7 @@ pub(crate) struct Connection {
     settings: Arc<Settings>,
     open: Mutex<Option<Ldap>>,
     /// Held while a connection is opened, so that runs that come at the same time open one.
-    opening: tokio::sync::Mutex<()>,
+    opening: tokio::sync::Mutex<LastFailure>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -105,7 +111,7 @@ impl Connection {
     }
 
     fn of(settings: Arc<Settings>) -> Self {
-        Connection { settings, open: Mutex::new(None), opening: tokio::sync::Mutex::new(()) }
+        Connection { settings, open: Mutex::new(None), opening: tokio::sync::Mutex::new(None) }
     }
 
     /// What a search finds, up to the limit of entries.
@@ -163,10 +169,27 @@ impl Connection {
     }
 
     async fn connect(&self) -> Result<Ldap, SearchError> {
-        let _opening = self.opening.lock().await;
+        let since = Instant::now();
+        let mut last_failure = self.opening.lock().await;
         if let Some(open) = self.lock_open().clone() {
             return Ok(open);
         }
+        // Whoever waited for an attempt shares its failure: one by one, all would wait in vain.
+        if let Some((at, error)) = &*last_failure
+            && *at > since
+        {
+            return Err(SearchError::Shared(error.clone()));
+        }
+        let connected = self.connect_to_any().await;
+        connected.map_err(|error| {
+            let error = Arc::new(error);
+            *last_failure = Some((Instant::now(), error.clone()));
+            SearchError::Shared(error)
+        })
+    }
+
+    /// The first server that can be reached.
+    async fn connect_to_any(&self) -> Result<Ldap, SearchError> {
         let mut last = SearchError::NoServer;
         for url in &self.settings.urls {
             match self.connect_to(url).await {

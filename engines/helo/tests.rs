@@ -1,9 +1,10 @@
 //! The engine over zones in the same process.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use mppd_dns::testkit::{Fault, Zones};
-use mppd_dns::{Dns, RecordKind};
+use mppd_dns::{Answer, Dns, Lookup, Pending, Question, Record, RecordKind};
 use mppd_engine::testkit::{Configured, exchange};
 use mppd_engine::{Outcome, kind};
 
@@ -51,6 +52,29 @@ fn a_name_that_exists_is_right() {
     ] {
         assert_eq!(helo(name).status, "ok", "{name}");
     }
+}
+
+/// A server that knows no type of records but A, and says of any other that there is no such name.
+struct OnlyA;
+
+impl Lookup for OnlyA {
+    fn at_hand(&self, question: &Question) -> Option<Answer> {
+        (question.kind != RecordKind::A).then_some(Answer::NoSuchName)
+    }
+
+    fn look_up(&self, _: Question, _: Instant) -> Pending {
+        let address = Record::A("192.0.2.1".parse().unwrap());
+        Box::pin(std::future::ready(Answer::of(vec![address])))
+    }
+}
+
+#[test]
+fn a_name_with_an_address_exists_whatever_is_said_of_other_records() {
+    let configured = Configured::xml("<helo/>").with_service(Arc::new(Dns::new(OnlyA)));
+    let engine = configured.build(kind::<Helo>()).unwrap();
+    let attributes = [("protocol_state", "HELO"), ("client_address", "192.0.2.1")];
+    let attributes = attributes.into_iter().chain([("helo_name", "mail.example.com")]);
+    assert_eq!(engine.run(&exchange(attributes)).unwrap().status, "ok");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long nobody else tries a list that somebody is trying after its pause.
 const TRIAL: Duration = Duration::from_secs(30);
@@ -41,12 +41,19 @@ pub(super) enum Change {
 #[derive(Debug, Default)]
 pub(super) struct Health {
     failures: AtomicU32,
+    last_failure: Mutex<Option<Instant>>,
     /// In milliseconds since 1970; 0 while the list is in use.
     suspended_until: AtomicU64,
     why: Mutex<String>,
 }
 
 impl Health {
+    /// Whether the list is left alone for now. When the pause is over it is not any more, though
+    /// nobody may have tried it yet.
+    pub(super) fn is_suspended(&self, now: SystemTime) -> bool {
+        self.suspended_until.load(Ordering::Relaxed) > milliseconds(now)
+    }
+
     /// Whether to ask now. After the pause one asker tries the list for all.
     pub(super) fn turn(&self, now: SystemTime) -> Turn {
         let until = self.suspended_until.load(Ordering::Relaxed);
@@ -74,8 +81,19 @@ impl Health {
         }
     }
 
-    /// The list has failed, for this reason.
-    pub(super) fn failed(&self, now: SystemTime, patience: Patience, why: &str) -> Change {
+    /// The list, which was asked at this instant, has failed, for this reason. Of questions that
+    /// wait at the same time one counts: a moment without a network is one failure, however many
+    /// requests there were in it.
+    pub(super) fn failed(
+        &self,
+        asked: Instant,
+        now: SystemTime,
+        patience: Patience,
+        why: &str,
+    ) -> Change {
+        if !self.is_next_failure(asked) {
+            return Change::None;
+        }
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if failures < patience.failures {
             return Change::None;
@@ -87,15 +105,26 @@ impl Health {
         self.suspend(now, patience, why)
     }
 
+    fn is_next_failure(&self, asked: Instant) -> bool {
+        let mut last = self.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_next = last.is_none_or(|last| asked >= last);
+        if is_next {
+            *last = Some(Instant::now());
+        }
+        is_next
+    }
+
     /// The list is of no use, for this reason.
     pub(super) fn suspend(&self, now: SystemTime, patience: Patience, why: String) -> Change {
         // That it has failed is what an answer after the pause ends.
         self.failures.fetch_max(patience.failures, Ordering::Relaxed);
         let until = milliseconds(now + patience.pause).max(1);
+        // Whoever sees that it is suspended, and wants to know why, waits for this.
+        let mut shown = self.lock_why();
         if self.suspended_until.swap(until, Ordering::Relaxed) != 0 {
             return Change::None;
         }
-        *self.lock_why() = why;
+        *shown = why;
         Change::Suspended
     }
 
@@ -126,7 +155,18 @@ mod tests {
     }
 
     fn fail(health: &Health, seconds: u64, times: u32) -> Vec<Change> {
-        (0..times).map(|_| health.failed(at(seconds), PATIENCE, "no answer")).collect()
+        let fail = |_| health.failed(Instant::now(), at(seconds), PATIENCE, "no answer");
+        (0..times).map(fail).collect()
+    }
+
+    #[test]
+    fn those_who_asked_at_the_same_time_are_one_failure() {
+        let health = Health::default();
+        let asked = Instant::now();
+        for _ in 0..10 {
+            assert_eq!(health.failed(asked, at(0), PATIENCE, "no answer"), Change::None);
+        }
+        assert_eq!(fail(&health, 1, 2), [Change::None, Change::Suspended]);
     }
 
     #[test]

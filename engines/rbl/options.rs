@@ -38,7 +38,8 @@ options! {
         skip: Option<Vec<Spanned<String>>> = None,
         /// Whether nothing is asked about clients that have logged in (SASL).
         skip_authenticated: bool = true,
-        /// How many times in a row a list may fail before it is suspended.
+        /// How many times in a row a list may fail before it is suspended. Requests that wait for
+        /// it at the same time count once.
         suspend_after: Positive<u32> = Positive(5),
         /// How long a suspended list is not asked. After that one request tries it for all.
         suspend_for: Positive<Period> = Positive(Period::seconds(300)),
@@ -64,7 +65,8 @@ options! {
         /// those that one answer has each counts once. Any address of 127.0.0.0/8 unless given.
         reply: Vec<ReplyOptions> = Vec::new(),
         /// Replies by which the list says that it does not answer. `127.255.255.0/24`, and what is
-        /// not in `127.0.0.0/8`, are never listings anyway. `127.0.0.1 127.0.0.255` unless given.
+        /// not in `127.0.0.0/8`, are never listings anyway. `127.0.0.1 127.0.0.255` unless given,
+        /// without those that stand in `reply` one by one.
         error_reply: Option<Spanned<String>> = None,
         /// What is given as the reason instead of what the list says, which is not asked for then.
         reason: Option<String> = None,
@@ -293,10 +295,7 @@ impl Reading<'_, '_> {
     }
 
     fn list(&mut self, common: &Common<'_>, role: Role, meanings: Vec<Meaning>, place: Span) {
-        let errors = match common.error_reply {
-            Some(written) => Pattern::read_all(written, self.findings),
-            None => USUAL_ERRORS.map(Pattern::one).into(),
-        };
+        let errors = self.errors(common, &meanings);
         if common.registrable && common.of == Of::ClientAddress {
             let message = "an address has no registrable domain";
             let finding = Finding::error(place, message);
@@ -327,6 +326,22 @@ impl Reading<'_, '_> {
             health: Health::default(),
             zone,
         }));
+    }
+
+    /// Replies by which the list says that it does not answer. Of the usual ones, those that are
+    /// configured as replies of this list mean what they mean there.
+    fn errors(&mut self, common: &Common<'_>, meanings: &[Meaning]) -> Vec<Pattern> {
+        let is_reply =
+            |error: &Pattern| meanings.iter().any(|meaning| meaning.patterns.contains(error));
+        let Some(written) = common.error_reply else {
+            return USUAL_ERRORS.map(Pattern::one).into_iter().filter(|it| !is_reply(it)).collect();
+        };
+        let errors = Pattern::read_all(written, self.findings);
+        if errors.iter().any(is_reply) {
+            let message = "the same stands in \"reply\", and would never be a listing";
+            self.findings.push(Finding::error(written.span, message));
+        }
+        errors
     }
 
     /// Where the list is asked; `None` where that is at fault.

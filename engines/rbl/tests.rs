@@ -11,22 +11,27 @@ use mppd_engine::{Exchange, Outcome, kind};
 
 use super::Rbl;
 
-/// Zones that remember what they were asked.
+/// What somebody was asked.
 #[derive(Clone, Default)]
 struct Heard(Arc<Mutex<Vec<Question>>>);
 
+/// Zones that remember what they were asked, with a cache before them as the resolver has.
 struct Listening {
     zones: Zones,
     heard: Heard,
+    /// Whether somebody has asked everything before.
+    is_warm: bool,
 }
 
 impl Lookup for Listening {
     fn at_hand(&self, question: &Question) -> Option<Answer> {
-        self.heard.0.lock().unwrap().push(question.clone());
-        self.zones.at_hand(question)
+        let was_asked = self.heard.0.lock().unwrap().contains(question);
+        let answer = self.zones.at_hand(question).filter(|_| was_asked || self.is_warm);
+        answer.filter(|answer| !matches!(answer, Answer::Temporary(_)))
     }
 
     fn look_up(&self, question: Question, deadline: Instant) -> Pending {
+        self.heard.0.lock().unwrap().push(question.clone());
         self.zones.look_up(question, deadline)
     }
 }
@@ -59,8 +64,12 @@ struct Bench {
 }
 
 fn bench(xml: &str, zones: Zones) -> Bench {
+    bench_with(xml, zones, false)
+}
+
+fn bench_with(xml: &str, zones: Zones, is_warm: bool) -> Bench {
     let (heard, lines) = (Heard::default(), Lines::default());
-    let dns = Dns::new(Listening { zones, heard: heard.clone() });
+    let dns = Dns::new(Listening { zones, heard: heard.clone(), is_warm });
     let logger = Logger::root(lines.clone().fuse(), slog::o!());
     let configured = Configured::xml(xml).with_service(Arc::new(dns)).with_logger(logger);
     let engine = configured.build(kind::<Rbl>()).unwrap();
@@ -87,6 +96,11 @@ impl Bench {
 
 fn run(xml: &str, zones: Zones, attributes: &[(&str, &str)]) -> Outcome {
     bench(xml, zones).run(attributes)
+}
+
+/// Where all answers are in the cache, so that the engine sees all of them.
+fn run_warm(xml: &str, zones: Zones, attributes: &[(&str, &str)]) -> Outcome {
+    bench_with(xml, zones, true).run(attributes)
 }
 
 fn value(outcome: &Outcome, name: &str) -> String {
@@ -233,6 +247,29 @@ fn the_codes_of_errors_of_a_list_can_be_configured() {
 }
 
 #[test]
+fn a_usual_error_that_is_configured_as_a_reply_is_one() {
+    let xml = r#"<rbl><list zone="bl.example" reply="127.0.0.2"/>
+        <allow zone="bl.example" reply="127.0.0.[3..4] 127.0.0.1"/></rbl>"#;
+    let outcome = run(xml, listed(Zones::default(), "bl.example", "127.0.0.1"), CLIENT);
+    assert_eq!((outcome.status, &*value(&outcome, "reply")), ("allowed", "127.0.0.1"));
+    // What is a listing only among others is an error all the same.
+    let xml = r#"<rbl><list zone="bl.example" reply="127.0.0.0/24"/></rbl>"#;
+    assert_eq!(
+        run(xml, listed(Zones::default(), "bl.example", "127.0.0.1"), CLIENT).status,
+        "unknown"
+    );
+}
+
+#[test]
+fn a_reply_that_is_an_error_as_well_is_refused() {
+    let faults = faults(
+        r#"<rbl><list zone="bl.example" reply="127.0.0.2 127.0.0.9" error_reply="127.0.0.9"/></rbl>"#,
+    );
+    let message = "the same stands in \"reply\", and would never be a listing";
+    assert_eq!(faults, [(message.to_owned(), "127.0.0.9".to_owned())]);
+}
+
+#[test]
 fn only_replies_that_are_wanted_are_listings() {
     let xml = r#"<rbl><list zone="bl.example" reply="127.0.0.2 127.0.0.[4..7]"/></rbl>"#;
     let status = |reply| run(xml, listed(Zones::default(), "bl.example", reply), CLIENT).status;
@@ -281,7 +318,7 @@ fn below_the_threshold_nothing_is_listed_and_the_text_says_how_much_was() {
         <list zone="a.example"/> <list zone="b.example"/> <list zone="c.example"/></rbl>"#;
     let zones = listed(Zones::default(), "a.example", "127.0.0.2");
     let zones = listed(zones, "c.example", "127.0.0.2");
-    let outcome = run(xml, zones.clone(), CLIENT);
+    let outcome = run_warm(xml, zones.clone(), CLIENT);
     assert_eq!(outcome.status, "none");
     assert_eq!(outcome.text, "2, less than 2.5: listed by a.example c.example");
     let outcome = run(xml, listed(zones, "b.example", "127.0.0.2"), CLIENT);
@@ -303,7 +340,7 @@ fn the_list_that_weighs_most_is_the_site() {
         <list zone="c.example" weight="2"/></rbl>"#;
     let zones = ["a.example", "b.example", "c.example"].into_iter();
     let zones = zones.fold(Zones::default(), |zones, zone| listed(zones, zone, "127.0.0.2"));
-    let outcome = run(xml, zones, CLIENT);
+    let outcome = run_warm(xml, zones, CLIENT);
     assert_eq!(value(&outcome, "site"), "b.example");
     assert_eq!(value(&outcome, "sites"), "a.example b.example c.example");
 }
@@ -372,8 +409,8 @@ fn a_name_too_long_for_the_zone_is_not_asked_about() {
 
 #[test]
 fn where_a_list_fails_that_could_have_decided_nothing_is_known() {
-    let xml = r#"<rbl threshold="2"><list zone="a.example" weight="2"/>
-        <list zone="b.example"/></rbl>"#;
+    let xml = r#"<rbl threshold="2"><list zone="b.example"/>
+        <list zone="a.example" weight="2"/></rbl>"#;
     let zones = Zones::default().fault("1.2.0.192.a.example", Fault::ServerFailure);
     let outcome = run(xml, zones, CLIENT);
     assert_eq!(outcome.status, "unknown");
@@ -518,6 +555,29 @@ fn a_list_that_fails_again_and_again_is_suspended_and_tried_after_its_pause() {
             "the list bl.example answers, and is asked again".to_owned(),
         ]
     );
+}
+
+#[test]
+fn answers_of_the_cache_do_not_tell_whether_a_list_answers() {
+    let xml = r#"<rbl suspend_after="2" suspend_for="10m"><list zone="bl.example"/></rbl>"#;
+    let zones = Zones::default().fault("1.2.0.192.bl.example", Fault::Silence);
+    let bench = bench(xml, zones.a("2.2.0.192.bl.example", "127.0.0.2"));
+    let start = SystemTime::now();
+    let run = |address, seconds| {
+        let now = start + Duration::from_secs(seconds);
+        bench.engine.run(&exchange_at(now, [("client_address", address)])).unwrap().status
+    };
+    assert_eq!(run("192.0.2.2", 0), "listed");
+    assert_eq!(run("192.0.2.1", 1), "unknown");
+    // Known before the list went away.
+    assert_eq!(run("192.0.2.2", 2), "listed");
+    assert_eq!(run("192.0.2.1", 3), "unknown");
+    assert_eq!(run("192.0.2.1", 4), "none");
+    // After the pause it brings nothing back, and takes nobody's turn to try.
+    assert_eq!(run("192.0.2.2", 700), "listed");
+    assert_eq!(run("192.0.2.1", 701), "unknown");
+    assert_eq!(run("192.0.2.1", 702), "none");
+    assert_eq!(bench.log().len(), 1);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use mppd_engine::Mailbox;
 use mppd_lists::{mailboxes, names};
 
 /// Most octets of a name, and of one label (RFC 1035, section 2.3.4).
-const MAX_NAME: usize = 253;
+pub(super) const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 
 /// Most octets of a path that is asked for. RFC 5321 lets 256 be enough (section 4.5.3.1.3); what

@@ -155,24 +155,34 @@ impl Callout {
         let late = |_| CalloutError::Timeout(self.limit);
         // A semaphore that nobody closes gives its turns to all.
         let _turn = timeout(self.limit, self.shared.turns.acquire()).await.map_err(late)?;
-        let address = (self.host.as_str(), self.port);
-        let connected = timeout(self.left(begin), TcpStream::connect(address)).await;
-        let stream = match connected {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                self.rest();
-                return Err(CalloutError::Connect(error));
-            }
-            Err(_) => {
-                self.rest();
-                return Err(CalloutError::Timeout(self.limit));
-            }
-        };
+        let connecting = TcpStream::connect((self.host.as_str(), self.port));
+        let stream = self.connected(connecting, self.left(begin)).await?;
         let mut dialogue = Dialogue { stream, received: Vec::new() };
         let reply = timeout(self.left(begin), dialogue.ask(path, helo)).await.map_err(late)??;
         // The answer need not wait for a polite end.
         tokio::spawn(async move { drop(timeout(FAREWELL, dialogue.command("QUIT")).await) });
         Ok(reply)
+    }
+
+    async fn connected<T>(
+        &self,
+        connecting: impl Future<Output = std::io::Result<T>>,
+        left: Duration,
+    ) -> Result<T, CalloutError> {
+        match timeout(left, connecting).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => {
+                self.rest();
+                Err(CalloutError::Connect(error))
+            }
+            Err(_) => {
+                // Whoever waited for a turn until there was no time left has not tried the server.
+                if left >= self.limit / 2 {
+                    self.rest();
+                }
+                Err(CalloutError::Timeout(self.limit))
+            }
+        }
     }
 
     fn left(&self, begin: Instant) -> Duration {
@@ -282,4 +292,34 @@ fn not_ourselves(reply: &Reply, helo: &str) -> Result<(), CalloutError> {
         return Err(CalloutError::Ourselves);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use mppd_engine::config::{Origin, Source, SourceMap, Span};
+
+    use super::*;
+
+    fn callout() -> Callout {
+        let mut sources = SourceMap::default();
+        let source = sources.add(Source { origin: Origin::Embedded("test"), text: String::new() });
+        let span = Span { source, start: 0, end: 0 };
+        let options = CalloutOptions {
+            host: Spanned { value: "127.0.0.1".to_owned(), span },
+            port: Positive(25),
+            helo: None,
+            timeout: Positive(Period::seconds(5)),
+            connections: Positive(1),
+            cache: KeepOptions::default(),
+        };
+        Callout::read(&options, &[]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_has_no_time_left_after_the_queue_says_nothing_about_the_server() {
+        let callout = callout();
+        let late = callout.connected::<()>(std::future::pending(), Duration::ZERO).await;
+        assert!(matches!(late, Err(CalloutError::Timeout(_))));
+        assert!(!callout.is_resting());
+    }
 }

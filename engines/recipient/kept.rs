@@ -98,8 +98,9 @@ impl Keeper {
             }
         };
         let answer = ask.await;
-        self.keep(&key, now, limits, &answer).await?;
+        // Those who wait have it whether or not it can be kept; else each would ask in turn.
         landing.sender.send_replace(Some(answer.clone()));
+        self.keep(&key, now, limits, &answer).await?;
         Ok(answer)
     }
 

@@ -103,12 +103,17 @@ impl Reply {
 
 impl std::fmt::Display for Reply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let whole = self.lines.join(&b' ');
-        let shown = format!("{} {}", self.code, Escaped(&whole));
-        match shown.char_indices().nth(TOLD) {
-            Some((end, _)) => write!(f, "{}…", &shown[..end]),
-            None => f.write_str(shown.trim_end()),
-        }
+        let whole = [self.code.to_string().as_bytes(), &self.lines.join(&b' ')].join(&b' ');
+        f.write_str(&fit(&whole))
+    }
+}
+
+/// What others say, in one short line.
+pub(super) fn fit(text: &[u8]) -> String {
+    let shown = Escaped(text).to_string();
+    match shown.char_indices().nth(TOLD) {
+        Some((end, _)) => format!("{}…", &shown[..end]),
+        None => shown.trim_end().to_owned(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where it is known which addresses a domain has.
 
+use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,8 +9,8 @@ use mppd_database::{
 };
 use mppd_engine::exchange::Receipt;
 use mppd_engine::{
-    Attribute, BuildContext, EngineResult, Exchange, Failure, Finding, Request, Span, Spanned,
-    View, options,
+    Attribute, BuildContext, EngineResult, Exchange, Failure, Finding, OptionValue as _, Request,
+    Span, Spanned, View, options,
 };
 use mppd_lists::Table as _;
 use mppd_lists::mailboxes::Mailboxes;
@@ -150,9 +151,7 @@ impl Source {
         }
         match (connection, statement) {
             (Ok(connection), Ok(statement)) if findings.is_empty() => {
-                let server = [&options.connection.host, &options.connection.database];
-                let server = server.map(|text| text.as_deref().unwrap_or_default());
-                let label = label("sql", &[server[0], server[1], statement.sql().as_ref()]);
+                let label = sql_label(options);
                 let pool = Pool::new(connection, CONNECTIONS);
                 let cache = options.cache.clone();
                 Ok(Source::Sql(Arc::new(Sql { statement, pool, label, cache })))
@@ -181,7 +180,9 @@ impl Source {
         let (Some(base), Some(filter), Some(connection)) = (base, filter, connection) else {
             return Err(findings);
         };
-        let label = label("ldap", &[options.url.first().map_or("", |url| &url.value)]);
+        let scope = options.scope.show();
+        let urls = options.url.iter().map(|url| url.value.as_str());
+        let label = label("ldap", [scope.as_str()].into_iter().chain(urls));
         let (scope, cache) = (options.scope, options.cache.clone());
         Ok(Source::Ldap(Arc::new(Ldap { base, scope, filter, label, cache }), connection))
     }
@@ -352,7 +353,7 @@ fn without_extension(asked: &Asked<'_>) -> Option<Exchange> {
     Some(copy)
 }
 
-/// An error with all that is behind it.
+/// An error with all that is behind it, fit to be shown: servers say what they like.
 fn told(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -361,23 +362,46 @@ fn told(error: &dyn std::error::Error) -> String {
         text.push_str(&error.to_string());
         next = error.source();
     }
-    text
+    super::reply::fit(text.as_bytes())
 }
 
-/// The words of a key, with blanks between them.
+/// The words of a key, with blanks between them. Those within a word are marked, so that no words
+/// make the key of others: clients choose some of them.
 fn joined<'a>(label: &str, words: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut key = label.as_bytes().to_vec();
     for word in words {
         key.push(b' ');
-        key.extend_from_slice(word);
+        for octet in word {
+            if matches!(octet, b' ' | b'\\') {
+                key.push(b'\\');
+            }
+            key.push(*octet);
+        }
     }
     key
 }
 
+/// The server, the database and the statement, as they are written.
+fn sql_label(options: &SqlOptions) -> String {
+    let ConnectionOptions { host, port, database, unix_socket, user, defaults_file, .. } =
+        &options.connection;
+    let path = |path: &FilePath| path.display().to_string();
+    let parts = [
+        host.clone(),
+        port.map(|port| port.to_string()),
+        unix_socket.as_deref().map(path),
+        defaults_file.as_ref().map(|file| path(&file.value)),
+        user.clone(),
+        database.clone(),
+        Some(options.statement.value.clone()),
+    ];
+    label("sql", parts.iter().map(|part| part.as_deref().unwrap_or_default()))
+}
+
 /// What tells the answers of one source from those of another, and from those of the same one
 /// before its configuration changed.
-fn label(kind: &str, texts: &[&str]) -> String {
-    let whole = texts.join("\0");
+fn label<'a>(kind: &str, texts: impl IntoIterator<Item = &'a str>) -> String {
+    let whole = texts.into_iter().collect::<Vec<_>>().join("\0");
     format!("{kind}-{:08x}", hash(whole.as_bytes()))
 }
 
@@ -396,4 +420,40 @@ pub(super) fn is_in(list: &Mailboxes<()>, address: &Address<'_>) -> bool {
     let Some(base) = address.without_extension() else { return false };
     let base = mppd_lists::mailboxes::normalise(mppd_engine::Mailbox::new(&base));
     !list.is_empty() && list.find(&base).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use mppd_engine::config::{Origin, Source as Text, SourceMap};
+
+    use super::*;
+
+    #[test]
+    fn no_words_make_the_key_of_others() {
+        let key = |words: &[&str]| joined("sql-1", words.iter().map(|word| word.as_bytes()));
+        assert_eq!(key(&["alice@example.org"]), b"sql-1 alice@example.org");
+        assert_ne!(key(&["a b", "c"]), key(&["a", "b c"]));
+        assert_ne!(key(&["a\\", "b"]), key(&["a\\ b"]));
+    }
+
+    #[test]
+    fn the_same_statement_on_another_server_has_answers_of_its_own() {
+        let mut sources = SourceMap::default();
+        let source = sources.add(Text { origin: Origin::Embedded("test"), text: String::new() });
+        let span = Span { source, start: 0, end: 0 };
+        let of_port = |port| {
+            let connection = ConnectionOptions { port, ..ConnectionOptions::default() };
+            let statement = Spanned { value: "SELECT 1".to_owned(), span };
+            sql_label(&SqlOptions { connection, statement, cache: None })
+        };
+        assert_ne!(of_port(Some(3306)), of_port(Some(3307)));
+    }
+
+    #[test]
+    fn what_a_server_says_of_an_error_is_short_and_in_one_line() {
+        let text = format!("a\r\nb {}", "x".repeat(500));
+        let told = told(&std::io::Error::other(text));
+        assert!(told.starts_with(r"a\r\nb xxx"), "{told}");
+        assert_eq!(told.chars().count(), 201);
+    }
 }

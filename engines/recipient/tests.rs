@@ -369,6 +369,29 @@ async fn a_source_that_can_not_be_asked_leaves_it_open_unless_another_knows() {
     );
 }
 
+#[tokio::test]
+async fn those_who_wait_for_a_directory_that_is_away_wait_once() {
+    // It takes connections, and never answers the bind.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let site = Site::new(&format!(
+        r#"<domain name="example.org">
+             <ldap url="ldap://127.0.0.1:{port}" base="dc=example" filter="(mail=$recipient)">
+               <bind_dn>cn=mppd</bind_dn> <password>secret</password> <limits connect="50ms"/>
+             </ldap>
+           </domain>"#
+    ));
+    let recipients = (0..5).map(|number| format!("user{number}@example.org"));
+    let asked = recipients.map(|recipient| async { site.status(&{ recipient }).await });
+    let statuses = futures_util::future::join_all(asked).await;
+    assert_eq!(statuses, ["unknown"; 5]);
+    let mut connections = 0;
+    while let Some(Ok(_)) = futures_util::FutureExt::now_or_never(listener.accept()) {
+        connections += 1;
+    }
+    assert_eq!(connections, 1);
+}
+
 fn watched(options: &str) -> String {
     format!(r#"{LISTED}<guessing after="3" within="100s" mark_for="1000s" {options}/>"#)
 }

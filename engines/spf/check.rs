@@ -19,6 +19,13 @@ const MOST_NAMES: usize = 10;
 /// Longest name that is asked for; longer ones lose labels on the left (section 7.3).
 const LONGEST_NAME: usize = 253;
 
+/// So many octets at the end of a text with macros tell what is left of it as a name.
+const ENOUGH: usize = 2 * (LONGEST_NAME + 1);
+
+/// Most octets of an explanation that are given on. A reply of SMTP has 512 (RFC 5321, section
+/// 4.5.3.1.5).
+const LONGEST_EXPLANATION: usize = 400;
+
 /// What a check comes to (section 2.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -389,15 +396,17 @@ impl<'a> Check<'a> {
         if names_sender && !self.sender.local.is_ascii() {
             return Ok(Target::Unmatchable);
         }
-        let expanded = self.expand(text, domain).await?;
+        self.prepare(text).await?;
+        let expanded = text.expand_end(&InRecord { check: self, domain }, ENOUGH);
         Ok(Name::parse(shortened(&expanded)).map_or(Target::Malformed, Target::Name))
     }
 
-    async fn expand(&mut self, text: &MacroString, domain: &Name) -> Result<Vec<u8>, Stop> {
+    /// Asks for what the values of macros depend on.
+    async fn prepare(&mut self, text: &MacroString) -> Result<(), Stop> {
         if text.uses(Letter::ValidatedName) {
             self.validated_names().await?;
         }
-        Ok(text.expand(&InRecord { check: self, domain }))
+        Ok(())
     }
 
     /// Section 6.2: whatever is wrong with it, it is as if there were none.
@@ -407,7 +416,13 @@ impl<'a> Check<'a> {
         let Ok([DnsRecord::Txt(text)]) = answer.records() else { return None };
         let text = std::str::from_utf8(text).ok()?;
         let text = MacroString::parse(text, Use::Explanation).ok()?;
-        let expanded = self.expand(&text, domain).await.ok()?;
+        self.prepare(&text).await.ok()?;
+        let most = LONGEST_EXPLANATION;
+        let mut expanded = text.expand(&InRecord { check: self, domain }, most + 1);
+        if expanded.len() > most {
+            expanded.truncate(most);
+            expanded.extend_from_slice(b"...");
+        }
         let is_printable = expanded.iter().all(|octet| matches!(octet, b' '..=b'~'));
         String::from_utf8(expanded).ok().filter(|text| is_printable && !text.is_empty())
     }

@@ -117,16 +117,43 @@ impl MacroString {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Macro(it) if it.letter == letter))
     }
 
-    /// The text with the values in place.
-    pub(super) fn expand(&self, values: &impl Values) -> Vec<u8> {
+    /// The beginning of the text with the values in place: at least so many octets, if there are.
+    /// A domain can publish thousands of macros, and a peer long values for them.
+    pub(super) fn expand(&self, values: &impl Values, enough: usize) -> Vec<u8> {
         let mut text = Vec::new();
         for piece in &self.pieces {
-            match piece {
-                Piece::Text(literal) => text.extend_from_slice(literal),
-                Piece::Macro(it) => it.expand(&values.value(it.letter), &mut text),
+            if text.len() >= enough {
+                break;
             }
+            piece.expand(values, &mut text);
         }
         text
+    }
+
+    /// The end of the same text.
+    pub(super) fn expand_end(&self, values: &impl Values, enough: usize) -> Vec<u8> {
+        let mut parts = Vec::new();
+        let mut length = 0;
+        for piece in self.pieces.iter().rev() {
+            if length >= enough {
+                break;
+            }
+            let mut part = Vec::new();
+            piece.expand(values, &mut part);
+            length += part.len();
+            parts.push(part);
+        }
+        parts.reverse();
+        parts.concat()
+    }
+}
+
+impl Piece {
+    fn expand(&self, values: &impl Values, text: &mut Vec<u8>) {
+        match self {
+            Piece::Text(literal) => text.extend_from_slice(literal),
+            Piece::Macro(it) => it.expand(&values.value(it.letter), text),
+        }
     }
 }
 
@@ -285,7 +312,7 @@ mod tests {
 
     fn expanded(text: &str) -> String {
         let parsed = MacroString::parse(text, Use::Explanation).unwrap();
-        String::from_utf8(parsed.expand(&Examples)).unwrap()
+        String::from_utf8(parsed.expand(&Examples, usize::MAX)).unwrap()
     }
 
     /// Those of RFC 7208, section 7.4.
@@ -312,6 +339,17 @@ mod tests {
         ] {
             assert_eq!(expanded(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_long_text_is_expanded_as_far_as_it_is_of_use() {
+        let text = format!("%{{d}}{}.%{{d2}}", "%{l}".repeat(10_000));
+        let parsed = MacroString::parse(&text, Use::Record).unwrap();
+        let whole = parsed.expand(&Examples, usize::MAX);
+        let (begin, end) = (parsed.expand(&Examples, 50), parsed.expand_end(&Examples, 50));
+        assert!(whole.starts_with(&begin) && (50..100).contains(&begin.len()));
+        assert!(whole.ends_with(&end) && (50..100).contains(&end.len()));
+        assert_eq!(parsed.expand_end(&Examples, usize::MAX), whole);
     }
 
     #[test]

@@ -93,6 +93,17 @@ fn an_explanation_is_said_to_be_the_domains() {
 }
 
 #[test]
+fn an_explanation_of_any_length_is_cut() {
+    let zones = Zones::default()
+        .txt("example.com", "v=spf1 -all exp=exp.example.com")
+        .txt("exp.example.com", "%{S}".repeat(10_000));
+    let explanation = value(&checked_with(zones, "", &[("helo_name", "")]), "explanation");
+    assert!(explanation.starts_with("alice%40example.comalice%40"), "{explanation}");
+    assert_eq!(explanation.len(), 403);
+    assert!(explanation.ends_with("..."));
+}
+
+#[test]
 fn a_helo_that_fails_decides() {
     let forged = ("helo_name", "forged.example.com");
     let outcome = checked("", &[forged]);
