@@ -65,7 +65,7 @@ const DENIED: [u16; 4] = [1044, 1045, 1142, 1227];
 pub struct MySqlPlan {
     /// The server.
     pub connection: ResolvedConnection,
-    /// Most connections at once.
+    /// Most connections at once, beside one that tidies up.
     pub connections: usize,
     /// Most records.
     pub max_entries: u64,
