@@ -33,7 +33,7 @@ pub(super) struct Client<'a> {
 
 impl Clients {
     /// Who sent a request.
-    pub(super) fn of<'a>(self, request: &'a Request) -> Client<'a> {
+    pub(super) fn of(self, request: &Request) -> Client<'_> {
         let Some(address) = request.client_address() else {
             return Client { domain: None, network: Cow::Borrowed(UNKNOWN) };
         };
