@@ -477,6 +477,19 @@ mod tests {
     }
 
     #[test]
+    fn the_file_is_nobody_elses_to_read() {
+        use std::os::unix::fs::MetadataExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        mark(&store.space("a"), "key", "one");
+        block_on(store.settle()).unwrap();
+        for name in ["state.sqlite", "state.sqlite-wal"] {
+            let mode = std::fs::metadata(directory.path().join(name)).unwrap().mode();
+            assert_eq!(mode & 0o007, 0, "{name}: {mode:o}");
+        }
+    }
+
+    #[test]
     fn what_is_settled_is_in_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let store = open(directory.path());

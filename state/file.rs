@@ -2,7 +2,7 @@
 //! change what a running server has in memory.
 
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -246,7 +246,8 @@ impl StoreFile {
 /// Makes an empty file where there is none. It belongs to whoever has the directory, so that a
 /// command that root gives does not lock the server out.
 fn make(path: &Path) -> io::Result<()> {
-    let created = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
+    // Who writes to whom is nobody else's business.
+    let created = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o640).open(path);
     match created {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         result => drop(result?),

@@ -31,7 +31,10 @@ const REMOVE: &str = "DELETE FROM `state_store` WHERE `name` = ? AND `version` =
 const LIST: &str = "SELECT `name`, `until`, `octets` FROM `state_store` \
     WHERE `name` > ? AND `name` >= ? AND `name` < ? AND `until` > ? ORDER BY `name` LIMIT ?";
 const EXISTS: &str = "SELECT `name`, `version`, `until`, `octets` FROM `state_store` LIMIT 0";
-const EXPIRED: &str = "DELETE FROM `state_store` WHERE `until` <= ? ORDER BY `until` LIMIT 1000";
+// By the clocks of this node and of the server, whichever is behind: one node whose clock is ahead
+// must not take from the others what they still need.
+const EXPIRED: &str = "DELETE FROM `state_store` \
+    WHERE `until` <= LEAST(?, (UNIX_TIMESTAMP() - ?) * 1000) ORDER BY `until` LIMIT 1000";
 const FIRST: &str = "DELETE FROM `state_store` ORDER BY `until`, `name` LIMIT ";
 const COUNT: &str = "SELECT count(*) FROM `state_store`";
 
@@ -40,6 +43,9 @@ const STEP: u64 = 1_000;
 
 /// What is forgotten is kept for so much longer: the clocks of the nodes may differ.
 const GRACE: Millis = 60_000;
+
+/// How long a statement that tidies up may take.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Rest between two steps of a removal.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -59,7 +65,7 @@ const DENIED: [u16; 4] = [1044, 1045, 1142, 1227];
 pub struct MySqlPlan {
     /// The server.
     pub connection: ResolvedConnection,
-    /// Most connections at once.
+    /// Most connections at once, beside one that tidies up.
     pub connections: usize,
     /// Most records.
     pub max_entries: u64,
@@ -147,32 +153,40 @@ impl MySql {
         })
     }
 
-    /// Removes those that expire first where there are too many. One node does it at a time.
-    async fn evict(&self) -> Result<(), mysql_async::Error> {
-        let surplus = |count: Option<u64>| {
-            count.unwrap_or_default().checked_sub(self.max_entries).filter(|surplus| *surplus > 0)
-        };
-        let count = self.with(async |conn| conn.query_first(COUNT).await).await?;
-        let Some(surplus) = surplus(count) else { return Ok(()) };
+    /// Removes those that expire first where there are too many. One node does it at a time: the
+    /// lock ends with the connection, whatever happens.
+    async fn evict(&self, conn: &mut Conn) -> Result<(), ServerError> {
+        let count: Option<u64> = patiently(conn.query_first(COUNT)).await?;
+        let mut left = count.unwrap_or_default().saturating_sub(self.max_entries);
+        if left == 0 {
+            return Ok(());
+        }
         if !self.evicted_said.replace(true) {
             warn!(self.logger, "the state store is full: the records that expire first give way";
-                "too_many" => surplus);
+                "too_many" => left);
         }
-        self.with(async |conn| {
-            let lock = "SELECT get_lock('mppd state_store', 0)";
-            if conn.query_first::<Option<i64>, _>(lock).await?.flatten() != Some(1) {
-                return Ok(());
-            }
-            let mut left = surplus;
-            while left > 0 {
-                let step = left.min(STEP);
-                conn.query_drop(format!("{FIRST}{step}")).await?;
-                left -= step;
-                tokio::time::sleep(PAUSE).await;
-            }
-            conn.query_drop("DO release_lock('mppd state_store')").await
-        })
-        .await
+        let lock = "SELECT get_lock('mppd state_store', 0)";
+        if patiently(conn.query_first::<Option<i64>, _>(lock)).await?.flatten() != Some(1) {
+            return Ok(());
+        }
+        while left > 0 {
+            let step = left.min(STEP);
+            patiently(conn.query_drop(format!("{FIRST}{step}"))).await?;
+            left -= step;
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+}
+
+/// A statement that tidies up may take longer than one that somebody waits for, but not for ever: a
+/// server that is gone without a word would keep us from tidying up when it is back.
+async fn patiently<T>(
+    work: impl Future<Output = Result<T, mysql_async::Error>>,
+) -> Result<T, ServerError> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => done.map_err(ServerError::from),
+        Err(_) => Err(ServerError(format!("no answer within {PATIENCE:?}"))),
     }
 }
 
@@ -235,12 +249,19 @@ impl Server for MySql {
         Ok(rows.map_err(ServerError::from)?.into_iter().map(stored).collect())
     }
 
+    /// Over a connection of its own: those of the others may be few, and nobody is to wait for this.
     async fn tend(&self) -> Result<(), ServerError> {
+        let mut conn = patiently(Conn::new(self.opts.clone())).await?;
         let before = millis(Timestamp::now()) - GRACE;
-        while self.execute(EXPIRED, vec![before.into()]).await.map_err(ServerError::from)? == STEP {
+        loop {
+            patiently(conn.exec_drop(EXPIRED, (before, GRACE / 1_000))).await?;
+            if conn.affected_rows() < STEP {
+                break;
+            }
             tokio::time::sleep(PAUSE).await;
         }
-        self.evict().await.map_err(ServerError::from)
+        self.evict(&mut conn).await?;
+        patiently(conn.disconnect()).await
     }
 }
 

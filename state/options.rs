@@ -49,7 +49,7 @@ options! {
     pub struct MySqlOptions {
         /// The server.
         connection: ConnectionOptions,
-        /// Most connections at once.
+        /// Most connections at once, beside one that tidies up.
         connections: Positive<usize> = Positive(8),
         /// Most records; where there are more, those that expire first are removed.
         max_entries: Positive<u64> = Positive(10_000_000),

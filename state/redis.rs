@@ -311,6 +311,8 @@ impl Redis {
 
 impl Server for Redis {
     async fn prepare(&self) -> Result<(), ServerError> {
+        // One that only seems to be there would never answer, and its name may have moved.
+        self.link.borrow_mut().take();
         let pong: RedisResult<Value> = self.ask(&cmd("PING")).await;
         pong.map_err(ServerError::from)?;
         self.check_policy().await;
@@ -428,6 +430,10 @@ impl From<RedisError> for ServerError {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::mpsc::{Sender, channel};
+
     use super::*;
 
     #[test]
@@ -439,6 +445,46 @@ mod tests {
         assert!(read("rediss://127.0.0.1").is_err());
         assert!(read("redis://:geheim@127.0.0.1").is_err());
         assert!(read("127.0.0.1:6379").is_err());
+    }
+
+    /// Says yes to whatever it is asked; the number of each connection, from 1.
+    fn yes_sayer(listener: &TcpListener, connections: &Sender<usize>) {
+        for (number, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            let Ok(()) = connections.send(number + 1) else { return };
+            std::thread::spawn(move || {
+                let mut asked = [0; 4_096];
+                while let Ok(length @ 1..) = stream.read(&mut asked) {
+                    let questions = asked[..length].split(|octet| *octet == b'*').count() - 1;
+                    if stream.write_all(&b"+OK\r\n".repeat(questions)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_server_that_was_away_is_asked_over_a_new_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let (sender, connections) = channel();
+        std::thread::spawn(move || yes_sayer(&listener, &sender));
+        let plan = RedisPlan {
+            nodes: vec![RedisAddress::parse(&url).unwrap()],
+            cluster: false,
+            user: None,
+            password: None,
+            prefix: "mppd".to_owned(),
+            timeout: Duration::from_secs(10),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let redis = Redis::new(plan, Logger::root(slog::Discard, slog::o!()));
+            redis.prepare().await.unwrap();
+            redis.prepare().await.unwrap();
+        });
+        assert_eq!(connections.try_iter().last(), Some(2));
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //! A server that does not answer is away: until it has been seen to work again, everything that
 //! needs it fails at once instead of waiting for it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
@@ -36,6 +36,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A server that is away again so soon was not really back.
 const SOUND: Duration = Duration::from_secs(10);
+
+/// How long a list may take, beside the time for anything: a server may have to look at all that it
+/// has.
+const LISTED_WITHIN: Duration = Duration::from_mins(2);
 
 /// How often it is said again that the server is away.
 const REMINDED_EVERY: Duration = Duration::from_mins(1);
@@ -193,7 +197,7 @@ impl Backend for Remote {
         now: Timestamp,
     ) -> Pending<Vec<Stored>> {
         let page = Page { prefix, behind, limit, now: millis(now) };
-        self.send(|deadline, reply| Job::List(page, deadline, reply))
+        self.send(|deadline, reply| Job::List(page, deadline + LISTED_WITHIN, reply))
     }
 }
 
@@ -216,6 +220,8 @@ struct Office<S> {
     manners: Manners,
     waiting: RefCell<Waiting>,
     condition: watch::Sender<Condition>,
+    /// When the server last answered anybody.
+    answered: Cell<Option<Instant>>,
     random: RandomState,
     logger: Logger,
 }
@@ -286,6 +292,7 @@ impl<S: Server> Office<S> {
             manners,
             waiting: RefCell::default(),
             condition: watch::Sender::new(Condition::Starting),
+            answered: Cell::default(),
             random: RandomState::new(),
             logger,
         }
@@ -317,12 +324,27 @@ impl<S: Server> Office<S> {
     ) -> Result<T, StateError> {
         let work = async {
             self.wait_until_started().await?;
-            work.await.map_err(|error| self.note_away(&error.0))
+            let done = work.await.map_err(|error| self.note_away(&error.0))?;
+            self.note_answer();
+            Ok(done)
         };
         match timeout_at(deadline.into(), work).await {
             Ok(done) => done,
+            // One key may be locked, or wanted by everybody, on a server that is well.
+            Err(_) if self.has_just_answered() => Err(StateError::new(format!(
+                "is too busy: not done within {:?}",
+                self.manners.timeout
+            ))),
             Err(_) => Err(self.note_away(&format!("no answer within {:?}", self.manners.timeout))),
         }
+    }
+
+    fn note_answer(&self) {
+        self.answered.set(Some(Instant::now()));
+    }
+
+    fn has_just_answered(&self) -> bool {
+        self.answered.get().is_some_and(|answered| answered.elapsed() < self.manners.timeout / 2)
     }
 
     async fn wait_until_started(&self) -> Result<(), StateError> {
@@ -362,6 +384,8 @@ impl<S: Server> Office<S> {
             if self.exchange(key, held.as_ref(), new.as_ref(), now).await? {
                 return Ok(());
             }
+            // It has answered, though somebody else was faster.
+            self.note_answer();
             tokio::time::sleep(self.backoff(attempt)).await;
             batch.extend(self.take_waiting(key));
             held = self.server.read(key).await?;
@@ -512,4 +536,86 @@ fn is_same(one: Option<&Held>, other: Option<&Held>) -> bool {
 
 fn away(reason: &str) -> StateError {
     StateError::new(format!("is away: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::thread::spawn;
+
+    use mppd_engine::testkit::block_on;
+    use slog::{Discard, o};
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(400);
+
+    /// A server of which one key is locked, and that has much to look at for a list.
+    struct Locked;
+
+    impl Server for Locked {
+        async fn prepare(&self) -> Result<(), ServerError> {
+            Ok(())
+        }
+
+        async fn read(&self, key: &[u8]) -> Result<Option<Held>, ServerError> {
+            if key == b"locked" { pending().await } else { Ok(None) }
+        }
+
+        async fn exchange(
+            &self,
+            _: &[u8],
+            _: Option<&Held>,
+            _: Option<&Held>,
+            _: Millis,
+        ) -> Result<bool, ServerError> {
+            Ok(true)
+        }
+
+        async fn list(&self, _: &Page) -> Result<Vec<Stored>, ServerError> {
+            tokio::time::sleep(TIMEOUT * 2).await;
+            Ok(Vec::new())
+        }
+
+        async fn tend(&self) -> Result<(), ServerError> {
+            Ok(())
+        }
+    }
+
+    fn locked() -> Remote {
+        let manners = Manners { timeout: TIMEOUT, tended_every: Duration::from_hours(1) };
+        Remote::start(|| Locked, manners, &Logger::root(Discard, o!())).unwrap()
+    }
+
+    fn change(remote: &Remote, key: &[u8]) -> Result<(), StateError> {
+        let put = |_: Option<&[u8]>| Step::Put(Vec::new(), Timestamp::MAX);
+        block_on(remote.update(key.to_vec(), Timestamp::UNIX_EPOCH, Box::new(put)))
+    }
+
+    #[test]
+    fn a_key_that_is_locked_does_not_take_the_others_with_it() {
+        let remote = Arc::new(locked());
+        let other = remote.clone();
+        let locked = spawn(move || change(&other, b"locked"));
+        while !locked.is_finished() {
+            change(&remote, b"free").unwrap();
+        }
+        let error = locked.join().unwrap().unwrap_err();
+        assert!(error.to_string().contains("too busy"), "{error}");
+        change(&remote, b"free").unwrap();
+    }
+
+    #[test]
+    fn a_server_that_answers_nobody_is_away() {
+        let remote = locked();
+        let error = change(&remote, b"locked").unwrap_err();
+        assert!(error.to_string().contains("away: no answer"), "{error}");
+    }
+
+    #[test]
+    fn a_list_may_take_longer_than_a_change() {
+        let remote = locked();
+        let listed = remote.list(Vec::new(), None, 10, Timestamp::UNIX_EPOCH);
+        assert_eq!(block_on(listed).unwrap(), []);
+    }
 }

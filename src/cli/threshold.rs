@@ -228,6 +228,17 @@ fn local_time(time: Timestamp) -> String {
     time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
+/// The key that `list` shows so, where it can't show it as it is.
+async fn shown_as(
+    space: &Space,
+    shown: &[u8],
+    now: Timestamp,
+) -> Result<Option<Vec<u8>>, StateError> {
+    let Some(plain) = shown.iter().position(|octet| *octet == b'\\') else { return Ok(None) };
+    let mut keys = records(space, &shown[..plain], now).await?.into_iter().map(|stored| stored.key);
+    Ok(keys.find(|key| Escaped(key).to_string().as_bytes() == shown))
+}
+
 /// Forgets these keys, or all.
 async fn reset(
     ids: &[String],
@@ -246,7 +257,12 @@ async fn reset(
             None => records(&space, b"", now).await?.into_iter().map(|stored| stored.key).collect(),
         };
         for key in wanted {
-            if space.remove(&key).await? {
+            let is_there = space.remove(&key).await?
+                || match shown_as(&space, &key, now).await? {
+                    Some(meant) => space.remove(&meant).await?,
+                    None => false,
+                };
+            if is_there {
                 count += 1;
                 missing.retain(|missing| *missing != key.as_slice());
             }
@@ -258,4 +274,30 @@ async fn reset(
     }
     writeln!(output.out, "{count} reset")?;
     Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use mppd_engine::testkit::block_on;
+    use mppd_state::{Change, Mark};
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_reset_as_it_is_shown() {
+        let store = Arc::new(StateStore::in_memory());
+        let space = store.space("limits");
+        let (now, later) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
+        let mark = move || Mark { since: now, reason: String::new() };
+        for key in [&b"a\xff b"[..], b"a\\b", b"plain"] {
+            block_on(space.update(key, now, move |_| Change::Put(mark(), later, ()))).unwrap();
+        }
+        let shown = [r"a\xff b", r"a\\b", "plain", r"a\x00"].map(OsString::from);
+        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        let mut output = Output { out: &mut out, errors: &mut errors, is_terminal: false };
+        let ids = ["limits".to_owned()];
+        block_on(reset(&ids, &store, Some(&shown), now, &mut output)).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "3 reset\n");
+        assert!(block_on(space.list(None, 10, now)).unwrap().is_empty());
+    }
 }

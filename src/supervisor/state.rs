@@ -125,7 +125,12 @@ impl States {
         let is_other = |old: &Arc<State>| {
             self.current.as_ref().is_none_or(|current| !Arc::ptr_eq(old, current))
         };
-        if let Some(old) = old.filter(is_other) {
+        // One that was put in force again while it was about to end is waited for already; whoever
+        // waits holds it, so that two would wait for each other for ever.
+        let waits = |old: &Arc<State>| {
+            self.retiring.iter().any(|known| known.state.as_ptr() == Arc::as_ptr(old))
+        };
+        if let Some(old) = old.filter(is_other).filter(|old| !waits(old)) {
             let (sender, closed) = watch::channel(false);
             self.retiring.push(Retiring { state: Arc::downgrade(&old), closed });
             actix_rt::spawn(retire(old, sender));
@@ -171,4 +176,37 @@ async fn retire(state: Arc<State>, closed: watch::Sender<bool>) {
     let ended = actix_rt::task::spawn_blocking(move || drop(state)).await;
     drop(ended);
     closed.send_replace(true);
+}
+
+#[cfg(test)]
+mod tests {
+    use mppd_engine::slog::{Discard, o};
+
+    use super::*;
+
+    fn in_directory(path: &Path) -> Arc<State> {
+        let logger = Logger::root(Discard, o!());
+        let store = OpenStore::open(&StorePlan::default(), path, &logger).unwrap();
+        Arc::new(State { store, directory: None })
+    }
+
+    #[test]
+    fn a_store_that_came_back_while_it_was_about_to_end_ends_all_the_same() {
+        let directories = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        actix_rt::System::new().block_on(async {
+            let [one, other] = directories.each_ref().map(|path| in_directory(path.path()));
+            let (still_used, ended) = (one.store.backend().clone(), Arc::downgrade(&one));
+            let (mut states, plan) = (States::default(), StorePlan::default());
+            for next in [&one, &other, &one, &other] {
+                states.put_in_force(Some(next.clone()), &plan);
+            }
+            drop((one, other, still_used));
+            let end = async {
+                while ended.strong_count() > 0 {
+                    tokio::time::sleep(LOOKED_EVERY).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), end).await.unwrap();
+        });
+    }
 }

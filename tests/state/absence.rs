@@ -231,3 +231,25 @@ fn of_too_many_rows_those_that_expire_first_leave() {
     assert!(left.iter().all(|key| key.starts_with("a/known")), "{left:?}");
     assert!(log.lines()[0].starts_with("the state store is full"), "{:?}", log.lines());
 }
+
+#[test]
+fn tidying_up_that_failed_keeps_nobody_from_it() {
+    let mariadb = block_on(MariaDb::start());
+    let plan = mysql_plan(&mariadb);
+    let store = Arc::new(open(&StorePlan::MySql(plan.clone()), "".as_ref()));
+    for number in 0..5 {
+        put(&store, &format!("{number}"), now() + Duration::from_hours(1));
+    }
+    block_on(mariadb.execute(
+        "CREATE TRIGGER mppd.refuse BEFORE DELETE ON mppd.state_store FOR EACH ROW \
+         SIGNAL SQLSTATE '45000'",
+    ));
+    let sweep_interval = Duration::from_millis(100);
+    let plan = StorePlan::MySql(MySqlPlan { max_entries: 1, sweep_interval, ..plan });
+    let (_store, log) = open_with_log(&plan);
+    let failed = || log.lines().iter().any(|line| line.contains("could not be tidied up"));
+    eventually(|| failed().then_some(())).expect("it fails");
+    let is_free = "SELECT CAST(is_free_lock('mppd state_store') AS CHAR)";
+    eventually(|| (block_on(mariadb.ask::<String>(is_free)) == ["1"]).then_some(()))
+        .expect("it is free");
+}
