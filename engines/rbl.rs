@@ -303,13 +303,12 @@ impl Plan {
             (Said::Everything, _) => {
                 health.suspend(now, self.patience, "it lists what nobody has".to_owned())
             }
-            // What the cache has does not tell whether the list answers now.
-            (_, None) => Change::None,
             (Said::Nothing | Said::Listed(_), Some(_)) => health.answered(),
             (Said::Failed(why), Some(waiting)) if waiting.was_fair() => {
                 health.failed(waiting.since, now, self.patience, why)
             }
-            (Said::Failed(_), Some(_)) => Change::None,
+            // What the cache has does not tell whether the list answers now.
+            _ => Change::None,
         };
         let site = list.site.as_str();
         match change {
