@@ -3,6 +3,9 @@
 
 use jiff::Timestamp;
 
+/// More octets than most records have.
+const COMMON: usize = 128;
+
 /// Something that a space keeps for a key.
 pub trait Record: Sized {
     /// Tells records of this type, in this form, from all others. A form that changes gets another.
@@ -16,7 +19,8 @@ pub trait Record: Sized {
 
     /// The whole record.
     fn to_octets(&self) -> Vec<u8> {
-        let mut writer = Writer { octets: vec![Self::KIND] };
+        let mut writer = Writer { octets: Vec::with_capacity(COMMON) };
+        writer.octets.push(Self::KIND);
         self.write(&mut writer);
         writer.octets
     }

@@ -142,6 +142,14 @@ impl Entry {
     fn set(&mut self, until: Millis, is_changed: bool) {
         self.meta = until.max(0).cast_unsigned() << 1 | u64::from(is_changed);
     }
+
+    /// Another record for the same key; whether that is the first change since it was written.
+    fn exchange(&mut self, octets: &[u8], until: Millis, is_change: bool) -> bool {
+        let is_first = is_change && !self.is_changed();
+        self.packed.exchange(octets);
+        self.set(until, is_change || self.is_changed());
+        is_first
+    }
 }
 
 /// What has changed in one part: removals come first.
@@ -224,16 +232,25 @@ impl Table {
         change: &mut dyn FnMut(Option<&[u8]>) -> Step,
     ) {
         let hash = self.hash(key);
-        let mut part = self.part_of(hash);
+        let mut guard = self.part_of(hash);
+        let part = &mut *guard;
         part.now = now;
-        let held = part.entries.find(hash, |entry| entry.packed.key() == key);
-        let alive = held.filter(|entry| entry.until() > now);
+        let mut held = part.entries.find_mut(hash, |entry| entry.packed.key() == key);
+        let alive = held.as_deref().filter(|entry| entry.until() > now);
         match change(alive.map(|entry| entry.packed.octets())) {
             Step::Keep => {}
             Step::Put(octets, until) => {
-                self.put(&mut part, hash, key, &octets, millis(until), self.notes_changes);
+                let (until, is_change) = (millis(until), self.notes_changes);
+                match &mut held {
+                    Some(entry) => {
+                        if entry.exchange(&octets, until, is_change) {
+                            part.changed.push(hash);
+                        }
+                    }
+                    None => self.add(part, hash, key, &octets, until, is_change),
+                }
             }
-            Step::Remove => drop(self.take_out(&mut part, hash, key)),
+            Step::Remove => drop(self.take_out(part, hash, key)),
         }
     }
 
@@ -270,14 +287,26 @@ impl Table {
         is_change: bool,
     ) {
         let Part { entries, changed, .. } = &mut *part;
-        if let Some(entry) = entries.find_mut(hash, |entry| entry.packed.key() == key) {
-            if is_change && !entry.is_changed() {
-                changed.push(hash);
+        match entries.find_mut(hash, |entry| entry.packed.key() == key) {
+            Some(entry) => {
+                if entry.exchange(octets, until, is_change) {
+                    changed.push(hash);
+                }
             }
-            entry.packed.exchange(octets);
-            entry.set(until, is_change || entry.is_changed());
-            return;
+            None => self.add(part, hash, key, octets, until, is_change),
         }
+    }
+
+    /// Puts a record where there is none.
+    fn add(
+        &self,
+        part: &mut Part,
+        hash: u64,
+        key: &[u8],
+        octets: &[u8],
+        until: Millis,
+        is_change: bool,
+    ) {
         self.sweep_part(part, part.now, SWEPT_AT_INSERT);
         for _ in 0..EVICTED_AT_INSERT {
             if self.len() < self.max_entries.load(Ordering::Relaxed) {
