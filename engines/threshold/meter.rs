@@ -266,11 +266,13 @@ impl Meter {
             SLIDING => {
                 let (per, count) = (reader.number()?, reader.number()?);
                 let mut at: u64 = 0;
-                let entry = |_| {
+                // There is rarely more than one for each part.
+                let most = usize::try_from(count.min(PARTS + 2)).unwrap_or_default();
+                let mut entries = Vec::with_capacity(most);
+                for _ in 0..count {
                     at = at.checked_add(reader.number()?)?;
-                    Some(Entry { at, amount: reader.number()? })
-                };
-                let entries = (0..count).map(entry).collect::<Option<_>>()?;
+                    entries.push(Entry { at, amount: reader.number()? });
+                }
                 Some(Meter::Sliding { per, entries })
             }
             BUCKET => {
