@@ -57,8 +57,10 @@ impl Triplet {
         now: Timestamp,
         terms: Terms,
     ) -> (Standing, Next<Triplet>) {
-        // A first attempt in the future was noted under a wrong clock; nobody has to wait for that.
-        let Some(known) = known.filter(|known| known.first <= now) else {
+        // Of attempts at once, or on nodes whose clocks differ, the later one may be noted first. One
+        // further in the future was noted under a wrong clock; nobody has to wait for that.
+        let latest = after(now, terms.delay);
+        let Some(known) = known.filter(|known| known.first <= latest) else {
             let triplet = Triplet { first: now, passed: None };
             return (Standing::New, Some((triplet, after(now, terms.window))));
         };
@@ -187,6 +189,14 @@ mod tests {
         assert_eq!(attempt(Some(&known), 899), (Standing::Known, None));
         let noted = Triplet { first: second(0), passed: Some(second(900)) };
         assert_eq!(attempt(Some(&known), 900), (Standing::Known, Some((noted, second(30_900)))));
+    }
+
+    #[test]
+    fn an_attempt_that_came_a_little_before_the_one_that_is_noted_is_not_new() {
+        let noted = Triplet { first: second(1_000), passed: None };
+        let (standing, next) = attempt(Some(&noted), 999);
+        assert!(matches!(standing, Standing::Early { waited: Duration::ZERO, .. }));
+        assert_eq!(next, None);
     }
 
     #[test]
