@@ -17,6 +17,7 @@
 
 mod check;
 mod header;
+mod known;
 mod macros;
 mod record;
 
@@ -39,6 +40,7 @@ use serde::Deserialize;
 
 use self::check::{Check, Circumstances, Evaluation, Sender, Verdict};
 use self::header::Report;
+use self::known::KnownRecords;
 use self::record::{Record, is_record};
 
 options! {
@@ -94,6 +96,7 @@ pub(crate) struct Spf {
 #[derive(Debug)]
 struct Plan {
     dns: Arc<Dns>,
+    records: KnownRecords,
     identity: Identities,
     trusted: Networks<()>,
     skip: Networks<()>,
@@ -198,6 +201,7 @@ impl Engine for Spf {
         Ok(Spf {
             plan: Arc::new(Plan {
                 dns,
+                records: KnownRecords::default(),
                 identity: options.identity,
                 trusted,
                 skip,
@@ -222,6 +226,7 @@ impl Engine for Spf {
         let receiver = self.plan.receiver.as_deref().unwrap_or(exchange.node());
         let around = Circumstances {
             dns: &self.plan.dns,
+            records: &self.plan.records,
             client,
             helo: with_a_labels(helo),
             receiver,
@@ -316,8 +321,9 @@ impl Checked {
         let (received_spf, results) = (report.received_spf(), report.authentication_results());
         let status = if self.is_guessed { "best_guess" } else { self.evaluation.verdict.word() };
         let Evaluation { mechanism, explanation, problem, .. } = self.evaluation;
-        Outcome::new(status)
-            .with_text(text)
+        let mut outcome = Outcome::new(status).with_text(text);
+        outcome.values.reserve_exact(7);
+        outcome
             .with_value("identity", self.identity)
             .with_value("domain", self.domain)
             .with_value("mechanism", mechanism.unwrap_or_default())

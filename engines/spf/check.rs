@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use mppd_dns::{Answer, Dns, Name, Question, Record as DnsRecord, RecordKind};
 
+use super::known::KnownRecords;
 use super::macros::{Letter, MacroString, Use, Values};
 use super::record::{Directive, Mechanism, Prefixes, Qualifier, Record, is_record};
 
@@ -88,6 +89,7 @@ pub(super) struct Sender {
 /// What every check of one request has in common.
 pub(super) struct Circumstances<'a> {
     pub(super) dns: &'a Dns,
+    pub(super) records: &'a KnownRecords,
     pub(super) client: IpAddr,
     pub(super) helo: Cow<'a, [u8]>,
     /// Who checks.
@@ -206,7 +208,7 @@ impl<'a> Check<'a> {
             if texts.next().is_some() {
                 return Err(Stop::Permanent(format!("{domain} publishes more than one record")));
             }
-            let record = Record::parse(text).map_err(|error| {
+            let record = self.around.records.read(text).map_err(|error| {
                 Stop::Permanent(format!("the record of {domain} has an error: {error}"))
             })?;
             self.evaluate(&record, domain).await
@@ -216,11 +218,13 @@ impl<'a> Check<'a> {
     async fn evaluate(&mut self, record: &Record, domain: Name) -> Result<Found, Stop> {
         for directive in &record.directives {
             if self.matches(directive, &domain).await? {
-                let explanation = record.explanation.clone();
+                let verdict = Verdict::from(directive.qualifier);
+                let explanation = record.explanation.as_ref();
+                let explanation = explanation.filter(|_| verdict == Verdict::Fail);
                 return Ok(Found {
-                    verdict: directive.qualifier.into(),
+                    verdict,
                     mechanism: Some(directive.text.clone()),
-                    explanation: explanation.map(|text| (text, domain)),
+                    explanation: explanation.map(|text| (text.clone(), domain)),
                     problem: None,
                 });
             }

@@ -2,12 +2,16 @@
 //! `Authentication-Results` (RFC 8601), without their names. What a peer chose is quoted, and
 //! octets that could not stand in a header become `?`.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::check::Evaluation;
 
 /// Longest value of a key; what is longer is cut.
 const LONGEST_VALUE: usize = 256;
+
+/// About how long a field is besides its text.
+const EXPECTED: usize = 256;
 
 /// What the header fields tell.
 pub(super) struct Report<'a> {
@@ -28,32 +32,40 @@ pub(super) struct Report<'a> {
 impl Report<'_> {
     /// The body of `Received-SPF`.
     pub(super) fn received_spf(&self) -> String {
+        let mut field = String::with_capacity(EXPECTED + self.text.len());
+        field.extend([self.evaluation.verdict.word(), " ("]);
+        push_comment(&mut field, self.receiver);
+        field.push_str(": ");
+        push_comment(&mut field, self.text);
+        field.push(')');
         let client = self.client.to_string();
         let mechanism = self.evaluation.mechanism.as_deref();
         let decided = mechanism.or((!self.is_undecided()).then_some("default"));
         let pairs: [(&str, Option<&[u8]>); 7] = [
-            ("client-ip", Some(client.as_bytes())),
-            ("envelope-from", Some(self.sender)),
-            ("helo", Some(self.helo)),
-            ("identity", Some(self.identity.as_bytes())),
-            ("mechanism", decided.map(str::as_bytes)),
-            ("problem", self.evaluation.problem.as_deref().map(str::as_bytes)),
-            ("receiver", Some(self.receiver.as_bytes())),
+            (" client-ip=", Some(client.as_bytes())),
+            ("; envelope-from=", Some(self.sender)),
+            ("; helo=", Some(self.helo)),
+            ("; identity=", Some(self.identity.as_bytes())),
+            ("; mechanism=", decided.map(str::as_bytes)),
+            ("; problem=", self.evaluation.problem.as_deref().map(str::as_bytes)),
+            ("; receiver=", Some(self.receiver.as_bytes())),
         ];
-        let pairs = pairs.iter().filter_map(|(key, value)| Some((key, (*value)?)));
-        let pairs: Vec<String> =
-            pairs.map(|(key, value)| format!("{key}={}", word(value))).collect();
-        let verdict = self.evaluation.verdict.word();
-        let (receiver, text) = (comment(self.receiver), comment(self.text));
-        format!("{verdict} ({receiver}: {text}) {}", pairs.join("; "))
+        for (key, value) in pairs {
+            let Some(value) = value else { continue };
+            field.push_str(key);
+            push_word(&mut field, value);
+        }
+        field
     }
 
     /// The body of `Authentication-Results`.
     pub(super) fn authentication_results(&self) -> String {
-        let property = if self.identity == "helo" { "helo" } else { "mailfrom" };
-        let verdict = self.evaluation.verdict.word();
-        let domain = word(self.domain);
-        format!("{}; spf={verdict} smtp.{property}={domain}", word(self.receiver.as_bytes()))
+        let property = if self.identity == "helo" { "helo=" } else { "mailfrom=" };
+        let mut field = String::with_capacity(EXPECTED);
+        push_word(&mut field, self.receiver.as_bytes());
+        field.extend(["; spf=", self.evaluation.verdict.word(), " smtp.", property]);
+        push_word(&mut field, self.domain);
+        field
     }
 
     /// Whether no record was evaluated to its end.
@@ -63,36 +75,49 @@ impl Report<'_> {
     }
 }
 
-/// A value as a `dot-atom` if it is one, else as a `quoted-string`.
-fn word(value: &[u8]) -> String {
-    let is_atext =
-        |octet: &u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(octet);
-    let is_atom = |part: &[u8]| !part.is_empty() && part.iter().all(is_atext);
+/// Appends a value as a `dot-atom` if it is one, else as a `quoted-string`.
+fn push_word(field: &mut String, value: &[u8]) {
+    let is_atom = |part: &[u8]| !part.is_empty() && part.iter().copied().all(is_atext);
     let text = printable(value);
     if text.as_bytes().split(|octet| *octet == b'.').all(is_atom) {
-        return text;
+        return field.push_str(&text);
     }
-    format!("\"{}\"", escaped(&text, &['"', '\\']))
+    field.push('"');
+    push_escaped(field, &text, |letter| matches!(letter, '"' | '\\'));
+    field.push('"');
 }
 
-/// A text that may stand in parentheses.
-fn comment(text: &str) -> String {
-    escaped(&printable(text.as_bytes()), &['(', ')', '\\'])
+/// RFC 5322, section 3.2.3.
+const fn is_atext(octet: u8) -> bool {
+    let is_sign = matches!(octet, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?');
+    octet.is_ascii_alphanumeric() || is_sign || matches!(octet, b'^'..=b'`' | b'{'..=b'~')
 }
 
-fn escaped(text: &str, special: &[char]) -> String {
-    let mut escaped = String::with_capacity(text.len());
+/// Appends a text that may stand in parentheses.
+fn push_comment(field: &mut String, text: &str) {
+    let text = printable(text.as_bytes());
+    push_escaped(field, &text, |letter| matches!(letter, '(' | ')' | '\\'));
+}
+
+fn push_escaped(field: &mut String, text: &str, is_special: fn(char) -> bool) {
+    if !text.contains(is_special) {
+        return field.push_str(text);
+    }
     for letter in text.chars() {
-        if special.contains(&letter) {
-            escaped.push('\\');
+        if is_special(letter) {
+            field.push('\\');
         }
-        escaped.push(letter);
+        field.push(letter);
     }
-    escaped
 }
 
-/// Octets as text that a header can hold, not too long.
-fn printable(value: &[u8]) -> String {
+/// Octets as text that a header can hold, not too long. Nearly all are that as they are.
+fn printable(value: &[u8]) -> Cow<'_, str> {
+    let is_plain =
+        value.len() <= LONGEST_VALUE && value.iter().all(|octet| matches!(octet, b' '..=b'~'));
+    if let Some(text) = std::str::from_utf8(value).ok().filter(|_| is_plain) {
+        return Cow::Borrowed(text);
+    }
     let text = String::from_utf8_lossy(value);
     let letters = text.chars().take(LONGEST_VALUE);
     let is_sound = |letter: char| !letter.is_control() && letter != '\u{fffd}';

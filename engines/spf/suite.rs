@@ -13,6 +13,7 @@ use mppd_engine::Mailbox;
 use yaml_rust2::{Yaml, YamlLoader};
 
 use super::check::{Check, Circumstances, Evaluation, Sender};
+use super::known::KnownRecords;
 use super::with_a_labels;
 
 /// How many cases the suite has.
@@ -144,6 +145,7 @@ fn silent(zones: Zones, name: &str, entries: &[Yaml]) -> Zones {
 async fn evaluate(dns: &Dns, case: &Case) -> Evaluation {
     let around = Circumstances {
         dns,
+        records: &KnownRecords::default(),
         client: case.client.parse::<std::net::IpAddr>().unwrap().to_canonical(),
         helo: with_a_labels(&case.helo),
         receiver: "unknown",
