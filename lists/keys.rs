@@ -54,12 +54,21 @@ impl<V> fmt::Debug for Keys<V> {
 impl<V> Keys<V> {
     /// The value of a key.
     pub(crate) fn get(&self, key: &[u8]) -> Option<&V> {
+        Some(&self.slot(key)?.value)
+    }
+
+    /// The key that is kept here, and its value.
+    pub(crate) fn get_key_value(&self, key: &[u8]) -> Option<(&[u8], &V)> {
+        let slot = self.slot(key)?;
+        Some((key_at(&self.octets, slot.start), &slot.value))
+    }
+
+    fn slot(&self, key: &[u8]) -> Option<&Slot<V>> {
         if self.is_empty() {
             return None;
         }
         let hash = self.hasher.hash_one(key);
-        let slot = self.slots.find(hash, |slot| key_at(&self.octets, slot.start) == key)?;
-        Some(&slot.value)
+        self.slots.find(hash, |slot| key_at(&self.octets, slot.start) == key)
     }
 
     /// Where the value of a key is, with whether there was one before; `value` makes it if not.

@@ -1,6 +1,8 @@
 //! Pairs of a sender and a recipient. Each side is written as an entry of a list of envelope
 //! addresses, and kept once however many pairs it is in.
 
+use std::borrow::Cow;
+
 use hashbrown::HashMap;
 use mppd_engine::{Attribute, Mailbox};
 
@@ -54,16 +56,29 @@ impl Side {
 
     /// The entries that an address in normal form matches, the most specific first.
     fn matches<'a>(&'a self, whole: &'a [u8]) -> impl Iterator<Item = Match<'a>> {
-        let null: Option<(&[u8], u32)> = whole.is_empty().then_some((b"<>", WHOLE));
-        let address = (!whole.is_empty()).then_some((whole, WHOLE));
+        let null = whole.is_empty().then_some((Cow::Borrowed(&b"<>"[..]), WHOLE));
+        let address = (!whole.is_empty()).then_some((Cow::Borrowed(whole), WHOLE));
         let mailbox = Mailbox::new(whole);
         let sign = mailbox.domain().map(|domain| whole.len() - domain.len() - 1);
-        let local = sign.filter(|_| self.has_locals).map(|sign| (&whole[..=sign], LOCAL));
+        let local = self.local(whole, sign).map(|local| (local, LOCAL));
         let domain = sign.filter(|_| self.has_domains);
         let domains = domain.into_iter().flat_map(move |sign| domains(&whole[sign..]));
+        let domains = domains.map(|(text, specificity)| (Cow::Borrowed(text), specificity));
         let candidates = null.into_iter().chain(address).chain(local).chain(domains);
         candidates.filter_map(|(text, specificity)| {
-            Some(Match { number: *self.numbers.get(text)?, text, specificity })
+            let (text, number) = self.numbers.get_key_value(&text)?;
+            Some(Match { number: *number, text, specificity })
+        })
+    }
+
+    /// What a list can have of a local part; an address may be nothing else.
+    fn local<'a>(&self, whole: &'a [u8], sign: Option<usize>) -> Option<Cow<'a, [u8]>> {
+        if !self.has_locals || whole.is_empty() {
+            return None;
+        }
+        Some(match sign {
+            Some(sign) => Cow::Borrowed(&whole[..=sign]),
+            None => Cow::Owned([whole, b"@"].concat()),
         })
     }
 }
@@ -190,6 +205,15 @@ mod tests {
             assert_eq!(find(&pairs, "x@example.net", recipient), None, "{entry}");
             assert_eq!(find(&pairs, sender, "x@example.net"), None, "{entry}");
         }
+    }
+
+    #[test]
+    fn a_local_part_stands_for_that_of_an_address_without_a_domain_as_well() {
+        let pairs = pairs(&["alice@ postmaster@"]);
+        let found = find(&pairs, "alice@example.com", "Postmaster");
+        assert_eq!(found.as_deref(), Some("alice@ postmaster@"));
+        assert!(find(&pairs, "alice", "postmaster").is_some());
+        assert_eq!(find(&pairs, "alice", "abuse"), None);
     }
 
     #[test]
