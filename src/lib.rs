@@ -14,6 +14,7 @@
 //! | [`groups`] | which policy group a request belongs to |
 //! | [`supervisor`] | engines as actors, chains, workers, reload |
 //! | [`tracking`] | the records: rows, stores, spool, the tracking actor |
+//! | [`traffic`] | counters of what comes in |
 //! | [`config`] | files, includes, layers, and reports of what is wrong |
 //! | [`plan`] | the whole configuration as meant, ready to be put in force |
 //! | [`mod@reference`] | the reference of every option and engine |
@@ -34,5 +35,6 @@ pub mod repeats;
 pub mod session;
 pub mod supervisor;
 pub mod tracking;
+pub mod traffic;
 
 pub use cli::Program;

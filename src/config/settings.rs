@@ -25,6 +25,11 @@ options! {
         node: Option<String> = None,
         /// What is logged, and where.
         log: LogOptions = LogOptions::default(),
+        /// User whose rights mppd keeps once its sockets are open, where it is started as root: a
+        /// name or number.
+        user: Option<Spanned<String>> = None,
+        /// Group whose rights it keeps; the group of `user` unless given.
+        group: Option<Spanned<String>> = None,
         /// How engines ask the domain name system.
         dns: DnsOptions = DnsOptions::default(),
         /// Where engines keep what they remember from one request to the next.
@@ -62,6 +67,20 @@ options! {
         /// How long a connection may say nothing before it is closed; for ever unless given, as
         /// Postfix expects.
         idle_timeout: Option<Positive<Period>> = None,
+        /// How long a request may take to come whole, from its first octet on.
+        request_timeout: Positive<Period> = Positive(Period::seconds(30)),
+        /// How long a peer may take to read a reply.
+        write_timeout: Positive<Period> = Positive(Period::seconds(30)),
+        /// Most requests that may be under way at once; one more gets what `on_overload` says.
+        max_requests: Positive<u32> = Positive(10_000),
+        /// Most octets that requests may take up in memory at once, from their first octet to their
+        /// answer; a request that goes beyond gets what `on_overload` says.
+        max_memory: Positive<FileSize> = Positive(FileSize::kib(256 << 10)),
+        /// What a request gets, unchecked and at once, where a limit of connections, requests or
+        /// memory is reached: an action of access(5), or `silence`, which closes the connection, so
+        /// that Postfix tries again and then answers by its own default_action. It is counted, and
+        /// neither logged one by one nor put on record.
+        on_overload: Option<Spanned<String>> = None,
         /// How many runs of one check may wait or be under way in one worker; one more is the
         /// exception `overloaded`.
         engine_queue: Positive<u32> = Positive(1_000),
@@ -137,6 +156,62 @@ options! {
         batch_rows: Positive<u32> = Positive(512),
         /// Most transitions that may wait to be written; more wait before they are taken in.
         queue: Positive<u32> = Positive(10_000),
+        /// What becomes of requests that were under way when mppd ended without stopping, as soon as
+        /// it starts again. `close`: they are `processed`, with an `error_text` that says so.
+        /// `keep`: they stay `received`.
+        interrupted: Interrupted = Interrupted::Close,
+        /// Bounds of what waits while a database is away.
+        spool: SpoolOptions = SpoolOptions::default(),
+        /// How long rows are kept; for ever unless given.
+        retention: Option<RetentionOptions> = None,
+    }
+}
+
+options! {
+    /// `<spool>`: bounds of the rows that wait while a database is away.
+    pub struct SpoolOptions: Default {
+        /// Most octets of all rows that wait, as they take up space in the file.
+        max_size: Positive<FileSize> = Positive(FileSize::kib(1 << 20)),
+        /// How long a row may wait; for ever unless given.
+        max_age: Option<Positive<Period>> = None,
+        /// What happens at a bound. `answer`: requests are answered, and their rows are lost.
+        /// `defer`: requests are answered with DEFER_IF_PERMIT. `drop_oldest`: the oldest rows are
+        /// lost. Each is logged as long as it lasts, and what is lost is counted.
+        at_bound: AtBound = AtBound::Answer,
+    }
+}
+
+/// What happens when the spool has reached a bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AtBound {
+    /// Answer all the same, without a record.
+    Answer,
+    /// Put the mail off.
+    Defer,
+    /// Make room.
+    DropOldest,
+}
+
+/// What becomes of requests that were under way when the server died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interrupted {
+    /// They are `processed`, with an `error_text`.
+    Close,
+    /// They stay `received`.
+    Keep,
+}
+
+options! {
+    /// `<retention>`: removes rows when they are old, in small steps that hold up nobody.
+    pub struct RetentionOptions {
+        /// How long a row is kept after its request came.
+        keep: Positive<Period>,
+        /// Most rows removed in one step.
+        step_rows: Positive<u32> = Positive(500),
+        /// Pause after each step.
+        step_pause: Period = Period::milliseconds(100),
     }
 }
 
@@ -217,6 +292,9 @@ options! {
         /// The reply after an exception, an action of access(5); DUNNO if group `default` says
         /// nothing either.
         on_error: Option<Spanned<String>> = None,
+        /// The group to which its requests belong while Postfix is under stress and says so
+        /// (`stress=yes`): one with lighter chains.
+        under_stress: Option<Spanned<String>> = None,
         /// Whether requests are checked, logged and put on record, but always answered with DUNNO.
         /// The log and the records tell what would have been answered.
         dry_run: Option<bool> = None,
@@ -241,6 +319,7 @@ impl GroupOptions {
             policy_end_engines: Vec::new(),
             policy_end_exception_engines: Vec::new(),
             on_error: None,
+            under_stress: None,
             dry_run: None,
             tracking: None,
         }
@@ -281,6 +360,20 @@ words! {
     LogLevel: "critical, error, warning, info, debug or trace",
     LogFormat: "terminal, json or syslog",
     Durability: "answer, strict or relaxed",
+    Interrupted: "close or keep",
+}
+
+impl OptionValue for AtBound {
+    const TYPE: &'static str = "answer, defer or drop_oldest";
+
+    fn show(&self) -> String {
+        let word = match self {
+            AtBound::Answer => "answer",
+            AtBound::Defer => "defer",
+            AtBound::DropOldest => "drop_oldest",
+        };
+        word.to_owned()
+    }
 }
 
 /// The reference of everything outside the engines: the element's name and its options.
