@@ -16,6 +16,7 @@
 //! | [`tracking`] | the records: rows, stores, spool, the tracking actor |
 //! | [`traffic`] | counters of what comes in |
 //! | [`config`] | files, includes, layers, and reports of what is wrong |
+//! | [`rights`] | whose rights the server keeps |
 //! | [`plan`] | the whole configuration as meant, ready to be put in force |
 //! | [`mod@reference`] | the reference of every option and engine |
 //! | [`cli`] | the command line |
@@ -32,6 +33,7 @@ pub mod plan;
 pub mod policy;
 pub mod reference;
 pub mod repeats;
+pub mod rights;
 pub mod session;
 pub mod supervisor;
 pub mod tracking;

@@ -12,6 +12,7 @@ use crate::config::{Configuration, Draft, LoadRequest, Rejected, draft};
 use crate::groups::Groups;
 use crate::listener::{Endpoint, ListenPlan, Permissions};
 use crate::policy::codec::Limits;
+use crate::rights::Rights;
 use crate::supervisor::blueprint::{Blueprint, GroupPlan};
 use crate::tracking::TrackerOptions;
 
@@ -29,6 +30,8 @@ pub struct Plan {
     pub blueprint: Arc<Blueprint>,
     /// The sockets.
     pub listen: Vec<ListenPlan>,
+    /// The rights that are kept; all that there are unless given.
+    pub rights: Option<Rights>,
     /// What the engines remember. It is not open.
     pub state_store: Arc<StateStore>,
 }
@@ -58,6 +61,11 @@ impl Plan {
     ) -> Result<Plan, Rejected> {
         let mut draft = draft(request, limits);
         let listen = listen_plans(&mut draft);
+        let rights = draft.common.as_ref().map(Rights::of).transpose();
+        let rights = rights.unwrap_or_else(|findings| {
+            draft.findings.extend(findings);
+            None
+        });
         let (groups, findings) = Groups::build(&draft, logger);
         draft.findings.extend(findings);
         let state_store = Arc::new(StateStore::unopened());
@@ -65,7 +73,7 @@ impl Plan {
         draft.findings.extend(findings);
         let configuration = draft.finish()?;
         let (groups, blueprint) = (Arc::new(groups), Arc::new(blueprint));
-        Ok(Plan { configuration, groups, blueprint, listen, state_store })
+        Ok(Plan { configuration, groups, blueprint, listen, rights: rights.flatten(), state_store })
     }
 
     /// How much a peer may send.

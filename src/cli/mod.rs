@@ -71,8 +71,8 @@ impl Program {
     pub fn main(self) -> ExitCode {
         let arguments = Arguments::parse();
         let settings = Settings { source: arguments.source, kinds: self.kinds };
-        match arguments.command.unwrap_or(Command::Run) {
-            Command::Run => run::run(&settings),
+        match arguments.command.unwrap_or(Command::Run(run::RunArguments::default())) {
+            Command::Run(arguments) => run::run(&settings, &arguments),
             Command::Check(arguments) => check::run(&settings, &arguments),
             Command::Schema(arguments) => schema(&settings, &arguments),
             Command::Ask(arguments) => ask::run(&settings, &arguments),
@@ -114,7 +114,7 @@ struct SourceArguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Answers Postfix (the default)
-    Run,
+    Run(run::RunArguments),
     /// Checks the configuration and touches nothing
     Check(check::CheckArguments),
     /// Prints the SQL that makes the table of the records, or that of the state store

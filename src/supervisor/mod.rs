@@ -52,9 +52,13 @@ use self::worker::{Conclude, Prepare, Worker};
 use crate::config::report::one_line;
 use crate::config::settings::LogOptions;
 use crate::config::{LoadRequest, Rejected};
-use crate::listener::{self, Intake, ListenError, ListenPlan, Listener, WorkerSlot};
+use crate::listener::{
+    self, Endpoint, HandedOver, Intake, ListenError, ListenPlan, Listener, Socket, Sockets,
+    WorkerSlot,
+};
 use crate::plan::Plan;
 use crate::repeats::Repeats;
+use crate::rights::Rights;
 use crate::tracking::{TrackerHandle, TrackerOptions, TrackingStartError, abandoned_spools};
 
 /// How often the end of the last connections is looked for.
@@ -66,6 +70,9 @@ pub enum StartError {
     /// A socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A socket that is open can't be accepted from.
+    #[error("can't accept connections: {0}")]
+    Accept(#[source] std::io::Error),
     /// An engine.
     #[error(transparent)]
     Raise(#[from] RaiseError),
@@ -97,20 +104,54 @@ pub enum ReloadError {
     Panicked(String),
 }
 
+/// Where the configuration comes from, at the start and with every reload.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The files, and what overrides them.
+    pub request: LoadRequest,
+    /// The engines that it can name.
+    pub kinds: Vec<&'static dyn EngineKind>,
+}
+
+/// The sockets of a plan, opened before anything else is started.
+#[derive(Debug)]
+pub struct Doors {
+    sockets: Vec<Sockets>,
+    handed_over: HandedOver,
+}
+
+impl Doors {
+    /// Opens all sockets of a plan that nobody has handed over.
+    ///
+    /// # Errors
+    /// The first that can't be opened.
+    pub fn open(plan: &Plan, handed_over: HandedOver) -> Result<Self, ListenError> {
+        let sockets = Socket::open_all(&plan.listen, &handed_over)?;
+        Ok(Doors { sockets, handed_over })
+    }
+
+    /// The sockets that were handed over and that a plan does not want, in words.
+    #[must_use]
+    pub fn unwanted(&self, plan: &Plan) -> Vec<String> {
+        self.handed_over.unwanted(&plan.listen)
+    }
+}
+
 /// The actor that owns all others.
 pub struct Supervisor {
     state: Rc<Mutex<State>>,
 }
 
 struct State {
-    request: LoadRequest,
-    kinds: Vec<&'static dyn EngineKind>,
+    origin: Origin,
     logger: Logger,
     stopping: watch::Sender<bool>,
     arbiters: Vec<Arbiter>,
     workers: Vec<Addr<Worker>>,
     intake: Arc<Intake>,
     listeners: Vec<Open>,
+    /// What whoever started mppd has opened for it.
+    handed_over: HandedOver,
     /// One for each connection.
     tracking: Vec<Tracking>,
     /// Trackers that a reload has replaced, for as long as requests are under way with them.
@@ -120,6 +161,8 @@ struct State {
     drain_timeout: Duration,
     /// How it was started to log.
     log: LogOptions,
+    /// Whose rights it was started to keep.
+    rights: Option<Rights>,
 }
 
 /// A socket that is listened on.
@@ -156,12 +199,10 @@ impl Supervisor {
     /// What keeps it from starting; nothing is left running then.
     pub async fn start(
         plan: &Plan,
-        request: LoadRequest,
-        kinds: Vec<&'static dyn EngineKind>,
+        origin: Origin,
+        doors: Doors,
         logger: Logger,
     ) -> Result<Addr<Supervisor>, StartError> {
-        // Sockets first: they are what most often can't be had.
-        let sockets = open_all(&plan.listen)?;
         let tracking = start_tracking(plan, &[], &[], &logger).await?;
         let mut states = States::default();
         let state_store = states.open(plan, tracking.iter(), &logger).await?;
@@ -192,12 +233,11 @@ impl Supervisor {
             max_connections: AtomicU32::new(server.max_connections.0),
             logger: logger.clone(),
         });
-        let listeners =
-            sockets.into_iter().map(|(plan, listeners)| accept(plan, listeners, &intake));
+        let accept = |(plan, listeners)| accept(plan, listeners, &intake);
         let state = State {
-            listeners: listeners.collect(),
-            request,
-            kinds,
+            listeners: ready(doors.sockets)?.into_iter().map(accept).collect(),
+            handed_over: doors.handed_over,
+            origin,
             logger,
             stopping,
             arbiters,
@@ -208,6 +248,7 @@ impl Supervisor {
             states,
             drain_timeout: server.drain_timeout.0,
             log: plan.configuration.common.log.clone(),
+            rights: plan.rights.clone(),
         };
         Ok(Supervisor { state: Rc::new(Mutex::new(state)) }.start())
     }
@@ -285,8 +326,7 @@ impl State {
 
     /// Reads the files on another thread: a list of a million entries must not hold up accepts.
     async fn read(&self) -> Result<Plan, ReloadError> {
-        let (request, kinds, logger) =
-            (self.request.clone(), self.kinds.clone(), self.logger.clone());
+        let (Origin { request, kinds }, logger) = (self.origin.clone(), self.logger.clone());
         let read = actix_rt::task::spawn_blocking(move || Plan::load(&request, &kinds, &logger));
         let plan = read.await.map_err(|panic| ReloadError::Panicked(panic.to_string()))?;
         plan.map_err(ReloadError::Rejected)
@@ -297,10 +337,14 @@ impl State {
         &self,
         plan: &Plan,
         new: &[Tracking],
-    ) -> Result<(Vec<(ListenPlan, Vec<Listener>)>, Option<Arc<state::State>>), StartError> {
+    ) -> Result<(Vec<Ready>, Option<Arc<state::State>>), StartError> {
         let new_sockets = self.open_new(&plan.listen)?;
+        let is_ours = |plan: &ListenPlan| match &plan.endpoint {
+            Endpoint::Unix(path) => !self.handed_over.has_file(path),
+            Endpoint::Inet { .. } => true,
+        };
         let has_changed = |plan: &&ListenPlan| {
-            self.is_open(plan) && self.listeners.iter().all(|o| o.plan != **plan)
+            is_ours(plan) && self.is_open(plan) && self.listeners.iter().all(|o| o.plan != **plan)
         };
         for plan in plan.listen.iter().filter(has_changed) {
             plan.apply_permissions()?;
@@ -315,13 +359,10 @@ impl State {
         self.listeners.iter().any(|open| open.plan.endpoint == plan.endpoint)
     }
 
-    fn open_new(
-        &self,
-        plans: &[ListenPlan],
-    ) -> Result<Vec<(ListenPlan, Vec<Listener>)>, StartError> {
+    fn open_new(&self, plans: &[ListenPlan]) -> Result<Vec<Ready>, StartError> {
         let new: Vec<ListenPlan> =
             plans.iter().filter(|plan| !self.is_open(plan)).cloned().collect();
-        Ok(open_all(&new)?)
+        ready(Socket::open_all(&new, &self.handed_over)?)
     }
 
     /// Raises the installation on every worker, then puts it in force on all, or on none.
@@ -340,7 +381,7 @@ impl State {
         outcome
     }
 
-    fn exchange_listeners(&mut self, plans: &[ListenPlan], new: Vec<(ListenPlan, Vec<Listener>)>) {
+    fn exchange_listeners(&mut self, plans: &[ListenPlan], new: Vec<Ready>) {
         for mut open in std::mem::take(&mut self.listeners) {
             match plans.iter().find(|plan| plan.endpoint == open.plan.endpoint) {
                 Some(plan) => {
@@ -376,6 +417,13 @@ impl State {
         let (old, new) = (&self.log, &plan.configuration.common.log);
         if (old.level, old.format) != (new.level, new.format) {
             warn!(self.logger, "other options of <log> take a restart");
+        }
+        if plan.rights != self.rights {
+            warn!(self.logger, "another <user> or <group> takes a restart");
+        }
+        for socket in self.handed_over.unwanted(&plan.listen) {
+            warn!(self.logger, "a socket was handed over that no <listen> names";
+                "socket" => socket);
         }
     }
 
@@ -431,8 +479,15 @@ impl Open {
     }
 }
 
-fn open_all(plans: &[ListenPlan]) -> Result<Vec<(ListenPlan, Vec<Listener>)>, ListenError> {
-    plans.iter().map(|plan| Ok((plan.clone(), Listener::open(plan)?))).collect()
+/// The sockets of one `<listen>`, ready to be accepted from.
+type Ready = (ListenPlan, Vec<Listener>);
+
+fn ready(sockets: Vec<Sockets>) -> Result<Vec<Ready>, StartError> {
+    let ready = |(plan, sockets): Sockets| {
+        let listeners: Result<_, _> = sockets.into_iter().map(Socket::into_listener).collect();
+        Ok((plan, listeners.map_err(StartError::Accept)?))
+    };
+    sockets.into_iter().map(ready).collect()
 }
 
 fn accept(plan: ListenPlan, listeners: Vec<Listener>, intake: &Arc<Intake>) -> Open {
