@@ -15,6 +15,9 @@
 //! | [`supervisor`] | engines as actors, chains, workers, reload |
 //! | [`tracking`] | the records: rows, stores, spool, the tracking actor |
 //! | [`traffic`] | counters of what comes in |
+//! | [`control`] | the socket at which the server is asked how it is, and told to reload |
+//! | [`status`] | how the server is |
+//! | [`service_manager`] | what systemd is told |
 //! | [`config`] | files, includes, layers, and reports of what is wrong |
 //! | [`rights`] | whose rights the server keeps |
 //! | [`plan`] | the whole configuration as meant, ready to be put in force |
@@ -26,6 +29,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod groups;
 pub mod listener;
 pub mod log;
@@ -34,7 +38,9 @@ pub mod policy;
 pub mod reference;
 pub mod repeats;
 pub mod rights;
+pub mod service_manager;
 pub mod session;
+pub mod status;
 pub mod supervisor;
 pub mod tracking;
 pub mod traffic;

@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, chown};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
 use mppd_engine::Finding;
@@ -14,6 +14,7 @@ use nix::unistd::{Gid, Uid, User, initgroups, setgroups, setresgid, setresuid};
 
 use crate::config::settings::CommonOptions;
 use crate::listener::{find_group, find_user};
+use crate::supervisor::state_directory;
 
 /// Whose rights mppd keeps: those of `<user>` and `<group>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +109,7 @@ impl Rights {
         if directory.exists() {
             return Ok(());
         }
-        std::fs::DirBuilder::new().recursive(true).mode(0o750).create(directory)?;
+        state_directory::make(directory)?;
         chown(directory, Some(self.user.as_raw()), Some(self.group.as_raw()))
     }
 

@@ -2,6 +2,7 @@
 
 mod ask;
 mod check;
+mod control;
 mod import;
 mod run;
 mod state;
@@ -73,6 +74,8 @@ impl Program {
         let settings = Settings { source: arguments.source, kinds: self.kinds };
         match arguments.command.unwrap_or(Command::Run(run::RunArguments::default())) {
             Command::Run(arguments) => run::run(&settings, &arguments),
+            Command::Status(arguments) => control::status(&settings, &arguments),
+            Command::Reload(arguments) => control::reload(&settings, &arguments),
             Command::Check(arguments) => check::run(&settings, &arguments),
             Command::Schema(arguments) => schema(&settings, &arguments),
             Command::Ask(arguments) => ask::run(&settings, &arguments),
@@ -115,6 +118,12 @@ struct SourceArguments {
 enum Command {
     /// Answers Postfix (the default)
     Run(run::RunArguments),
+    /// Shows how the server is that runs. Exit code 1 where something needs attention, 3 where none
+    /// runs
+    Status(control::StatusArguments),
+    /// Has the server read its configuration again, and waits. Exit code 78 where that has errors, 1
+    /// where it can't be put in force, 3 where no server runs
+    Reload(control::ReloadArguments),
     /// Checks the configuration and touches nothing
     Check(check::CheckArguments),
     /// Prints the SQL that makes the table of the records, or that of the state store

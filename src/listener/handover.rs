@@ -1,4 +1,4 @@
-//! Sockets that whoever started mppd has opened for it, as systemd does (sd_listen_fds(3)). They
+//! Sockets that whoever started mppd has opened for it, as systemd does (`sd_listen_fds(3)`). They
 //! stay open while one mppd ends and the next one starts, and connections wait in them meanwhile.
 
 use std::io;

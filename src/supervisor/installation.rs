@@ -14,12 +14,15 @@ use super::chain::{EngineSet, RaiseError};
 use crate::groups::Groups;
 use crate::policy::codec::Limits;
 use crate::repeats::Repeats;
+use crate::traffic::Traffic;
 
 /// What all workers share for as long as the server runs.
 #[derive(Debug)]
 pub struct Shared {
     /// The memory of the core.
     pub repeats: Arc<Repeats>,
+    /// What comes in.
+    pub traffic: Arc<Traffic>,
     /// The server's logger.
     pub logger: Logger,
     /// Turns true when the server stops.

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`blueprint`] | engines built and chains resolved: what a configuration means |
 //! | [`host`] | the actor around an engine |
+//! | `board` | what is known of the server, for whoever asks |
 //! | [`chain`] | one request through the chains |
 //! | [`effect`] | what a status does |
 //! | [`results`] | what an engine gives besides its own values |
@@ -14,6 +15,7 @@
 //! | [`worker`] | an arbiter with a copy of every chain, and its connections |
 
 pub mod blueprint;
+mod board;
 pub mod chain;
 mod common_options;
 pub mod effect;
@@ -32,26 +34,32 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use actix::{Actor, ActorFutureExt, Addr, AtomicResponse, Context, Handler, Message, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext as _, AtomicResponse, Context, Handler, Message,
+    WrapFuture,
+};
 use actix_rt::Arbiter;
 use actix_rt::task::JoinHandle;
 use mppd_database::ResolvedConnection;
+use mppd_engine::config::{Severity, SourceMap};
 use mppd_engine::slog::{Logger, error, info, warn};
 use mppd_engine::tracking::{Recorded, TrackingError};
-use mppd_engine::{EngineKind, Exchange, Tracker, Transition};
+use mppd_engine::{EngineKind, Exchange, Finding, Tracker, Transition};
 use tokio::sync::{Mutex, oneshot, watch};
 
 use self::blueprint::GroupPlan;
+use self::board::Board;
 use self::chain::RaiseError;
 use self::installation::{Group, Installation, PolicyGroups, Shared};
 use self::state::{StateStoreError, States};
 use self::state_directory::{StateDirectory, StateDirectoryError};
 use self::worker::{Conclude, Prepare, Worker};
-use crate::config::report::one_line;
+use crate::config::report::{Look, one_line, render};
 use crate::config::settings::LogOptions;
-use crate::config::{LoadRequest, Rejected};
+use crate::config::{Configuration, LoadRequest, Rejected};
+use crate::control::{self, Control, Desk, Refusal};
 use crate::listener::{
     self, Endpoint, HandedOver, Intake, ListenError, ListenPlan, Listener, Socket, Sockets,
     WorkerSlot,
@@ -59,6 +67,8 @@ use crate::listener::{
 use crate::plan::Plan;
 use crate::repeats::Repeats;
 use crate::rights::Rights;
+use crate::service_manager::ServiceManager;
+use crate::status::ServerStatus;
 use crate::tracking::{TrackerHandle, TrackerOptions, TrackingStartError, abandoned_spools};
 
 /// How often the end of the last connections is looked for.
@@ -140,6 +150,7 @@ impl Doors {
 /// The actor that owns all others.
 pub struct Supervisor {
     state: Rc<Mutex<State>>,
+    board: Rc<Board>,
 }
 
 struct State {
@@ -159,6 +170,10 @@ struct State {
     /// What engines remember.
     states: States,
     drain_timeout: Duration,
+    board: Rc<Board>,
+    service_manager: ServiceManager,
+    /// Where the server is asked how it is, if it can be.
+    control: Option<(Control, Rc<FrontDesk>)>,
     /// How it was started to log.
     log: LogOptions,
     /// Whose rights it was started to keep.
@@ -211,6 +226,7 @@ impl Supervisor {
         let (stopping, stopping_receiver) = watch::channel(false);
         let shared = Arc::new(Shared {
             repeats: Arc::new(Repeats::default()),
+            traffic: Arc::default(),
             logger: logger.clone(),
             stopping: stopping_receiver,
         });
@@ -235,6 +251,9 @@ impl Supervisor {
         });
         let accept = |(plan, listeners)| accept(plan, listeners, &intake);
         let state = State {
+            board: Board::new(plan, shared.clone()),
+            service_manager: ServiceManager::new(logger.clone()),
+            control: None,
             listeners: ready(doors.sockets)?.into_iter().map(accept).collect(),
             handed_over: doors.handed_over,
             origin,
@@ -250,7 +269,49 @@ impl Supervisor {
             log: plan.configuration.common.log.clone(),
             rights: plan.rights.clone(),
         };
-        Ok(Supervisor { state: Rc::new(Mutex::new(state)) }.start())
+        Ok(Supervisor::of(state, &plan.configuration.common.state_directory))
+    }
+
+    /// The actor of a server that answers, and what goes on beside it.
+    fn of(mut state: State, directory: &Path) -> Addr<Supervisor> {
+        let (board, service_manager) = (state.board.clone(), state.service_manager.clone());
+        actix_rt::spawn(board.clone().remind(state.logger.clone()));
+        actix_rt::spawn(service_manager.clone().keep_watchdog_quiet());
+        let supervisor = Supervisor::create(|context| {
+            let desk = FrontDesk { supervisor: context.address(), board: board.clone() };
+            state.open_control(directory, Rc::new(desk));
+            Supervisor { state: Rc::new(Mutex::new(state)), board: board.clone() }
+        });
+        service_manager.ready(&board.line());
+        supervisor
+    }
+}
+
+/// Who answers at the control socket.
+struct FrontDesk {
+    supervisor: Addr<Supervisor>,
+    board: Rc<Board>,
+}
+
+impl Desk for FrontDesk {
+    async fn status(&self) -> ServerStatus {
+        self.board.status()
+    }
+
+    async fn reload(&self, color: bool) -> control::Reloaded {
+        let look = Look { color, ..Look::default() };
+        match self.supervisor.send(Reload).await {
+            Ok(Ok(Reloaded { sources, warnings })) => Ok(render(&sources, &warnings, look)),
+            Ok(Err(ReloadError::Rejected(rejected))) => {
+                let report = render(&rejected.sources, &rejected.findings, look);
+                Err(Refusal { report, is_faulty: true })
+            }
+            Ok(Err(error)) => Err(Refusal { report: error.to_string(), is_faulty: false }),
+            Err(_) => {
+                let report = "mppd is about to end".to_owned();
+                Err(Refusal { report, is_faulty: false })
+            }
+        }
     }
 }
 
@@ -263,19 +324,26 @@ impl Actor for Supervisor {
 pub struct Reload;
 
 impl Message for Reload {
-    type Result = Result<(), ReloadError>;
+    type Result = Result<Reloaded, ReloadError>;
+}
+
+/// A new configuration is in force.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// Where everything stands.
+    pub sources: SourceMap,
+    /// What works, but probably not as meant.
+    pub warnings: Vec<Finding>,
 }
 
 impl Handler<Reload> for Supervisor {
-    type Result = AtomicResponse<Self, Result<(), ReloadError>>;
+    type Result = AtomicResponse<Self, Result<Reloaded, ReloadError>>;
 
     fn handle(&mut self, _: Reload, _: &mut Context<Self>) -> Self::Result {
         let state = self.state.clone();
         let reload = async move {
             let mut state = state.lock().await;
-            let reloaded = state.reload().await;
-            state.report(&reloaded);
-            reloaded
+            state.reload_and_report().await
         };
         AtomicResponse::new(Box::pin(reload.into_actor(self).map(|result, _, _| result)))
     }
@@ -294,13 +362,48 @@ impl Handler<Stop> for Supervisor {
 
     fn handle(&mut self, _: Stop, _: &mut Context<Self>) -> Self::Result {
         let state = self.state.clone();
+        // What is said from now on is that it stops, whatever has to end before.
+        self.board.stopping();
         let stop = async move { state.lock().await.stop().await };
         AtomicResponse::new(Box::pin(stop.into_actor(self).map(|(), _, _| ())))
     }
 }
 
 impl State {
-    async fn reload(&mut self) -> Result<(), ReloadError> {
+    /// Opens the control socket in a state directory. Without one the server goes on all the same.
+    fn open_control(&mut self, directory: &Path, desk: Rc<FrontDesk>) {
+        match Control::open(directory, desk.clone(), self.logger.clone()) {
+            Ok(control) => self.control = Some((control, desk)),
+            Err(error) => {
+                warn!(self.logger, "mppd status and mppd reload do not work";
+                    "reason" => %error);
+            }
+        }
+    }
+
+    /// It moves with the state directory; whoever has asked already gets an answer.
+    fn move_control(&mut self, directory: &Path) {
+        let moves = |(control, _): &mut (Control, Rc<FrontDesk>)| control.directory() != directory;
+        if let Some((_, desk)) = self.control.take_if(moves) {
+            self.open_control(directory, desk);
+        }
+    }
+
+    async fn reload_and_report(&mut self) -> Result<Reloaded, ReloadError> {
+        self.service_manager.reloading();
+        let was_refused = self.board.is_refused();
+        let reloaded = self.reload().await;
+        if let Err(error) = &reloaded {
+            self.board.refused(error);
+        }
+        self.report(&reloaded, was_refused);
+        self.service_manager.ready(&self.board.line());
+        reloaded
+    }
+
+    async fn reload(&mut self) -> Result<Reloaded, ReloadError> {
+        // What changes while it is read is newer than what was read.
+        let began = SystemTime::now();
         let plan = self.read().await?;
         self.states.wait_for_closing().await;
         let ours = self.states.directories();
@@ -321,7 +424,10 @@ impl State {
         self.drain_timeout = server.drain_timeout.0;
         self.exchange_tracking(&plan.trackers(), new);
         self.warn_of_what_stays(&plan);
-        Ok(())
+        self.move_control(&plan.configuration.common.state_directory);
+        self.board.reloaded(&plan, began);
+        let Configuration { sources, warnings, .. } = plan.configuration;
+        Ok(Reloaded { sources, warnings })
     }
 
     /// Reads the files on another thread: a list of a million entries must not hold up accepts.
@@ -427,16 +533,19 @@ impl State {
         }
     }
 
-    fn report(&self, reloaded: &Result<(), ReloadError>) {
+    fn report(&self, reloaded: &Result<Reloaded, ReloadError>, was_refused: bool) {
         match reloaded {
-            Ok(()) => info!(self.logger, "configuration reloaded"),
+            Ok(Reloaded { sources, warnings }) => {
+                info!(self.logger, "configuration reloaded");
+                if was_refused {
+                    info!(self.logger, "the configuration that was refused is mended");
+                }
+                self.log_findings(sources, warnings);
+            }
             Err(ReloadError::Rejected(rejected)) => {
                 error!(self.logger, "reload refused, the old configuration stays in force";
                     "findings" => rejected.findings.len());
-                for finding in &rejected.findings {
-                    error!(self.logger, "configuration error";
-                        "what" => one_line(&rejected.sources, finding));
-                }
+                self.log_findings(&rejected.sources, &rejected.findings);
             }
             Err(error) => {
                 error!(self.logger, "reload failed, the old configuration stays in force";
@@ -445,8 +554,19 @@ impl State {
         }
     }
 
+    fn log_findings(&self, sources: &SourceMap, findings: &[Finding]) {
+        for finding in findings {
+            let what = one_line(sources, finding);
+            match finding.severity {
+                Severity::Error => error!(self.logger, "configuration error"; "what" => what),
+                Severity::Warning => warn!(self.logger, "configuration warning"; "what" => what),
+            }
+        }
+    }
+
     async fn stop(&mut self) {
         info!(self.logger, "stopping");
+        self.service_manager.stopping();
         for open in self.listeners.drain(..) {
             open.close(&self.logger);
         }
@@ -467,6 +587,8 @@ impl State {
         for arbiter in self.arbiters.drain(..) {
             arbiter.stop();
         }
+        // The last word: until now it could be asked how far the end is.
+        self.control = None;
         info!(self.logger, "stopped");
     }
 }

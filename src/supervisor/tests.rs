@@ -376,7 +376,12 @@ async fn a_header_that_gave_way_to_on_error_is_given_with_the_next_recipient() {
     let chain = Builder::default().check("a", Script::Give("mark"));
     let (engines, scripts) = chain.engine(Place::End, "z", Script::Fail).raise(9);
     let (_stop, stopping) = watch::channel(false);
-    let shared = Shared { repeats: Arc::default(), logger: crate::log::silent(), stopping };
+    let shared = Shared {
+        repeats: Arc::default(),
+        traffic: Arc::default(),
+        logger: crate::log::silent(),
+        stopping,
+    };
     let tracker = Arc::new(NoTracker);
     let group = Group { id: "default".into(), dry_run: false, tracker };
     let installed = Installed {

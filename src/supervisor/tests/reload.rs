@@ -15,7 +15,7 @@ use super::{NoOptions, answered};
 use crate::config::{ConfigurationFile, LoadRequest};
 use crate::listener::HandedOver;
 use crate::plan::Plan;
-use crate::supervisor::{Doors, Origin, Reload, ReloadError, Stop, Supervisor};
+use crate::supervisor::{Doors, Origin, Reload, ReloadError, Reloaded, Stop, Supervisor};
 
 const SLOW: Duration = Duration::from_millis(400);
 
@@ -70,7 +70,7 @@ impl Server {
     }
 
     /// Writes another configuration and has it read.
-    async fn reload(&self, listen: &str, common: &str) -> Result<(), ReloadError> {
+    async fn reload(&self, listen: &str, common: &str) -> Result<Reloaded, ReloadError> {
         write(self.directory.path(), listen, common);
         self.supervisor.send(Reload).await.unwrap()
     }

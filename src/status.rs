@@ -1,0 +1,88 @@
+//! How the server is: what `mppd status` shows, and anybody else who asks at its control socket.
+//! Each part is said by who owns it; times are RFC 3339 text.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::traffic::TrafficStatus;
+
+/// How the server is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Its version.
+    pub version: String,
+    /// Name of this node in the records.
+    pub node: String,
+    /// ID of its process.
+    pub pid: u32,
+    /// When it was started.
+    pub started: String,
+    /// Whether it is about to end.
+    pub stopping: bool,
+    /// Where it listens.
+    pub listening: Vec<String>,
+    /// What is in force.
+    pub configuration: ConfigurationStatus,
+    /// What comes in.
+    pub traffic: TrafficStatus,
+}
+
+/// The configuration in force, and what became of those that were to take its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigurationStatus {
+    /// Its files.
+    pub files: Vec<String>,
+    /// When it came into force.
+    pub loaded: String,
+    /// Files that are newer than that: what stands in them is not in force.
+    pub changed: Vec<String>,
+    /// The last reload, if it changed nothing.
+    pub refused: Option<RefusedReload>,
+}
+
+/// A reload that changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedReload {
+    /// When the first one was refused since one was not.
+    pub since: String,
+    /// When the last one was refused.
+    pub at: String,
+    /// Why, in a word.
+    pub reason: String,
+    /// Everything that is wrong, one line for each.
+    pub findings: Vec<String>,
+}
+
+/// What needs somebody's attention, a line for each.
+#[must_use]
+pub fn troubles(status: &ServerStatus) -> Vec<String> {
+    let mut troubles = Vec::new();
+    let configuration = &status.configuration;
+    if let Some(refused) = &configuration.refused {
+        troubles.push(format!(
+            "the configuration is refused since {}: {}",
+            refused.since, refused.reason
+        ));
+    }
+    troubles
+}
+
+/// A time as text.
+#[must_use]
+pub fn text(time: SystemTime) -> String {
+    Timestamp::try_from(time).map_or_else(|_| "?".to_owned(), |time| format!("{time:.3}"))
+}
+
+/// The files that have changed since a time.
+#[must_use]
+pub fn changed_since(files: &[PathBuf], time: SystemTime) -> Vec<String> {
+    let has_changed = |file: &&PathBuf| {
+        let changed = std::fs::metadata(file).and_then(|metadata| metadata.modified());
+        // One that is gone has changed as well.
+        changed.map_or(true, |changed| changed > time)
+    };
+    files.iter().filter(has_changed).map(|file| file.display().to_string()).collect()
+}

@@ -1,0 +1,144 @@
+//! What the supervisor knows of the server, for whoever asks how it is: also while a reload or the
+//! end keeps the supervisor busy.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use mppd_engine::config::Origin;
+use mppd_engine::slog::{Logger, error};
+
+use super::ReloadError;
+use super::installation::Shared;
+use crate::config::report::one_line;
+use crate::plan::Plan;
+use crate::status::{ConfigurationStatus, RefusedReload, ServerStatus, changed_since, text};
+
+/// How often it is said again that the configuration is refused.
+const REMINDED_EVERY: Duration = Duration::from_mins(5);
+
+/// Most findings of a refused configuration that are kept.
+const MOST_FINDINGS: usize = 100;
+
+/// What is known.
+pub(super) struct Board {
+    started: SystemTime,
+    shared: Arc<Shared>,
+    known: RefCell<Known>,
+}
+
+struct Known {
+    node: Arc<str>,
+    files: Vec<PathBuf>,
+    loaded: SystemTime,
+    refused: Option<RefusedReload>,
+    listening: Vec<String>,
+    stopping: bool,
+}
+
+impl Known {
+    /// After a configuration that was read at a time has come into force.
+    fn of(plan: &Plan, read: SystemTime) -> Self {
+        let file = |origin: &Origin| match origin {
+            Origin::File(path) => Some(path.clone()),
+            _ => None,
+        };
+        let sources = &plan.configuration.sources;
+        Known {
+            node: plan.node(),
+            files: sources.iter().filter_map(|source| file(&source.origin)).collect(),
+            loaded: read,
+            refused: None,
+            listening: plan.listen.iter().map(|plan| plan.endpoint.to_string()).collect(),
+            stopping: false,
+        }
+    }
+}
+
+impl Board {
+    pub(super) fn new(plan: &Plan, shared: Arc<Shared>) -> Rc<Self> {
+        let now = SystemTime::now();
+        Rc::new(Board { started: now, shared, known: RefCell::new(Known::of(plan, now)) })
+    }
+
+    /// A configuration that began to be read at a time has come into force.
+    pub(super) fn reloaded(&self, plan: &Plan, read: SystemTime) {
+        let stopping = self.known.borrow().stopping;
+        *self.known.borrow_mut() = Known { stopping, ..Known::of(plan, read) };
+    }
+
+    /// A configuration did not come into force.
+    pub(super) fn refused(&self, error: &ReloadError) {
+        let findings = match error {
+            ReloadError::Rejected(rejected) => {
+                let shown = rejected.findings.iter().take(MOST_FINDINGS);
+                shown.map(|finding| one_line(&rejected.sources, finding)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let at = text(SystemTime::now());
+        let mut known = self.known.borrow_mut();
+        let since = known.refused.take().map_or_else(|| at.clone(), |refused| refused.since);
+        known.refused = Some(RefusedReload { since, at, reason: error.to_string(), findings });
+    }
+
+    /// Whether what was read last did not come into force.
+    pub(super) fn is_refused(&self) -> bool {
+        self.known.borrow().refused.is_some()
+    }
+
+    pub(super) fn stopping(&self) {
+        self.known.borrow_mut().stopping = true;
+    }
+
+    /// The server in a line.
+    pub(super) fn line(&self) -> String {
+        let known = self.known.borrow();
+        match &known.refused {
+            Some(refused) => format!(
+                "answering; the configuration is refused since {}: {}",
+                refused.since, refused.reason
+            ),
+            None => format!("answering at {}", known.listening.join(", ")),
+        }
+    }
+
+    /// How the server is.
+    pub(super) fn status(&self) -> ServerStatus {
+        let known = self.known.borrow();
+        ServerStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: known.node.to_string(),
+            pid: std::process::id(),
+            started: text(self.started),
+            stopping: known.stopping,
+            listening: known.listening.clone(),
+            configuration: ConfigurationStatus {
+                files: known.files.iter().map(|file| file.display().to_string()).collect(),
+                loaded: text(known.loaded),
+                changed: changed_since(&known.files, known.loaded),
+                refused: known.refused.clone(),
+            },
+            traffic: self.shared.traffic.status(),
+        }
+    }
+
+    /// Says it again and again while the configuration is refused: whoever restarts mppd would have
+    /// none.
+    pub(super) async fn remind(self: Rc<Self>, logger: Logger) {
+        loop {
+            tokio::time::sleep(REMINDED_EVERY).await;
+            if let Some(reminder) = self.reminder() {
+                error!(logger, "the configuration is still refused, an old one is in force";
+                    "since" => reminder.since, "reason" => reminder.reason,
+                    "findings" => reminder.findings.len());
+            }
+        }
+    }
+
+    fn reminder(&self) -> Option<RefusedReload> {
+        self.known.borrow().refused.clone()
+    }
+}
