@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod day;
 #[cfg(test)]
 mod delegate;
@@ -46,11 +48,15 @@ mod recipient;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod rights;
+#[cfg(test)]
 mod seeds;
 #[cfg(test)]
 mod spf;
 #[cfg(test)]
 mod state;
+#[cfg(test)]
+mod takeover;
 #[cfg(test)]
 mod threshold;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use actix::{Addr, MailboxError};
 use clap::Args;
 use mppd_engine::slog::{Logger, error, info, warn};
+use nix::sys::signal::{SigSet, Signal as NixSignal};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Settings, refuse};
@@ -45,6 +46,11 @@ pub(super) struct RunArguments {
 /// rights of root, and so is the configuration that comes into force, so that no reload is the
 /// first to find out what can't be read any more.
 pub(super) fn run(settings: &Settings, arguments: &RunArguments) -> ExitCode {
+    // To read the configuration again is for later, and no reason to die.
+    let hangup = SigSet::from(NixSignal::SIGHUP);
+    if let Err(error) = hangup.thread_block() {
+        eprintln!("mppd: SIGHUP can't be put off: {error}");
+    }
     let request = settings.load_request();
     // Engines log through a logger that does not exist before the configuration is read; what is
     // said while it is read comes out as findings.
@@ -149,7 +155,10 @@ impl Signals {
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
         let stop = StopSignals { terminate, interrupt };
-        Ok(Signals { hangup: signal(SignalKind::hangup())?, stop })
+        let hangup = signal(SignalKind::hangup())?;
+        // It was put off until somebody would hear it.
+        SigSet::from(NixSignal::SIGHUP).thread_unblock()?;
+        Ok(Signals { hangup, stop })
     }
 }
 
