@@ -166,7 +166,8 @@ impl MariaDb {
         let (options, seconds) = (self.root_options(None), time.as_secs_f64());
         let sql = format!("LOCK TABLES {table} WRITE; DO SLEEP({seconds})");
         std::thread::spawn(move || {
-            super::records::block_on(async {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            runtime.enable_all().build().unwrap().block_on(async {
                 let mut conn = Conn::new(options).await.unwrap();
                 conn.query_drop(sql).await.unwrap();
                 conn.disconnect().await.unwrap();
