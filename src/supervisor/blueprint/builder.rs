@@ -452,7 +452,7 @@ impl Builder<'_> {
     }
 
     fn on_error(&mut self, text: &Spanned<String>) -> Action {
-        match fixed_action(&text.as_deref()) {
+        match fixed_action(&text.as_deref(), &[]) {
             Ok(action) => action,
             Err(findings) => {
                 self.report(findings);
