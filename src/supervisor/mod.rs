@@ -541,7 +541,7 @@ struct NotTracked;
 
 impl Tracker for NotTracked {
     fn record(&self, _: Transition, _: &Exchange) -> Recorded {
-        let reason = "no chain names an engine that tracks".to_owned();
-        Box::pin(std::future::ready(Err(TrackingError { reason })))
+        let error = TrackingError::new("no chain names an engine that tracks");
+        Box::pin(std::future::ready(Err(error)))
     }
 }

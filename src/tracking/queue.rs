@@ -157,5 +157,5 @@ impl Queue {
 
 /// What is said to those who come too late.
 pub(super) fn ended() -> TrackingError {
-    TrackingError { reason: "the tracker has ended".to_owned() }
+    TrackingError::new("the tracker has ended")
 }

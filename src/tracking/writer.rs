@@ -165,7 +165,7 @@ impl Writer {
 
     // The rows stay, but nobody should wait for a disk that may stay full.
     fn put_back_failed(&mut self, mut taken: Taken<Arc<Row>, Acknowledgement>, error: &StoreError) {
-        let refusal = TrackingError { reason: error.to_string() };
+        let refusal = TrackingError::new(error.to_string());
         for acknowledgement in taken.take_acknowledgements() {
             let _gone = acknowledgement.send(Err(refusal.clone()));
         }
@@ -182,7 +182,7 @@ impl Writer {
                 "rows" => self.batch.len());
             return false;
         }
-        self.queue.refuse(Some(TrackingError { reason: error.to_string() }));
+        self.queue.refuse(Some(TrackingError::new(error.to_string())));
         tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
         self.queue.refuse(None);
         true
