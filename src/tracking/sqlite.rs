@@ -3,6 +3,8 @@
 //!
 //! Its calls block, so it lives on the tracker's own thread.
 
+#[cfg(test)]
+mod power;
 mod refused;
 
 use std::ops::Range;
@@ -60,6 +62,14 @@ impl SqliteStore {
     /// A store in memory that holds nothing: closes the file that it takes the place of.
     pub(super) fn nowhere() -> Result<Self, StoreError> {
         Ok(SqliteStore { connection: Connection::open_in_memory()? })
+    }
+
+    /// Lets the file have so many pages, as a disk that is full does.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&mut self, pages: i64) {
+        let set =
+            self.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()));
+        set.unwrap();
     }
 
     /// Opens a file that somebody else may be writing, only to read it.

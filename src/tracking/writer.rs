@@ -505,3 +505,6 @@ pub(super) fn endings(
     });
     Endings { alive: alive.ok(), interruption, closes }
 }
+
+#[cfg(test)]
+mod tests;
