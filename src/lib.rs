@@ -18,6 +18,8 @@
 //! | [`control`] | the socket at which the server is asked how it is, and told to reload |
 //! | [`status`] | how the server is |
 //! | [`service_manager`] | what systemd is told |
+//! | [`overload`] | what is answered at a limit, and what is said of it |
+//! | [`ration`] | lines of the log that a peer can cause |
 //! | [`config`] | files, includes, layers, and reports of what is wrong |
 //! | [`rights`] | whose rights the server keeps |
 //! | [`plan`] | the whole configuration as meant, ready to be put in force |
@@ -33,8 +35,10 @@ pub mod control;
 pub mod groups;
 pub mod listener;
 pub mod log;
+pub mod overload;
 pub mod plan;
 pub mod policy;
+pub mod ration;
 pub mod reference;
 pub mod repeats;
 pub mod rights;

@@ -33,7 +33,7 @@ pub mod worker;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use actix::{
@@ -62,14 +62,18 @@ use crate::config::{Configuration, LoadRequest, Rejected};
 use crate::control::{self, Control, Desk, Refusal};
 use crate::listener::{
     self, Endpoint, HandedOver, Intake, ListenError, ListenPlan, Listener, Socket, Sockets,
-    WorkerSlot,
+    WorkerSlot, descriptors,
 };
+use crate::overload::{self, OnOverload};
 use crate::plan::Plan;
+use crate::ration::Ration;
 use crate::repeats::Repeats;
 use crate::rights::Rights;
 use crate::service_manager::ServiceManager;
+use crate::session::Bounds;
 use crate::status::ServerStatus;
 use crate::tracking::{TrackerHandle, TrackerOptions, TrackingStartError, abandoned_spools};
+use crate::traffic::Traffic;
 
 /// How often the end of the last connections is looked for.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(10);
@@ -218,15 +222,20 @@ impl Supervisor {
         doors: Doors,
         logger: Logger,
     ) -> Result<Addr<Supervisor>, StartError> {
+        let server = &plan.configuration.common.policy_server;
+        descriptors::make_room(server.max_connections.0, &logger);
         let tracking = start_tracking(plan, &[], &[], &logger).await?;
         let mut states = States::default();
         let state_store = states.open(plan, tracking.iter(), &logger).await?;
         states.put_in_force(state_store, &plan.configuration.state_store);
         let installation = Arc::new(installation(plan, &[], &tracking));
         let (stopping, stopping_receiver) = watch::channel(false);
+        let (traffic, ration) = (Arc::new(Traffic::default()), Arc::new(Ration::default()));
+        actix_rt::spawn(overload::tell(traffic.clone(), ration.clone(), logger.clone()));
         let shared = Arc::new(Shared {
             repeats: Arc::new(Repeats::default()),
-            traffic: Arc::default(),
+            traffic: traffic.clone(),
+            ration,
             logger: logger.clone(),
             stopping: stopping_receiver,
         });
@@ -238,15 +247,15 @@ impl Supervisor {
             workers.push(worker);
             arbiters.push(arbiter);
         }
-        let server = &plan.configuration.common.policy_server;
         let slot = |worker: &Addr<Worker>| WorkerSlot {
             worker: worker.clone().recipient(),
             connections: Arc::new(AtomicU32::new(0)),
         };
         let intake = Arc::new(Intake {
             workers: workers.iter().map(slot).collect(),
-            connections: Arc::new(AtomicU32::new(0)),
+            traffic,
             max_connections: AtomicU32::new(server.max_connections.0),
+            is_silent: AtomicBool::new(plan.on_overload == OnOverload::Silence),
             logger: logger.clone(),
         });
         let accept = |(plan, listeners)| accept(plan, listeners, &intake);
@@ -420,7 +429,10 @@ impl State {
         self.states.put_in_force(state_store, &plan.configuration.state_store);
         self.exchange_listeners(&plan.listen, new_sockets);
         let server = &plan.configuration.common.policy_server;
+        descriptors::make_room(server.max_connections.0, &self.logger);
         self.intake.max_connections.store(server.max_connections.0, Ordering::Relaxed);
+        let is_silent = plan.on_overload == OnOverload::Silence;
+        self.intake.is_silent.store(is_silent, Ordering::Relaxed);
         self.drain_timeout = server.drain_timeout.0;
         self.exchange_tracking(&plan.trackers(), new);
         self.warn_of_what_stays(&plan);
@@ -572,10 +584,10 @@ impl State {
         }
         self.stopping.send_replace(true);
         let end = Instant::now() + self.drain_timeout;
-        while self.intake.connections.load(Ordering::Relaxed) > 0 && Instant::now() < end {
+        while self.intake.traffic.connections.load(Ordering::Relaxed) > 0 && Instant::now() < end {
             tokio::time::sleep(DRAIN_INTERVAL).await;
         }
-        let left = self.intake.connections.load(Ordering::Relaxed);
+        let left = self.intake.traffic.connections.load(Ordering::Relaxed);
         if left > 0 {
             warn!(self.logger, "connections cut off, their requests took too long"; "count" => left);
         }
@@ -662,8 +674,8 @@ async fn start_tracker(
 
 /// Rows that nobody moves must not be forgotten.
 async fn warn_of_spools(directory: &Path, wanted: &[TrackerOptions], logger: &Logger) {
-    let connections: Vec<&ResolvedConnection> =
-        wanted.iter().filter_map(|options| options.connection.as_ref()).collect();
+    let connections: Vec<Option<&ResolvedConnection>> =
+        wanted.iter().map(|options| options.connection.as_ref()).collect();
     for (spool, rows) in abandoned_spools(directory, &connections).await {
         warn!(logger, "rows for another database wait in the state directory; they are moved when \
             the configuration names it again"; "spool" => %spool.display(), "rows" => rows);
@@ -709,6 +721,7 @@ fn installation(plan: &Plan, running: &[Tracking], new: &[Tracking]) -> Installa
         limits: plan.limits(),
         request_deadline: server.request_deadline.0.0,
         idle_timeout: server.idle_timeout.map(|period| period.0.0),
+        bounds: Bounds::of(server, plan.on_overload.clone()),
         engine_queue: server.engine_queue.0,
     }
 }
@@ -718,7 +731,7 @@ struct NotTracked;
 
 impl Tracker for NotTracked {
     fn record(&self, _: Transition, _: &Exchange) -> Recorded {
-        let reason = "no chain names an engine that tracks".to_owned();
-        Box::pin(std::future::ready(Err(TrackingError { reason })))
+        let error = TrackingError::new("no chain names an engine that tracks");
+        Box::pin(std::future::ready(Err(error)))
     }
 }

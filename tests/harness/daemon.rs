@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -163,7 +164,8 @@ impl Daemon {
         eventually(|| {
             let exit = daemon.child.try_wait().unwrap();
             assert!(exit.is_none(), "mppd did not start: {exit:?}\n{}", daemon.log_text());
-            (control.exists() || daemon.log().iter().any(is_ready)).then_some(())
+            (UnixStream::connect(&control).is_ok() || daemon.log().iter().any(is_ready))
+                .then_some(())
         })
         .unwrap_or_else(|| panic!("mppd is not ready: {}", daemon.log_text()));
         daemon
