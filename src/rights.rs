@@ -136,6 +136,7 @@ pub fn is_root() -> bool {
 /// # Errors
 /// What keeps the system from it.
 pub fn forbid_core_dumps() -> io::Result<()> {
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    // Where mppd may not lower its limits, the other is enough by itself.
+    let _may_not = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     Ok(prctl::set_dumpable(false)?)
 }

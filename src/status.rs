@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::tracking::status::{Place, TrackerStatus};
 use crate::traffic::TrafficStatus;
 
 /// How the server is.
@@ -28,6 +29,8 @@ pub struct ServerStatus {
     pub configuration: ConfigurationStatus,
     /// What comes in.
     pub traffic: TrafficStatus,
+    /// The records, one for each distinct connection.
+    pub trackers: Vec<TrackerStatus>,
 }
 
 /// The configuration in force, and what became of those that were to take its place.
@@ -66,6 +69,32 @@ pub fn troubles(status: &ServerStatus) -> Vec<String> {
             "the configuration is refused since {}: {}",
             refused.since, refused.reason
         ));
+    }
+    for tracker in &status.trackers {
+        troubles.extend(troubles_of(tracker));
+    }
+    troubles
+}
+
+fn troubles_of(tracker: &TrackerStatus) -> Vec<String> {
+    let TrackerStatus { records, spooled, refused, lost, dropped, .. } = tracker;
+    let mut troubles = Vec::new();
+    if let Place::Away { since, reason } = &tracker.place {
+        troubles.push(format!(
+            "{records} is away since {since:.3}, {spooled} rows wait in the spool: {reason}"
+        ));
+    }
+    if tracker.at_bound {
+        troubles.push(format!("the spool for {records} has reached its bound"));
+    }
+    if let Some(reason) = &tracker.blocked {
+        troubles.push(format!("rows for {records} wait in memory: {reason}"));
+    }
+    if *refused > 0 {
+        troubles.push(format!("{records} refused {refused} rows: mppd track refused lists them"));
+    }
+    if lost + dropped > 0 {
+        troubles.push(format!("{} requests are not on record in {records}", lost + dropped));
     }
     troubles
 }

@@ -20,6 +20,8 @@ mod faults;
 #[cfg(test)]
 mod faulty;
 #[cfg(test)]
+mod grants;
+#[cfg(test)]
 mod groups;
 #[cfg(test)]
 mod harness;
@@ -40,6 +42,8 @@ mod mysql;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
+mod packaging;
+#[cfg(test)]
 mod pages;
 #[cfg(test)]
 mod postfix;
@@ -51,6 +55,8 @@ mod recipient;
 mod reload;
 #[cfg(test)]
 mod rights;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod seeds;
 #[cfg(test)]

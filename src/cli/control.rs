@@ -148,6 +148,15 @@ fn screen(status: &ServerStatus) -> String {
             traffic.requests, traffic.memory, traffic.answered, traffic.shed
         ),
     );
+    for tracker in &status.trackers {
+        screen.line(
+            "records",
+            &format!(
+                "{}: {} rows written, {} in the spool, {} waiting",
+                tracker.records, tracker.rows, tracker.spooled, tracker.waiting
+            ),
+        );
+    }
     for trouble in troubles(status) {
         screen.line("!", &trouble);
     }

@@ -3,6 +3,7 @@
 mod ask;
 mod check;
 mod control;
+mod grants;
 mod import;
 mod run;
 mod state;
@@ -126,7 +127,8 @@ enum Command {
     Reload(control::ReloadArguments),
     /// Checks the configuration and touches nothing
     Check(check::CheckArguments),
-    /// Prints the SQL that makes the table of the records, or that of the state store
+    /// Prints the SQL that makes the table of the records, or that of the state store, or that grants
+    /// what is needed
     Schema(SchemaArguments),
     /// Sends a request and prints the reply
     Ask(ask::AskArguments),
@@ -158,6 +160,12 @@ struct SchemaArguments {
     /// That of this policy group
     #[arg(long, value_name = "ID")]
     group: Option<String>,
+    /// With `grants`: also what is needed to make the tables, and to bring them up to date
+    #[arg(long)]
+    create: bool,
+    /// With `grants`: the host that mppd connects from, as the database knows it
+    #[arg(long, value_name = "HOST", default_value = "localhost")]
+    client: String,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -169,15 +177,19 @@ enum SchemaDialect {
     /// The state store, in MySQL or MariaDB
     #[value(name = "state_store")]
     StateStore,
+    /// What the database users of the configuration must be allowed to do
+    Grants,
 }
 
 impl SchemaDialect {
-    fn schema(self) -> String {
-        match self {
+    /// The SQL, where it does not depend on the configuration.
+    fn schema(self) -> Option<String> {
+        Some(match self {
             SchemaDialect::Mysql => Dialect::MySql.schema(),
             SchemaDialect::Sqlite => Dialect::Sqlite.schema(),
             SchemaDialect::StateStore => mppd_state::SCHEMA.to_owned(),
-        }
+            SchemaDialect::Grants => return None,
+        })
     }
 }
 
@@ -252,14 +264,16 @@ fn places(configuration: &Configuration, name: Option<&str>) -> Result<Vec<Place
 
 /// Prints the table for a kind of database, or for that of a group.
 fn schema(settings: &Settings, arguments: &SchemaArguments) -> ExitCode {
-    let Some(name) = &arguments.group else {
-        // One of the two is required.
-        let dialect = arguments.dialect.unwrap_or(SchemaDialect::Mysql);
-        return print_text(&dialect.schema());
-    };
+    if let Some(schema) = arguments.dialect.and_then(SchemaDialect::schema) {
+        return print_text(&schema);
+    }
     let configuration = match load(&settings.load_request()) {
         Ok(configuration) => configuration,
         Err(rejected) => return refuse(&rejected),
+    };
+    let Some(name) = &arguments.group else {
+        let SchemaArguments { create, client, .. } = arguments;
+        return print_text(&grants::statements(&configuration, *create, client));
     };
     match group(&configuration, name).map(|group| configuration.connection(&group.id.value)) {
         Ok(Some(_)) => print_text(&Dialect::MySql.schema()),

@@ -15,6 +15,7 @@ use super::installation::Shared;
 use crate::config::report::one_line;
 use crate::plan::Plan;
 use crate::status::{ConfigurationStatus, RefusedReload, ServerStatus, changed_since, text};
+use crate::tracking::TrackerHandle;
 
 /// How often it is said again that the configuration is refused.
 const REMINDED_EVERY: Duration = Duration::from_mins(5);
@@ -35,12 +36,13 @@ struct Known {
     loaded: SystemTime,
     refused: Option<RefusedReload>,
     listening: Vec<String>,
+    trackers: Vec<TrackerHandle>,
     stopping: bool,
 }
 
 impl Known {
     /// After a configuration that was read at a time has come into force.
-    fn of(plan: &Plan, read: SystemTime) -> Self {
+    fn of(plan: &Plan, trackers: Vec<TrackerHandle>, read: SystemTime) -> Self {
         let file = |origin: &Origin| match origin {
             Origin::File(path) => Some(path.clone()),
             _ => None,
@@ -52,21 +54,23 @@ impl Known {
             loaded: read,
             refused: None,
             listening: plan.listen.iter().map(|plan| plan.endpoint.to_string()).collect(),
+            trackers,
             stopping: false,
         }
     }
 }
 
 impl Board {
-    pub(super) fn new(plan: &Plan, shared: Arc<Shared>) -> Rc<Self> {
+    pub(super) fn new(plan: &Plan, trackers: Vec<TrackerHandle>, shared: Arc<Shared>) -> Rc<Self> {
         let now = SystemTime::now();
-        Rc::new(Board { started: now, shared, known: RefCell::new(Known::of(plan, now)) })
+        let known = RefCell::new(Known::of(plan, trackers, now));
+        Rc::new(Board { started: now, shared, known })
     }
 
     /// A configuration that began to be read at a time has come into force.
-    pub(super) fn reloaded(&self, plan: &Plan, read: SystemTime) {
+    pub(super) fn reloaded(&self, plan: &Plan, trackers: Vec<TrackerHandle>, read: SystemTime) {
         let stopping = self.known.borrow().stopping;
-        *self.known.borrow_mut() = Known { stopping, ..Known::of(plan, read) };
+        *self.known.borrow_mut() = Known { stopping, ..Known::of(plan, trackers, read) };
     }
 
     /// A configuration did not come into force.
@@ -122,6 +126,7 @@ impl Board {
                 refused: known.refused.clone(),
             },
             traffic: self.shared.traffic.status(),
+            trackers: known.trackers.iter().map(TrackerHandle::status).collect(),
         }
     }
 

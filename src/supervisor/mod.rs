@@ -211,6 +211,10 @@ impl Tracking {
     }
 }
 
+fn handles(tracking: &[Tracking]) -> Vec<TrackerHandle> {
+    tracking.iter().map(|tracking| tracking.handle.clone()).collect()
+}
+
 impl Supervisor {
     /// Starts the server as planned. Afterwards it answers.
     ///
@@ -260,7 +264,7 @@ impl Supervisor {
         });
         let accept = |(plan, listeners)| accept(plan, listeners, &intake);
         let state = State {
-            board: Board::new(plan, shared.clone()),
+            board: Board::new(plan, handles(&tracking), shared.clone()),
             service_manager: ServiceManager::new(logger.clone()),
             control: None,
             listeners: ready(doors.sockets)?.into_iter().map(accept).collect(),
@@ -437,7 +441,7 @@ impl State {
         self.exchange_tracking(&plan.trackers(), new);
         self.warn_of_what_stays(&plan);
         self.move_control(&plan.configuration.common.state_directory);
-        self.board.reloaded(&plan, began);
+        self.board.reloaded(&plan, handles(&self.tracking), began);
         let Configuration { sources, warnings, .. } = plan.configuration;
         Ok(Reloaded { sources, warnings })
     }

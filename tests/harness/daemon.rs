@@ -64,7 +64,7 @@ impl Settings {
         }
     }
 
-    fn xml(&self, state: &Path) -> String {
+    pub(crate) fn xml(&self, state: &Path) -> String {
         let mut listen = String::new();
         for (attributes, endpoint) in &self.listen {
             write!(listen, "<listen{attributes}>{endpoint}</listen>").unwrap();
