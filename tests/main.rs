@@ -60,6 +60,8 @@ mod secrets;
 #[cfg(test)]
 mod seeds;
 #[cfg(test)]
+mod shown;
+#[cfg(test)]
 mod spf;
 #[cfg(test)]
 mod state;
