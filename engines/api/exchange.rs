@@ -19,7 +19,8 @@ use crate::tracking::{RequestKey, Tracker};
 pub struct Exception {
     /// The engine that failed; `None` for the request as a whole (its deadline passed).
     pub engine: Option<Arc<str>>,
-    /// One word: `timeout`, `panic`, `failed`, `overloaded`, `deadline`.
+    /// One word: `timeout`, `panic`, `failed`, `overloaded`, `suspended`, `deadline`,
+    /// `gone`.
     pub kind: &'static str,
     /// What happened, for people.
     pub message: String,

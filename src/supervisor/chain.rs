@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mppd_engine::slog::{Logger, warn};
+use mppd_engine::trouble::Word;
 use mppd_engine::{Action, Decision, EngineResult, Escaped, Exception, Exchange, Outcome, View};
 
 use super::blueprint::{Blueprint, Chains, EnginePlan, Place};
+use super::breaker::Permit;
 use super::effect::Verdict;
 use super::host::{Host, HostAddress, RunError};
 
@@ -148,15 +150,7 @@ impl EngineSet {
         }
         let started = Instant::now();
         let limit = time_left(place, plan, exchange, started)?;
-        let host = &self.hosts[index];
-        let result = match place {
-            Place::Check => host.run(exchange, limit).await,
-            // A request that was taken in is put on record, and its decision stands, however slow
-            // the store is. A session has one run here at most, so that they are bounded as well.
-            Place::Begin | Place::End | Place::EndException => {
-                host.run_in_any_case(exchange, limit).await
-            }
-        };
+        let result = self.run(place, index, exchange, limit).await;
         let elapsed = started.elapsed();
         let (outcome, effect) = match result {
             Ok(outcome) => self.consequence(plan, place, exchange, outcome),
@@ -181,6 +175,73 @@ impl EngineSet {
 }
 
 impl EngineSet {
+    /// Runs an engine, unless it is suspended.
+    async fn run(
+        &self,
+        place: Place,
+        index: usize,
+        exchange: &Arc<Exchange>,
+        limit: Duration,
+    ) -> Result<Outcome, RunError> {
+        let (plan, host) = (&self.blueprint.engines[index], &self.hosts[index]);
+        let permit = match &plan.breaker {
+            Some(breaker) => Some(breaker.enter(&self.logger)?),
+            None => None,
+        };
+        let result = match place {
+            Place::Check => host.run(exchange, limit).await,
+            // A request that was taken in is put on record, and its decision stands, however slow
+            // the store is. A session has one run here at most, so that they are bounded as well.
+            Place::Begin | Place::End | Place::EndException => {
+                host.run_in_any_case(exchange, limit).await
+            }
+        };
+        self.judge(plan, permit, &result, limit, exchange);
+        result
+    }
+
+    /// Tells the breaker what came of a run, and the log if it was a failure.
+    fn judge(
+        &self,
+        plan: &EnginePlan,
+        permit: Option<Permit>,
+        result: &Result<Outcome, RunError>,
+        limit: Duration,
+        exchange: &Exchange,
+    ) {
+        let error = match (result, permit) {
+            (Ok(_), Some(permit)) => return permit.succeeded(&self.logger),
+            (Ok(_), None) => return,
+            (Err(RunError::Overloaded(_)), _) => return self.tell_overload(plan),
+            // Others have used up most of the request's time.
+            (Err(error @ RunError::TimedOut(_)), _) if limit < plan.timeout / 2 => error,
+            (Err(error), Some(permit)) if error.is_of_engine() => {
+                if !permit.failed(error, &self.logger) {
+                    return;
+                }
+                error
+            }
+            (Err(error), _) => error,
+        };
+        self.tell_failure(plan, exchange, error);
+    }
+
+    /// A check that fails open must not fail unseen.
+    fn tell_failure(&self, plan: &EnginePlan, exchange: &Exchange, error: &RunError) {
+        warn!(self.logger, "engine failed"; "engine" => &*plan.id, "exception" => error.kind(),
+            "reason" => %Escaped(error.to_string().as_bytes()), "id" => %exchange.key());
+    }
+
+    fn tell_overload(&self, plan: &EnginePlan) {
+        let times = match plan.overload.happened(Instant::now()) {
+            Some(Word::Begins) => 1,
+            Some(Word::Lasts { times, .. }) => times,
+            Some(Word::Ends { .. }) | None => return,
+        };
+        warn!(self.logger, "engine has too many runs waiting, the next ones are passed over";
+            "engine" => &*plan.id, "exception" => "overloaded", "runs" => times);
+    }
+
     /// What follows from an outcome, which gets its named results on the way.
     fn consequence(
         &self,
@@ -204,13 +265,14 @@ impl EngineSet {
             }
             Ok(verdict) => (outcome, StepEffect::Of(verdict)),
             Err(unusable) => {
-                let error = RunError::Failed(format!("on_{}: {unusable}", outcome.status));
+                let error = RunError::Unfit(format!("on_{}: {unusable}", outcome.status));
+                self.tell_failure(plan, exchange, &error);
                 self.failed(plan, place, exchange, &error)
             }
         }
     }
 
-    /// What follows from a failure. A check that fails open must not fail unseen.
+    /// What follows from a failure.
     fn failed(
         &self,
         plan: &EnginePlan,
@@ -219,8 +281,6 @@ impl EngineSet {
         error: &RunError,
     ) -> (Outcome, StepEffect) {
         let kind = error.kind();
-        warn!(self.logger, "engine failed"; "engine" => &*plan.id, "exception" => kind,
-            "reason" => %Escaped(error.to_string().as_bytes()), "id" => %exchange.key());
         let outcome = Outcome::new(EXCEPTION).with_text(error.to_string());
         if plan.dry_run {
             return (outcome, StepEffect::Of(Verdict::Continue));

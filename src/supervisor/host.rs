@@ -29,6 +29,9 @@ pub enum RunError {
     /// The engine said so.
     #[error("{0}")]
     Failed(String),
+    /// The engine said so, and that it lies in the request.
+    #[error("{0}")]
+    Unfit(String),
     /// The engine panicked.
     #[error("the engine panicked: {0}")]
     Panicked(String),
@@ -38,6 +41,9 @@ pub enum RunError {
     /// Too many runs were waiting.
     #[error("{0} runs are waiting already")]
     Overloaded(u32),
+    /// It has failed too often; it was not asked.
+    #[error("{0}")]
+    Suspended(Arc<str>),
     /// The actor is gone.
     #[error("the engine's actor has ended")]
     Gone,
@@ -48,18 +54,26 @@ impl RunError {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            RunError::Failed(_) => "failed",
+            RunError::Failed(_) | RunError::Unfit(_) => "failed",
             RunError::Panicked(_) => "panic",
             RunError::TimedOut(_) => "timeout",
             RunError::Overloaded(_) => "overloaded",
+            RunError::Suspended(_) => "suspended",
             RunError::Gone => "gone",
         }
+    }
+
+    /// Whether it says that the engine does not work, and not that a request was too much for it.
+    #[must_use]
+    pub fn is_of_engine(&self) -> bool {
+        !matches!(self, RunError::Unfit(_) | RunError::Overloaded(_) | RunError::Suspended(_))
     }
 }
 
 impl From<Failure> for RunError {
     fn from(failure: Failure) -> Self {
-        RunError::Failed(failure.whole())
+        let text = failure.whole();
+        if failure.is_of_request() { RunError::Unfit(text) } else { RunError::Failed(text) }
     }
 }
 

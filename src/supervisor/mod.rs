@@ -3,6 +3,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | [`breaker`] | suspending an engine that keeps failing |
 //! | [`blueprint`] | engines built and chains resolved: what a configuration means |
 //! | [`host`] | the actor around an engine |
 //! | [`chain`] | one request through the chains |
@@ -14,6 +15,7 @@
 //! | [`worker`] | an arbiter with a copy of every chain, and its connections |
 
 pub mod blueprint;
+pub mod breaker;
 pub mod chain;
 mod common_options;
 pub mod effect;
