@@ -8,13 +8,14 @@ use std::time::{Instant, SystemTime};
 
 use mppd_engine::exchange::Receipt;
 use mppd_engine::slog::{Drain as _, Level, Logger, debug, info, warn};
-use mppd_engine::{Action, Attribute, Decision, Escaped, Exchange, Request};
+use mppd_engine::{Action, Attribute, Decision, Escaped, Exception, Exchange, Request};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::listener::Peer;
 use crate::policy::codec::{BadInput, Decoder};
 use crate::policy::reply;
 use crate::repeats::{Asked, Repeats};
+use crate::seat::{Orphan, Seat, UnderWay};
 use crate::supervisor::installation::{Installed, WorkerState};
 use crate::tracking::new_key;
 
@@ -35,15 +36,17 @@ enum Ended {
     Write(std::io::Error),
     #[error("nothing came for too long (idle_timeout)")]
     Idle,
+    #[error("its worker was held up, and another one has answered")]
+    TakenOver,
 }
 
 /// Serves one connection to its end.
-pub async fn serve<S>(stream: S, peer: Peer, worker: Rc<WorkerState>)
+pub async fn serve<S>(stream: S, peer: Peer, worker: Rc<WorkerState>, seat: Arc<Seat>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let limits = worker.installed().limits;
-    let mut session = Session { stream, peer, decoder: Decoder::new(limits), worker };
+    let mut session = Session { stream, peer, decoder: Decoder::new(limits), worker, seat };
     let ended = session.run().await;
     let (logger, peer) = (&session.worker.shared.logger, &session.peer);
     match ended {
@@ -63,6 +66,7 @@ struct Session<S> {
     peer: Peer,
     decoder: Decoder,
     worker: Rc<WorkerState>,
+    seat: Arc<Seat>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -97,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let installed = self.worker.installed();
         let request = Arc::new(request);
         let decided = decide(&installed, &self.worker.shared.repeats, &request, self).await;
-        let Answer { decision, is_dry_run } = decided;
+        let Answer { decision, is_dry_run } = decided.ok_or(Ended::TakenOver)?;
         let action = if is_dry_run { &Action::Dunno } else { &decision.action };
         let reply = reply::encode(action, &request);
         let written = self.stream.write_all(&reply).await;
@@ -126,13 +130,14 @@ struct Answer {
     is_dry_run: bool,
 }
 
-/// Takes one request through the chains of its group and gives the decision that is to be answered.
+/// Takes one request through the chains of its group and gives the decision that is to be answered;
+/// `None` where somebody else has answered.
 async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
     installed: &Installed,
     repeats: &Arc<Repeats>,
     request: &Arc<Request>,
     session: &Session<S>,
-) -> Answer {
+) -> Option<Answer> {
     let (started, received, key) = (Instant::now(), SystemTime::now(), new_key());
     let deadline = started + installed.request_deadline;
     let (claim, repeated) = match repeats.ask(request, key) {
@@ -160,6 +165,7 @@ async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
     let group = installed.groups.of(&exchange).await;
     let exchange = exchange.in_group(group.id.clone(), group.tracker.clone());
     let exchange = Arc::new(exchange.in_dry_run(group.dry_run));
+    session.seat.begin(UnderWay { exchange: exchange.clone(), claim, started });
     let mut header = None;
     let settle = |decision| {
         let decision = repeats.once_per_message(request, decision);
@@ -167,6 +173,7 @@ async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
         decision
     };
     installed.engines.process(&exchange, given, settle).await;
+    let UnderWay { claim, .. } = session.seat.finish()?;
     if let Some(header) = header.filter(|_| exchange.exception().is_some()) {
         // What is answered in its place is `on_error`; the message still has to get it.
         repeats.not_delivered(request, &header);
@@ -176,7 +183,28 @@ async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
         claim.answer(decision.clone());
     }
     session.log(&exchange, started);
-    Answer { decision, is_dry_run: exchange.is_dry_run() }
+    Some(Answer { decision, is_dry_run: exchange.is_dry_run() })
+}
+
+/// Answers a request that another worker began and can't go on with, and ends its connection.
+pub async fn answer_orphan(worker: &WorkerState, orphan: Orphan, exception: Exception) {
+    let (installed, shared) = (worker.installed(), &worker.shared);
+    let Orphan { line, peer, request, counted: _counted } = orphan;
+    let UnderWay { exchange, claim, started } = request;
+    let request = exchange.request();
+    if let Some(header) = exchange.decision().filter(|d| matches!(d.action, Action::Prepend(_))) {
+        shared.repeats.not_delivered(request, header);
+    }
+    installed.engines.adopt(&exchange, exception).await;
+    let decision = exchange.decision().cloned().unwrap_or_else(Decision::dunno);
+    let action = if exchange.is_dry_run() { &Action::Dunno } else { &decision.action };
+    if let Err(error) = line.end_with(&reply::encode(action, request)) {
+        info!(shared.logger, "connection ended"; "peer" => %peer, "reason" => %error);
+    }
+    if let Some(claim) = claim {
+        claim.answer(decision);
+    }
+    log_decision(&shared.logger, &exchange, started, &peer);
 }
 
 /// One line for each decision.

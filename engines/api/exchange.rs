@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -80,6 +80,7 @@ pub struct Exchange {
     contributions: Mutex<Vec<Contribution>>,
     decision: OnceLock<Decision>,
     failed: OnceLock<(Exception, Decision)>,
+    taken_over: AtomicBool,
 }
 
 impl Exchange {
@@ -96,6 +97,7 @@ impl Exchange {
             contributions: Mutex::new(Vec::new()),
             decision: OnceLock::new(),
             failed: OnceLock::new(),
+            taken_over: AtomicBool::new(false),
         }
     }
 
@@ -260,6 +262,17 @@ impl Exchange {
     /// server.
     pub fn fail(&self, exception: Exception, decision: Decision) {
         let _first_stands = self.failed.set((exception, decision));
+    }
+
+    /// Says that somebody else finishes the request than whoever began it. For the server.
+    pub fn take_over(&self) {
+        self.taken_over.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody else finishes it. For the server.
+    #[must_use]
+    pub fn is_taken_over(&self) -> bool {
+        self.taken_over.load(Ordering::Acquire)
     }
 
     fn lock_contributions(&self) -> MutexGuard<'_, Vec<Contribution>> {

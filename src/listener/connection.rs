@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use actix::Message;
 
+use crate::seat::Seated;
+
 /// Who is at the other end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Peer {
@@ -27,6 +29,7 @@ impl fmt::Display for Peer {
 }
 
 /// A connection, on its way from the listener to a worker.
+#[derive(Debug)]
 pub enum Connection {
     /// Over TCP.
     Inet(std::net::TcpStream, Peer),
@@ -35,6 +38,7 @@ pub enum Connection {
 }
 
 /// Counts one for as long as it lives.
+#[derive(Debug)]
 pub struct Counted(Vec<Arc<AtomicU32>>);
 
 impl Counted {
@@ -56,12 +60,10 @@ impl Drop for Counted {
     }
 }
 
-/// Serve this connection.
+/// Serve the connection that waits on this seat.
 pub struct Serve {
-    /// The connection.
-    pub connection: Connection,
-    /// Counts it until it ends.
-    pub counted: Counted,
+    /// The seat.
+    pub seated: Seated,
 }
 
 impl Message for Serve {

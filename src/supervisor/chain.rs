@@ -12,6 +12,7 @@ use super::blueprint::{Blueprint, Chains, EnginePlan, Place};
 use super::breaker::Permit;
 use super::effect::Verdict;
 use super::host::{Host, HostAddress, RunError};
+use super::watchdog::Post;
 
 /// The status of an engine whose precondition does not hold.
 const SKIPPED: &str = "skipped";
@@ -46,9 +47,10 @@ impl EngineSet {
         blueprint: &Arc<Blueprint>,
         engine_queue: u32,
         logger: &Logger,
+        post: &Arc<Post>,
     ) -> Result<Self, RaiseError> {
         let start = |plan: &EnginePlan| {
-            Host::start(&plan.prototype, engine_queue)
+            Host::start(plan, engine_queue, post)
                 .map_err(|source| RaiseError { engine: plan.id.clone(), source })
         };
         let hosts = blueprint.engines.iter().map(start).collect::<Result<_, _>>()?;
@@ -69,11 +71,27 @@ impl EngineSet {
         // A request is given to a group of this blueprint.
         let Some(group) = self.blueprint.group(exchange.group()) else { return };
         let chains = &group.chains;
-        if let Err(stopped) = self.decide(chains, exchange, given, settle).await {
+        let decided = self.decide(chains, exchange, given, settle).await;
+        if exchange.is_taken_over() {
+            return;
+        }
+        if let Err(stopped) = decided {
             let Stopped { exception, reply } = stopped;
             let action = reply.unwrap_or_else(|| group.on_error.clone());
             exchange.fail(exception, Decision { action, engine: None });
-            self.run_all(chains.at(Place::EndException), exchange).await;
+            self.run_all(chains.at(Place::EndException), exchange, Role::First).await;
+        }
+    }
+
+    /// Ends a request with an exception that was begun elsewhere, on a worker that can't go on.
+    /// Whoever began it must have been told ([`Exchange::take_over`]).
+    pub async fn adopt(&self, exchange: &Arc<Exchange>, exception: Exception) {
+        let group = self.blueprint.group(exchange.group());
+        let action = group.map_or(Action::Dunno, |group| group.on_error.clone());
+        exchange.fail(exception, Decision { action, engine: None });
+        // A reload may have removed its group; nothing says then how it is put on record.
+        if let Some(group) = group {
+            self.run_all(group.chains.at(Place::EndException), exchange, Role::Second).await;
         }
     }
 
@@ -89,6 +107,9 @@ impl EngineSet {
             Some(decision) => decision,
             None => self.check(chains.at(Place::Check), exchange).await?,
         };
+        if exchange.is_taken_over() {
+            return Err(Stopped::elsewhere());
+        }
         exchange.decide(settle(decision));
         self.pass(Place::End, chains, exchange).await
     }
@@ -125,8 +146,11 @@ impl EngineSet {
     }
 
     /// Runs every engine of the end-exception chain, whatever becomes of each.
-    async fn run_all(&self, chain: &[usize], exchange: &Arc<Exchange>) {
+    async fn run_all(&self, chain: &[usize], exchange: &Arc<Exchange>, role: Role) {
         for index in chain {
+            if role == Role::First && exchange.is_taken_over() {
+                return;
+            }
             // Its failure is among the results; nothing comes after the end-exception chain.
             let _recorded = self.step(Place::EndException, *index, exchange).await;
         }
@@ -139,6 +163,9 @@ impl EngineSet {
         index: usize,
         exchange: &Arc<Exchange>,
     ) -> Result<Verdict, Stopped> {
+        if place != Place::EndException && exchange.is_taken_over() {
+            return Err(Stopped::elsewhere());
+        }
         let plan = &self.blueprint.engines[index];
         if !plan.stages.contains(exchange.stage()) {
             return Ok(Verdict::Continue);
@@ -321,6 +348,23 @@ struct Stopped {
     exception: Exception,
     /// The answer, if it is another one than `on_error`.
     reply: Option<Action>,
+}
+
+impl Stopped {
+    /// Somebody else finishes the request: what is done here is of no account.
+    fn elsewhere() -> Self {
+        let message = "another worker has answered".to_owned();
+        Stopped { exception: Exception { engine: None, kind: "timeout", message }, reply: None }
+    }
+}
+
+/// Whose request it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Of whoever began it.
+    First,
+    /// Of whoever has taken it over.
+    Second,
 }
 
 enum StepEffect {

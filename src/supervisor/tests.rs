@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 use mppd_engine::exchange::Receipt;
 use mppd_engine::tracking::Recorded;
 use mppd_engine::{
-    Action, BuildContext, Built, Decision, Engine, Exchange, Failure, Finding, Outcome, Request,
-    RequestKey, Stage, Stages, StatusDoc, Tracker, Transition,
+    Action, BuildContext, Built, Decision, Engine, Exception, Exchange, Failure, Finding, Outcome,
+    Request, RequestKey, Stage, Stages, StatusDoc, Tracker, Transition,
 };
 use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -137,7 +137,10 @@ impl Builder {
         let on_error = Action::Defer(Some("on_error".into()));
         let group = GroupPlan { on_error, ..GroupPlan::new("default", chains) };
         let blueprint = Arc::new(Blueprint::new(self.engines, vec![group]));
-        (EngineSet::raise(&blueprint, queue, &crate::log::silent()).unwrap(), self.scripts)
+        (
+            EngineSet::raise(&blueprint, queue, &crate::log::silent(), &Arc::default()).unwrap(),
+            self.scripts,
+        )
     }
 }
 
@@ -393,6 +396,43 @@ async fn past_the_deadline_no_engine_runs_and_on_error_answers() {
 }
 
 #[actix_rt::test]
+async fn an_engine_that_never_wakes_ends_at_the_deadline_wherever_it_stands() {
+    for place in [Place::Begin, Place::Check, Place::End] {
+        let chain = Builder::default().engine(place, "a", Script::Hang).with(|plan| {
+            *plan = EnginePlan::new("a".into(), "track", plan.prototype.clone());
+            plan.timeout = Duration::from_mins(5);
+            plan.on_exception = Some(Effect::Fail);
+        });
+        let (set, _) = chain.raise(9);
+        let exchange = exchange_with(Duration::from_millis(30));
+        let processed = set.process(&exchange, None, |decision| decision);
+        tokio::time::timeout(Duration::from_secs(20), processed).await.unwrap();
+        assert_eq!(decided(&exchange), "DEFER on_error", "{place:?}");
+        assert_eq!(exchange.exception().unwrap().kind, "timeout", "{place:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_request_that_somebody_else_finishes_goes_no_further() {
+    let (set, scripts) = Builder::default()
+        .check("a", Script::GiveLater("none"))
+        .check("b", Script::Give("black"))
+        .engine(Place::EndException, "x", Script::Give("none"))
+        .raise(9);
+    let exchange = exchange();
+    let taken_over = async { exchange.take_over() };
+    tokio::join!(set.process(&exchange, None, |decision| decision), taken_over);
+    assert_eq!(exchange.decision(), None);
+    let runs = |engine: usize| scripts[engine].runs.load(Ordering::Relaxed);
+    assert_eq!((runs(1), runs(2)), (0, 0));
+    let message = "it blocks its thread".to_owned();
+    let exception = Exception { engine: Some("a".into()), kind: "timeout", message };
+    set.adopt(&exchange, exception).await;
+    assert_eq!(decided(&exchange), "DEFER on_error");
+    assert_eq!((runs(1), runs(2)), (0, 1));
+}
+
+#[actix_rt::test]
 async fn runs_beyond_the_queue_are_an_exception_at_once() {
     let (set, _) = Builder::default().check("a", Script::Hang).raise(2);
     let (one, two, three) = tokio::join!(ask(&set), ask(&set), ask(&set));
@@ -486,7 +526,7 @@ async fn a_header_that_gave_way_to_on_error_is_given_with_the_next_recipient() {
     };
     let worker = Rc::new(WorkerState::new(installed, Arc::new(shared)));
     let (mut peer, stream) = tokio::io::duplex(4_096);
-    actix_rt::spawn(session::serve(stream, Peer::Unix(None), worker));
+    actix_rt::spawn(session::serve(stream, Peer::Unix(None), worker, Arc::default()));
     assert_eq!(answered(&mut peer, "a@example.org").await, "action=DEFER on_error\n\n");
     *scripts[1].script.lock().unwrap() = Script::Give("none");
     assert_eq!(answered(&mut peer, "b@example.org").await, "action=PREPEND X-a: yes\n\n");
