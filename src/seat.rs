@@ -19,8 +19,9 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::listener::{Connection, Counted, Peer};
+use crate::listener::{Connection, Counted, Peer, Room};
 use crate::repeats::Claim;
+use crate::traffic;
 
 /// A request that is under way.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct UnderWay {
     pub claim: Option<Claim>,
     /// When it began.
     pub started: Instant,
+    /// Counts it as long as it is under way.
+    pub counted: traffic::UnderWay,
 }
 
 /// The socket of a connection. The session reads and writes; whoever takes the seat over has it as
@@ -178,15 +181,15 @@ impl Seat {
     ///
     /// # Errors
     /// The runtime can't have the socket.
-    pub fn serve(&self) -> io::Result<Option<(Stream, Peer)>> {
+    pub fn serve(&self) -> io::Result<Option<(Stream, Peer, Room)>> {
         let Some((connection, counted)) = self.take_waiting() else { return Ok(None) };
         let (line, peer) = match connection {
             Connection::Inet(stream, peer) => (Line::Inet(TcpStream::from_std(stream)?), peer),
             Connection::Unix(stream, peer) => (Line::Unix(UnixStream::from_std(stream)?), peer),
         };
-        let line = Arc::new(line);
+        let (line, room) = (Arc::new(line), counted.room());
         self.lock().place = Place::Served(line.clone(), peer.clone(), counted);
-        Ok(Some((Stream(line), peer)))
+        Ok(Some((Stream(line), peer, room)))
     }
 
     /// A request is under way from now on.

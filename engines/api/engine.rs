@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::action::Action;
 use crate::config::{
     BuildContext, Element, Finding, OptionDoc, Options, is_common_option, salvage,
 };
@@ -71,13 +72,14 @@ pub struct Failure {
     #[source]
     source: Option<Box<dyn StdError + Send + Sync>>,
     of_request: bool,
+    reply: Option<Action>,
 }
 
 impl Failure {
     /// A failure in words.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Failure { message: message.into(), source: None, of_request: false }
+        Failure { message: message.into(), source: None, reply: None, of_request: false }
     }
 
     /// With the error behind it.
@@ -100,6 +102,20 @@ impl Failure {
     #[must_use]
     pub fn is_of_request(&self) -> bool {
         self.of_request
+    }
+
+    /// With what the request is to be answered, unless the engine's `on_exception` says otherwise;
+    /// the chains end as by any exception.
+    #[must_use]
+    pub fn with_reply(mut self, reply: impl Into<Option<Action>>) -> Self {
+        self.reply = reply.into();
+        self
+    }
+
+    /// What the request is to be answered with.
+    #[must_use]
+    pub fn reply(&self) -> Option<&Action> {
+        self.reply.as_ref()
     }
 
     /// The message with that of every error behind it, for the log and the records.

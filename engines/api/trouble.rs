@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use slog::{Logger, info, warn};
+
 /// How often it is said again.
 pub const REMINDED_EVERY: Duration = Duration::from_mins(1);
 
@@ -81,6 +83,25 @@ impl Trouble {
         let Course { began, times, .. } = self.lock().take()?;
         self.lasts.store(false, Ordering::Relaxed);
         Some(Word::Ends { times, lasted: now.saturating_duration_since(began) })
+    }
+
+    /// The same, said in the log: `what` goes wrong, and why.
+    pub fn log(&self, logger: &Logger, what: &str, reason: &str) {
+        match self.happened(Instant::now()) {
+            Some(Word::Begins) => warn!(logger, "{}", what; "reason" => reason),
+            Some(Word::Lasts { times, lasted }) => {
+                warn!(logger, "{} as before", what; "reason" => reason, "times" => times,
+                    "seconds" => lasted.as_secs());
+            }
+            Some(Word::Ends { .. }) | None => {}
+        }
+    }
+
+    /// The same, said in the log: what works again.
+    pub fn log_end(&self, logger: &Logger, what: &str) {
+        if let Some(Word::Ends { times, lasted }) = self.is_over(Instant::now()) {
+            info!(logger, "{}", what; "times" => times, "seconds" => lasted.as_secs());
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Course>> {

@@ -240,6 +240,8 @@ impl EngineSet {
             (Ok(_), Some(permit)) => return permit.succeeded(&self.logger),
             (Ok(_), None) => return,
             (Err(RunError::Overloaded(_)), _) => return self.tell_overload(plan),
+            // It is the same for every request, and is logged where it begins.
+            (Err(RunError::Answered(..)), _) => return,
             // Others have used up most of the request's time.
             (Err(error @ RunError::TimedOut(_)), _) if limit < plan.timeout / 2 => error,
             (Err(error), Some(permit)) if error.is_of_engine() => {
@@ -311,6 +313,10 @@ impl EngineSet {
         let outcome = Outcome::new(EXCEPTION).with_text(error.to_string());
         if plan.dry_run {
             return (outcome, StepEffect::Of(Verdict::Continue));
+        }
+        // What the engine wants answered stands unless the configuration says what follows.
+        if let (None, RunError::Answered(_, reply)) = (&plan.on_exception, error) {
+            return (outcome, StepEffect::Exception(kind, Some(reply.clone())));
         }
         let default = place.default_on_exception();
         let effect = plan.on_exception.as_ref().unwrap_or(&default);

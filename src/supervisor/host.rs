@@ -21,7 +21,7 @@ use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Addr, Context, Handler, Message};
 use futures_util::FutureExt;
 use mppd_engine::engine::Run as Running;
-use mppd_engine::{Exchange, Failure, Outcome, Prototype};
+use mppd_engine::{Action, Exchange, Failure, Outcome, Prototype};
 
 use super::blueprint::EnginePlan;
 use super::watchdog::{Post, Watch};
@@ -35,6 +35,9 @@ pub enum RunError {
     /// The engine said so, and that it lies in the request.
     #[error("{0}")]
     Unfit(String),
+    /// The engine said so, and what is answered in place of `on_error`.
+    #[error("{0}")]
+    Answered(String, Action),
     /// The engine panicked.
     #[error("the engine panicked: {0}")]
     Panicked(String),
@@ -57,7 +60,7 @@ impl RunError {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            RunError::Failed(_) | RunError::Unfit(_) => "failed",
+            RunError::Failed(_) | RunError::Unfit(_) | RunError::Answered(..) => "failed",
             RunError::Panicked(_) => "panic",
             RunError::TimedOut(_) => "timeout",
             RunError::Overloaded(_) => "overloaded",
@@ -75,8 +78,12 @@ impl RunError {
 
 impl From<Failure> for RunError {
     fn from(failure: Failure) -> Self {
-        let text = failure.whole();
-        if failure.is_of_request() { RunError::Unfit(text) } else { RunError::Failed(text) }
+        let whole = failure.whole();
+        match failure.reply() {
+            Some(reply) => RunError::Answered(whole, reply.clone()),
+            None if failure.is_of_request() => RunError::Unfit(whole),
+            None => RunError::Failed(whole),
+        }
     }
 }
 

@@ -35,7 +35,7 @@ pub mod worker;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorFutureExt, Addr, AtomicResponse, Context, Handler, Message, WrapFuture};
@@ -57,11 +57,15 @@ use self::worker::{Adopt, Conclude, Prepare, Worker};
 use crate::config::report::one_line;
 use crate::config::settings::LogOptions;
 use crate::config::{LoadRequest, Rejected};
-use crate::listener::{self, Intake, ListenError, ListenPlan, Listener, WorkerSlot};
+use crate::listener::{self, Intake, ListenError, ListenPlan, Listener, WorkerSlot, descriptors};
+use crate::overload::{self, OnOverload};
 use crate::plan::Plan;
+use crate::ration::Ration;
 use crate::repeats::Repeats;
 use crate::seat::{Seats, Taken};
+use crate::session::Bounds;
 use crate::tracking::{TrackerHandle, TrackerOptions, TrackingStartError, abandoned_spools};
+use crate::traffic::Traffic;
 
 /// How often the end of the last connections is looked for.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(10);
@@ -180,6 +184,8 @@ impl Supervisor {
         kinds: Vec<&'static dyn EngineKind>,
         logger: Logger,
     ) -> Result<Addr<Supervisor>, StartError> {
+        let server = &plan.configuration.common.policy_server;
+        descriptors::make_room(server.max_connections.0, &logger);
         // Sockets first: they are what most often can't be had.
         let sockets = open_all(&plan.listen)?;
         let tracking = start_tracking(plan, &[], &[], &logger).await?;
@@ -188,8 +194,12 @@ impl Supervisor {
         states.put_in_force(state_store, &plan.configuration.state_store);
         let installation = Arc::new(installation(plan, &[], &tracking));
         let (stopping, stopping_receiver) = watch::channel(false);
+        let (traffic, ration) = (Arc::new(Traffic::default()), Arc::new(Ration::default()));
+        actix_rt::spawn(overload::tell(traffic.clone(), ration.clone(), logger.clone()));
         let shared = Arc::new(Shared {
             repeats: Arc::new(Repeats::default()),
+            traffic: traffic.clone(),
+            ration,
             logger: logger.clone(),
             stopping: stopping_receiver,
         });
@@ -204,14 +214,14 @@ impl Supervisor {
             posts.man(number, post, arbiter.handle());
             arbiters.push(arbiter);
         }
-        let server = &plan.configuration.common.policy_server;
         let slot = |(worker, seats): &(Addr<Worker>, Arc<Seats>)| {
             WorkerSlot::new(worker.clone().recipient(), seats.clone())
         };
         let intake = Arc::new(Intake {
             workers: workers.iter().map(slot).collect(),
-            connections: Arc::new(AtomicU32::new(0)),
+            traffic,
             max_connections: AtomicU32::new(server.max_connections.0),
+            is_silent: AtomicBool::new(plan.on_overload == OnOverload::Silence),
             logger: logger.clone(),
         });
         let listeners =
@@ -325,7 +335,10 @@ impl State {
         self.states.put_in_force(state_store, &plan.configuration.state_store);
         self.exchange_listeners(&plan.listen, new_sockets);
         let server = &plan.configuration.common.policy_server;
+        descriptors::make_room(server.max_connections.0, &self.logger);
         self.intake.max_connections.store(server.max_connections.0, Ordering::Relaxed);
+        let is_silent = plan.on_overload == OnOverload::Silence;
+        self.intake.is_silent.store(is_silent, Ordering::Relaxed);
         self.drain_timeout = server.drain_timeout.0;
         self.exchange_tracking(&plan.trackers(), new);
         self.warn_of_what_stays(&plan);
@@ -419,10 +432,15 @@ impl State {
                 "worker" => number, "by" => by, "reason" => %error,
                 "stuck_threads" => self.posts.stuck()),
         }
+        let able = (number..self.workers.len()).chain(0..number);
+        let heir = able.into_iter().find(|number| !self.posts.is_held_up(*number));
         let mut orphans = Vec::new();
         for taken in post.seats.take_all() {
             match taken {
-                Taken::Connection(connection, _) => self.intake.take_back(connection),
+                Taken::Connection(connection, counted) => {
+                    let heir = heir.unwrap_or(number);
+                    self.intake.workers[heir].admit(connection, counted);
+                }
                 Taken::Request(orphan) => orphans.push(orphan),
                 Taken::Line(line) => line.end(),
                 Taken::Nothing => {}
@@ -430,9 +448,7 @@ impl State {
         }
         let message = "the engine blocks its thread".to_owned();
         let exception = Exception { engine: held_up_by, kind: "timeout", message };
-        let able = (number..self.workers.len()).chain(0..number);
-        let mut able = able.filter(|number| !self.posts.is_held_up(*number));
-        match able.next() {
+        match heir {
             Some(heir) => self.workers[heir].do_send(Adopt { orphans, exception }),
             // Postfix asks again, and then does what it does without an answer.
             None => orphans.iter().for_each(|orphan| orphan.line.end()),
@@ -518,10 +534,10 @@ impl State {
         }
         self.stopping.send_replace(true);
         let end = Instant::now() + self.drain_timeout;
-        while self.intake.connections.load(Ordering::Relaxed) > 0 && Instant::now() < end {
+        while self.intake.traffic.connections.load(Ordering::Relaxed) > 0 && Instant::now() < end {
             tokio::time::sleep(DRAIN_INTERVAL).await;
         }
-        let left = self.intake.connections.load(Ordering::Relaxed);
+        let left = self.intake.traffic.connections.load(Ordering::Relaxed);
         if left > 0 {
             warn!(self.logger, "connections cut off, their requests took too long"; "count" => left);
         }
@@ -600,8 +616,8 @@ async fn start_tracker(
 
 /// Rows that nobody moves must not be forgotten.
 async fn warn_of_spools(directory: &Path, wanted: &[TrackerOptions], logger: &Logger) {
-    let connections: Vec<&ResolvedConnection> =
-        wanted.iter().filter_map(|options| options.connection.as_ref()).collect();
+    let connections: Vec<Option<&ResolvedConnection>> =
+        wanted.iter().map(|options| options.connection.as_ref()).collect();
     for (spool, rows) in abandoned_spools(directory, &connections).await {
         warn!(logger, "rows for another database wait in the state directory; they are moved when \
             the configuration names it again"; "spool" => %spool.display(), "rows" => rows);
@@ -648,6 +664,7 @@ fn installation(plan: &Plan, running: &[Tracking], new: &[Tracking]) -> Installa
         limits: plan.limits(),
         request_deadline: server.request_deadline.0.0,
         idle_timeout: server.idle_timeout.map(|period| period.0.0),
+        bounds: Bounds::of(server, plan.on_overload.clone()),
         engine_queue: server.engine_queue.0,
     }
 }
@@ -657,7 +674,7 @@ struct NotTracked;
 
 impl Tracker for NotTracked {
     fn record(&self, _: Transition, _: &Exchange) -> Recorded {
-        let reason = "no chain names an engine that tracks".to_owned();
-        Box::pin(std::future::ready(Err(TrackingError { reason })))
+        let error = TrackingError::new("no chain names an engine that tracks");
+        Box::pin(std::future::ready(Err(error)))
     }
 }

@@ -24,9 +24,12 @@ use super::breaker::{Breaker, BreakerPlan};
 use super::chain::EngineSet;
 use super::effect::Effect;
 use super::installation::{Group, Installed, PolicyGroups, Shared, WorkerState};
+use crate::config::settings::PolicyServerOptions;
 use crate::listener::Peer;
+use crate::overload::OnOverload;
 use crate::policy::codec::Limits;
 use crate::session;
+use crate::session::Bounds;
 
 mppd_engine::options! {
     /// A scripted engine has none.
@@ -40,6 +43,7 @@ enum Script {
     GiveLater(&'static str),
     Fail,
     FailForRequest,
+    Answer,
     Panic,
     PanicLater,
     Hang,
@@ -72,6 +76,10 @@ impl Engine for Scripted {
             }
             Script::Fail => Err(Failure::new("no answer").with_source("refused")),
             Script::FailForRequest => Err(Failure::new("no number").of_request()),
+            Script::Answer => {
+                let reply = Action::DeferIfPermit(Some("its own".into()));
+                Err(Failure::new("no room").with_reply(reply))
+            }
             Script::Panic => panic!("now"),
             Script::PanicLater => {
                 tokio::task::yield_now().await;
@@ -243,6 +251,31 @@ async fn an_action_for_exceptions_is_the_reply_where_nothing_else_decides() {
         assert_eq!(exchange.exception().unwrap().kind, "failed");
         assert_eq!(scripts[1].runs.load(Ordering::Relaxed), 1, "{place:?}");
     }
+}
+
+#[actix_rt::test]
+async fn what_a_failure_wants_answered_stands_in_place_of_on_error() {
+    for place in [Place::Begin, Place::Check, Place::End] {
+        let chain = || {
+            let chain = Builder::default().engine(place, "a", Script::Answer);
+            chain.engine(Place::EndException, "x", Script::Give("none"))
+        };
+        let (set, scripts) = chain().raise(9);
+        let exchange = ask(&set).await;
+        assert_eq!(decided(&exchange), "DEFER_IF_PERMIT its own", "{place:?}");
+        assert_eq!(exchange.exception().unwrap().to_string(), "a: failed: no room");
+        assert_eq!(scripts[1].runs.load(Ordering::Relaxed), 1, "{place:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn on_exception_says_more_than_the_failure_itself() {
+    let answering = Builder::default().engine(Place::End, "a", Script::Answer);
+    let (set, _) = answering.with(|plan| plan.on_exception = Some(Effect::Fail)).raise(9);
+    assert_eq!(decided(&*ask(&set).await), "DEFER on_error");
+    let answering = Builder::default().engine(Place::End, "a", Script::Answer);
+    let (set, _) = answering.with(|plan| plan.on_exception = Some(Effect::Continue)).raise(9);
+    assert_eq!(decided(&*ask(&set).await), "DUNNO");
 }
 
 #[actix_rt::test]
@@ -513,7 +546,13 @@ async fn a_header_that_gave_way_to_on_error_is_given_with_the_next_recipient() {
     let chain = Builder::default().check("a", Script::Give("mark"));
     let (engines, scripts) = chain.engine(Place::End, "z", Script::Fail).raise(9);
     let (_stop, stopping) = watch::channel(false);
-    let shared = Shared { repeats: Arc::default(), logger: crate::log::silent(), stopping };
+    let shared = Shared {
+        repeats: Arc::default(),
+        traffic: Arc::default(),
+        ration: Arc::default(),
+        logger: crate::log::silent(),
+        stopping,
+    };
     let tracker = Arc::new(NoTracker);
     let group = Group { id: "default".into(), dry_run: false, tracker };
     let installed = Installed {
@@ -523,6 +562,7 @@ async fn a_header_that_gave_way_to_on_error_is_given_with_the_next_recipient() {
         limits: Limits::default(),
         request_deadline: Duration::from_secs(10),
         idle_timeout: None,
+        bounds: Bounds::of(&PolicyServerOptions::default(), OnOverload::default()),
     };
     let worker = Rc::new(WorkerState::new(installed, Arc::new(shared)));
     let (mut peer, stream) = tokio::io::duplex(4_096);

@@ -10,7 +10,7 @@ use mppd_engine::slog::{error, warn};
 use super::chain::RaiseError;
 use super::installation::{Installation, Installed, Shared, WorkerState};
 use super::watchdog::{BEAT, Post};
-use crate::listener::Serve;
+use crate::listener::{Room, Serve};
 use crate::seat::Orphan;
 use crate::session;
 
@@ -92,8 +92,11 @@ impl Handler<Serve> for Worker {
         let logger = state.shared.logger.clone();
         let served = actix_rt::spawn(async move {
             match seated.seat().serve() {
-                Ok(Some((stream, peer))) => {
+                Ok(Some((stream, peer, Room::Whole))) => {
                     session::serve(stream, peer, state, seated.seat().clone()).await;
+                }
+                Ok(Some((stream, peer, Room::OneAnswer))) => {
+                    session::turn_away(stream, peer, state).await;
                 }
                 Ok(None) => {}
                 Err(error) => warn!(state.shared.logger, "connection lost"; "reason" => %error),

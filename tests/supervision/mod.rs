@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mppd_dns::testkit::Server;
 use serde_json::Value;
 
 use crate::harness::daemon::{Daemon, Settings, mentions};
@@ -168,4 +169,45 @@ fn a_state_store_that_is_away_is_told_of_a_few_times_and_not_with_every_request(
     });
     assert_eq!(told, Some(5));
     assert_eq!(lines(&daemon, "engine suspended").len(), 1);
+}
+
+#[test]
+fn a_name_server_that_is_silent_is_told_of_once_and_not_with_every_question() {
+    let black_hole = Server::black_hole();
+    let dns =
+        format!("<dns><server>{}</server><timeout>20ms</timeout></dns>", black_hole.address());
+    let daemon = Daemon::start(Settings {
+        common: dns,
+        checks: "rbl".into(),
+        engines: "<rbl><list zone='bl.example' of='client_address'/></rbl>".into(),
+        ..Settings::default()
+    });
+    let mut client = daemon.connect();
+    for number in 1..20 {
+        let request = PolicyRequest::new().set("client_address", format!("192.0.2.{number}"));
+        assert_eq!(client.ask(&request.octets()).unwrap(), "DUNNO");
+    }
+    daemon.logged("that it is silent", |line| mentions(line, "no name server answers"));
+    assert_eq!(lines(&daemon, "no name server answers").len(), 1);
+}
+
+#[test]
+fn a_directory_that_is_away_is_told_of_once() {
+    let port = free_port();
+    let daemon = Daemon::start(Settings {
+        checks: "recipient".into(),
+        engines: format!(
+            "<recipient><domain name='example.com'><ldap><url>ldap://127.0.0.1:{port}</url>\
+             <base>dc=x</base><filter>(mail=$recipient)</filter></ldap></domain></recipient>"
+        ),
+        ..Settings::default()
+    });
+    let mut client = daemon.connect();
+    for number in 0..5 {
+        let recipient = format!("user{number}@example.com");
+        let request = PolicyRequest::new().set("recipient", recipient);
+        assert_eq!(client.ask(&request.octets()).unwrap(), "DUNNO");
+    }
+    daemon.logged("that it is away", |line| mentions(line, "can't ask a source of recipients"));
+    assert_eq!(lines(&daemon, "can't ask a source of recipients").len(), 1);
 }

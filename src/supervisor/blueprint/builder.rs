@@ -28,7 +28,7 @@ pub(super) fn build(
     state_store: &Arc<StateStore>,
     logger: &Logger,
 ) -> (Blueprint, Vec<Finding>) {
-    let (services, findings) = services(draft.common.as_ref(), state_store);
+    let (services, findings) = services(draft.common.as_ref(), state_store, logger);
     let mut builder = Builder {
         draft,
         kinds,
@@ -469,7 +469,7 @@ impl Builder<'_> {
     }
 
     fn on_error(&mut self, text: &Spanned<String>) -> Action {
-        match fixed_action(&text.as_deref()) {
+        match fixed_action(&text.as_deref(), &[]) {
             Ok(action) => action,
             Err(findings) => {
                 self.report(findings);
@@ -529,6 +529,7 @@ fn facts_of(
         method: part.method.clone(),
         stages: whole.kind.stages(),
         precondition: precondition.zip(common.precondition.as_ref().map(stages_of)),
+        statuses: common.effects.keys().copied().collect(),
         names,
         has_open_values: part.has_open_values,
         before: before.into_iter().flatten().cloned().collect(),
