@@ -2,6 +2,7 @@
 
 mod options;
 mod reload;
+mod worker;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -138,17 +139,19 @@ impl Builder {
     }
 
     fn raise(self, queue: u32) -> (EngineSet, Vec<Scripted>) {
+        let (blueprint, scripts) = self.blueprint();
+        let logger = crate::log::silent();
+        (EngineSet::raise(&blueprint, queue, &logger, &Arc::default()).unwrap(), scripts)
+    }
+
+    fn blueprint(self) -> (Arc<Blueprint>, Vec<Scripted>) {
         let mut chains = Chains::default();
         for (place, index) in self.places {
             chains.add(place, index);
         }
         let on_error = Action::Defer(Some("on_error".into()));
         let group = GroupPlan { on_error, ..GroupPlan::new("default", chains) };
-        let blueprint = Arc::new(Blueprint::new(self.engines, vec![group]));
-        (
-            EngineSet::raise(&blueprint, queue, &crate::log::silent(), &Arc::default()).unwrap(),
-            self.scripts,
-        )
+        (Arc::new(Blueprint::new(self.engines, vec![group])), self.scripts)
     }
 }
 

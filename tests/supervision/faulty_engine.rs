@@ -27,6 +27,18 @@ impl Clone for Fault {
     }
 }
 
+/// An error that can't be told.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("unspeakable")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
 /// Blocks its thread.
 #[expect(clippy::disallowed_methods, reason = "that is what an engine must not do")]
 fn block(milliseconds: &str) {
@@ -58,6 +70,7 @@ impl Engine for Fault {
                 tokio::task::yield_now().await;
                 panic!("as it was told")
             }
+            ("panic-in-error", _) => return Err(Failure::new("see").with_source(Unspeakable)),
             ("fail", _) => return Err(Failure::new("as it was told")),
             _ => {}
         }

@@ -125,6 +125,17 @@ fn panics_and_hangs_are_exceptions_of_one_request_and_its_connection_lives() {
 }
 
 #[test]
+fn an_actor_that_has_died_of_an_engine_is_started_again() {
+    let daemon = Daemon::start(settings("on_exception='DEFER exception'", "<workers>1</workers>"));
+    let mut client = daemon.connect();
+    assert_eq!(ask(&mut client, "panic-in-error"), "DEFER exception");
+    daemon.logged("that it is gone", |line| {
+        mentions(line, "engine failed") && line["exception"] == "gone"
+    });
+    assert_eq!(ask(&mut client, "all-is-well"), "DUNNO");
+}
+
+#[test]
 fn an_engine_of_which_there_can_be_no_copy_refuses_the_start() {
     let (status, log) = Daemon::refused(settings("uncopied='true'", ""));
     assert_eq!(status.code(), Some(1));
