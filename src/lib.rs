@@ -12,6 +12,7 @@
 //! | [`session`] | one connection: read, decide, answer |
 //! | [`repeats`] | the memory of the core: repeated questions, headers given once |
 //! | [`groups`] | which policy group a request belongs to |
+//! | [`seat`] | connections as somebody else than their session sees them |
 //! | [`supervisor`] | engines as actors, chains, workers, reload |
 //! | [`tracking`] | the records: rows, stores, spool, the tracking actor |
 //! | [`traffic`] | counters of what comes in |
@@ -42,6 +43,7 @@ pub mod ration;
 pub mod reference;
 pub mod repeats;
 pub mod rights;
+pub mod seat;
 pub mod service_manager;
 pub mod session;
 pub mod status;

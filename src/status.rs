@@ -7,6 +7,8 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::supervisor::breaker::{BreakerState, BreakerStatus};
+use crate::supervisor::watchdog::WorkerStatus;
 use crate::tracking::status::{Place, TrackerStatus};
 use crate::traffic::TrafficStatus;
 
@@ -29,6 +31,12 @@ pub struct ServerStatus {
     pub configuration: ConfigurationStatus,
     /// What comes in.
     pub traffic: TrafficStatus,
+    /// The workers.
+    pub workers: Vec<WorkerStatus>,
+    /// Threads that are held up for good, and whose work others do.
+    pub stuck_threads: usize,
+    /// The engines, by their breakers.
+    pub engines: Vec<BreakerStatus>,
     /// The records, one for each distinct connection.
     pub trackers: Vec<TrackerStatus>,
 }
@@ -68,6 +76,24 @@ pub fn troubles(status: &ServerStatus) -> Vec<String> {
         troubles.push(format!(
             "the configuration is refused since {}: {}",
             refused.since, refused.reason
+        ));
+    }
+    for worker in &status.workers {
+        if let Some(engine) = &worker.held_up_by {
+            let since = worker.since.as_deref().unwrap_or("?");
+            troubles.push(format!("worker {} is held up by {engine} since {since}", worker.number));
+        }
+    }
+    if status.stuck_threads > 0 {
+        troubles.push(format!("{} threads are held up for good", status.stuck_threads));
+    }
+    for engine in status.engines.iter().filter(|engine| engine.state != BreakerState::Closed) {
+        troubles.push(format!(
+            "engine {} is suspended since {}, {} runs were not made: {}",
+            engine.engine,
+            engine.since.as_deref().unwrap_or("?"),
+            engine.suspended_runs,
+            engine.reason.as_deref().unwrap_or("?")
         ));
     }
     for tracker in &status.trackers {

@@ -66,6 +66,8 @@ mod spf;
 #[cfg(test)]
 mod state;
 #[cfg(test)]
+mod supervision;
+#[cfg(test)]
 mod takeover;
 #[cfg(test)]
 mod threshold;

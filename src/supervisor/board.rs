@@ -11,11 +11,14 @@ use mppd_engine::config::Origin;
 use mppd_engine::slog::{Logger, error};
 
 use super::ReloadError;
-use super::installation::Shared;
+use super::blueprint::Blueprint;
+use super::watchdog::Posts;
 use crate::config::report::one_line;
+use crate::listener::Intake;
 use crate::plan::Plan;
 use crate::status::{ConfigurationStatus, RefusedReload, ServerStatus, changed_since, text};
 use crate::tracking::TrackerHandle;
+use crate::traffic::Traffic;
 
 /// How often it is said again that the configuration is refused.
 const REMINDED_EVERY: Duration = Duration::from_mins(5);
@@ -26,8 +29,15 @@ const MOST_FINDINGS: usize = 100;
 /// What is known.
 pub(super) struct Board {
     started: SystemTime,
-    shared: Arc<Shared>,
+    sights: Sights,
     known: RefCell<Known>,
+}
+
+/// What is there for as long as the server runs, and says by itself how it is.
+pub(super) struct Sights {
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) posts: Arc<Posts>,
+    pub(super) intake: Arc<Intake>,
 }
 
 struct Known {
@@ -37,6 +47,7 @@ struct Known {
     refused: Option<RefusedReload>,
     listening: Vec<String>,
     trackers: Vec<TrackerHandle>,
+    blueprint: Arc<Blueprint>,
     stopping: bool,
 }
 
@@ -55,16 +66,17 @@ impl Known {
             refused: None,
             listening: plan.listen.iter().map(|plan| plan.endpoint.to_string()).collect(),
             trackers,
+            blueprint: plan.blueprint.clone(),
             stopping: false,
         }
     }
 }
 
 impl Board {
-    pub(super) fn new(plan: &Plan, trackers: Vec<TrackerHandle>, shared: Arc<Shared>) -> Rc<Self> {
+    pub(super) fn new(plan: &Plan, trackers: Vec<TrackerHandle>, sights: Sights) -> Rc<Self> {
         let now = SystemTime::now();
         let known = RefCell::new(Known::of(plan, trackers, now));
-        Rc::new(Board { started: now, shared, known })
+        Rc::new(Board { started: now, sights, known })
     }
 
     /// A configuration that began to be read at a time has come into force.
@@ -125,7 +137,10 @@ impl Board {
                 changed: changed_since(&known.files, known.loaded),
                 refused: known.refused.clone(),
             },
-            traffic: self.shared.traffic.status(),
+            traffic: self.sights.traffic.status(),
+            workers: self.sights.posts.status(&self.sights.intake),
+            stuck_threads: self.sights.posts.stuck(),
+            engines: known.blueprint.breakers(),
             trackers: known.trackers.iter().map(TrackerHandle::status).collect(),
         }
     }
