@@ -2,6 +2,8 @@
 //! front of it.
 
 #[cfg(test)]
+mod almost_postfix;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod day;
@@ -19,6 +21,8 @@ mod faulty;
 mod groups;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod import;
 #[cfg(test)]
