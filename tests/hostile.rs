@@ -180,7 +180,7 @@ fn served(daemon: &Daemon) -> PolicyClient {
 
 #[test]
 fn one_connection_too_many_that_says_nothing_is_closed_soon() {
-    let daemon = Daemon::start(limited("<max_connections>1</max_connections>"));
+    let daemon = Daemon::start(limited(&format!("<max_connections>1</max_connections>{BUSY}")));
     let _first = served(&daemon);
     let mut silent = daemon.connect();
     assert_eq!(silent.until_closed().unwrap(), b"");
@@ -248,7 +248,7 @@ fn requests_beyond_the_memory_are_passed_over_and_answered() {
 
 #[test]
 fn memory_that_half_requests_hold_is_there_again_when_they_are_gone() {
-    let daemon = Daemon::start(limited(&format!("<max_memory>40KiB</max_memory>{BUSY}")));
+    let daemon = Daemon::start(limited(&format!("<max_memory>38KiB</max_memory>{BUSY}")));
     let half = &[b"request=smtpd_access_policy\nhelo_name=".as_slice(), &[b'x'; 12_000]].concat();
     let halves: Vec<PolicyClient> = (0..3)
         .map(|_| {
