@@ -181,15 +181,7 @@ fn options(server: &MariaDb, directory: &TempDir) -> TrackerOptions {
 }
 
 fn embedded(directory: &TempDir) -> TrackerOptions {
-    TrackerOptions {
-        node: "bench".into(),
-        state_directory: directory.path().to_owned(),
-        connection: None,
-        durability: Durability::Answer,
-        received_delay: Duration::from_millis(50),
-        batch_rows: 512,
-        queue: 10_000,
-    }
+    TrackerOptions::new("bench".into(), directory.path().to_owned())
 }
 
 async fn fresh_table(server: &MariaDb) {

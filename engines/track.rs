@@ -100,7 +100,8 @@ impl Running for Step {
                 Ok(()) => Ok(Outcome::new("recorded")),
                 Err(error) => {
                     let message = format!("\"{}\" is not on record", self.name);
-                    Err(Failure::new(message).with_source(error))
+                    let reply = error.reply.clone();
+                    Err(Failure::new(message).with_source(error).with_reply(reply))
                 }
             }
         })
@@ -110,6 +111,8 @@ impl Running for Step {
 #[cfg(test)]
 mod tests {
     use mppd_engine::testkit::{Configured, RecordingTracker, exchange_on, request};
+    use mppd_engine::tracking::Recorded;
+    use mppd_engine::{Action, Tracker, TrackingError};
 
     use super::*;
 
@@ -149,6 +152,23 @@ mod tests {
         let expected = "\"processed\" is not on record: the request could not be put on record: \
                         disk full";
         assert_eq!(failure.whole(), expected);
+    }
+
+    #[test]
+    fn the_answer_of_a_tracker_is_that_of_the_failure() {
+        struct Full;
+
+        impl Tracker for Full {
+            fn record(&self, _: Transition, _: &Exchange) -> Recorded {
+                let error = TrackingError::new("full").with_reply(Action::Dunno);
+                Box::pin(std::future::ready(Err(error)))
+            }
+        }
+
+        let engine = Configured::xml(XML).build(&Track).unwrap();
+        let exchange = exchange_on(request([("sender", "")]), Arc::new(Full));
+        let failure = engine.run_method("received", &exchange).unwrap_err();
+        assert_eq!(failure.reply(), Some(&Action::Dunno));
     }
 
     #[test]

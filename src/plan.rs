@@ -108,13 +108,8 @@ impl Plan {
         self.blueprint.tracks(group).then(|| {
             let common = &self.configuration.common;
             TrackerOptions {
-                node: self.node(),
-                state_directory: common.state_directory.clone(),
                 connection: self.configuration.connection(&group.id).cloned(),
-                durability: common.tracking.durability,
-                received_delay: common.tracking.received_delay.0,
-                batch_rows: usize::try_from(common.tracking.batch_rows.0).unwrap_or(usize::MAX),
-                queue: usize::try_from(common.tracking.queue.0).unwrap_or(usize::MAX),
+                ..TrackerOptions::of(self.node(), common.state_directory.clone(), common)
             }
         })
     }

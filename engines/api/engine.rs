@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::action::Action;
 use crate::config::{
     BuildContext, Element, Finding, OptionDoc, Options, is_common_option, salvage,
 };
@@ -70,13 +71,14 @@ pub struct Failure {
     message: String,
     #[source]
     source: Option<Box<dyn StdError + Send + Sync>>,
+    reply: Option<Action>,
 }
 
 impl Failure {
     /// A failure in words.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Failure { message: message.into(), source: None }
+        Failure { message: message.into(), source: None, reply: None }
     }
 
     /// With the error behind it.
@@ -84,6 +86,20 @@ impl Failure {
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// With what the request is to be answered, unless the engine's `on_exception` says otherwise;
+    /// the chains end as by any exception.
+    #[must_use]
+    pub fn with_reply(mut self, reply: impl Into<Option<Action>>) -> Self {
+        self.reply = reply.into();
+        self
+    }
+
+    /// What the request is to be answered with.
+    #[must_use]
+    pub fn reply(&self) -> Option<&Action> {
+        self.reply.as_ref()
     }
 
     /// The message with that of every error behind it, for the log and the records.

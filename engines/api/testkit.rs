@@ -151,7 +151,7 @@ impl Tracker for RecordingTracker {
         let refusal = self.refusal.clone();
         Box::pin(async move {
             match refusal {
-                Some(reason) => Err(TrackingError { reason }),
+                Some(reason) => Err(TrackingError::new(reason)),
                 None => Ok(()),
             }
         })

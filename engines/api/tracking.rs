@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::action::Action;
 use crate::exchange::Exchange;
 
 /// The key of one request in the records: time-ordered and unique across nodes, made when the
@@ -47,6 +48,24 @@ pub enum Transition {
 pub struct TrackingError {
     /// What the store said.
     pub reason: String,
+    /// What the request is to be answered with for this reason, where the configuration of the
+    /// records says so.
+    pub reply: Option<Action>,
+}
+
+impl TrackingError {
+    /// For this reason; the group's `on_error` says what is answered.
+    #[must_use]
+    pub fn new(reason: impl Into<String>) -> Self {
+        TrackingError { reason: reason.into(), reply: None }
+    }
+
+    /// With an answer that stands in place of `on_error`.
+    #[must_use]
+    pub fn with_reply(mut self, reply: Action) -> Self {
+        self.reply = Some(reply);
+        self
+    }
 }
 
 /// Ready when the transition is as durable as the configuration asks, which may be at once.

@@ -219,11 +219,18 @@ impl EngineSet {
         error: &RunError,
     ) -> (Outcome, StepEffect) {
         let kind = error.kind();
-        warn!(self.logger, "engine failed"; "engine" => &*plan.id, "exception" => kind,
-            "reason" => %Escaped(error.to_string().as_bytes()), "id" => %exchange.key());
+        // What answers for itself is the same for every request, and is logged where it begins.
+        if !matches!(error, RunError::Answered(..)) {
+            warn!(self.logger, "engine failed"; "engine" => &*plan.id, "exception" => kind,
+                "reason" => %Escaped(error.to_string().as_bytes()), "id" => %exchange.key());
+        }
         let outcome = Outcome::new(EXCEPTION).with_text(error.to_string());
         if plan.dry_run {
             return (outcome, StepEffect::Of(Verdict::Continue));
+        }
+        // What the engine wants answered stands unless the configuration says what follows.
+        if let (None, RunError::Answered(_, reply)) = (&plan.on_exception, error) {
+            return (outcome, StepEffect::Exception(kind, Some(reply.clone())));
         }
         let default = place.default_on_exception();
         let effect = plan.on_exception.as_ref().unwrap_or(&default);

@@ -21,7 +21,7 @@ use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Addr, Context, Handler, Message};
 use futures_util::FutureExt;
 use mppd_engine::engine::Run as Running;
-use mppd_engine::{Exchange, Failure, Outcome, Prototype};
+use mppd_engine::{Action, Exchange, Failure, Outcome, Prototype};
 
 /// Why a run gave no outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +29,9 @@ pub enum RunError {
     /// The engine said so.
     #[error("{0}")]
     Failed(String),
+    /// The engine said so, and what is answered in place of `on_error`.
+    #[error("{0}")]
+    Answered(String, Action),
     /// The engine panicked.
     #[error("the engine panicked: {0}")]
     Panicked(String),
@@ -48,7 +51,7 @@ impl RunError {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            RunError::Failed(_) => "failed",
+            RunError::Failed(_) | RunError::Answered(..) => "failed",
             RunError::Panicked(_) => "panic",
             RunError::TimedOut(_) => "timeout",
             RunError::Overloaded(_) => "overloaded",
@@ -59,7 +62,11 @@ impl RunError {
 
 impl From<Failure> for RunError {
     fn from(failure: Failure) -> Self {
-        RunError::Failed(failure.whole())
+        let whole = failure.whole();
+        match failure.reply() {
+            Some(reply) => RunError::Answered(whole, reply.clone()),
+            None => RunError::Failed(whole),
+        }
     }
 }
 

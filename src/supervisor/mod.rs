@@ -498,8 +498,8 @@ async fn start_tracker(
 
 /// Rows that nobody moves must not be forgotten.
 async fn warn_of_spools(directory: &Path, wanted: &[TrackerOptions], logger: &Logger) {
-    let connections: Vec<&ResolvedConnection> =
-        wanted.iter().filter_map(|options| options.connection.as_ref()).collect();
+    let connections: Vec<Option<&ResolvedConnection>> =
+        wanted.iter().map(|options| options.connection.as_ref()).collect();
     for (spool, rows) in abandoned_spools(directory, &connections).await {
         warn!(logger, "rows for another database wait in the state directory; they are moved when \
             the configuration names it again"; "spool" => %spool.display(), "rows" => rows);
@@ -555,7 +555,7 @@ struct NotTracked;
 
 impl Tracker for NotTracked {
     fn record(&self, _: Transition, _: &Exchange) -> Recorded {
-        let reason = "no chain names an engine that tracks".to_owned();
-        Box::pin(std::future::ready(Err(TrackingError { reason })))
+        let error = TrackingError::new("no chain names an engine that tracks");
+        Box::pin(std::future::ready(Err(error)))
     }
 }

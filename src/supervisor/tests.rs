@@ -41,6 +41,7 @@ enum Script {
     Give(&'static str),
     GiveLater(&'static str),
     Fail,
+    Answer,
     Panic,
     PanicLater,
     Hang,
@@ -72,6 +73,10 @@ impl Engine for Scripted {
                 Ok(Outcome::new(status))
             }
             Script::Fail => Err(Failure::new("no answer").with_source("refused")),
+            Script::Answer => {
+                let reply = Action::DeferIfPermit(Some("its own".into()));
+                Err(Failure::new("no room").with_reply(reply))
+            }
             Script::Panic => panic!("now"),
             Script::PanicLater => {
                 tokio::task::yield_now().await;
@@ -240,6 +245,31 @@ async fn an_action_for_exceptions_is_the_reply_where_nothing_else_decides() {
         assert_eq!(exchange.exception().unwrap().kind, "failed");
         assert_eq!(scripts[1].runs.load(Ordering::Relaxed), 1, "{place:?}");
     }
+}
+
+#[actix_rt::test]
+async fn what_a_failure_wants_answered_stands_in_place_of_on_error() {
+    for place in [Place::Begin, Place::Check, Place::End] {
+        let chain = || {
+            let chain = Builder::default().engine(place, "a", Script::Answer);
+            chain.engine(Place::EndException, "x", Script::Give("none"))
+        };
+        let (set, scripts) = chain().raise(9);
+        let exchange = ask(&set).await;
+        assert_eq!(decided(&exchange), "DEFER_IF_PERMIT its own", "{place:?}");
+        assert_eq!(exchange.exception().unwrap().to_string(), "a: failed: no room");
+        assert_eq!(scripts[1].runs.load(Ordering::Relaxed), 1, "{place:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn on_exception_says_more_than_the_failure_itself() {
+    let answering = Builder::default().engine(Place::End, "a", Script::Answer);
+    let (set, _) = answering.with(|plan| plan.on_exception = Some(Effect::Fail)).raise(9);
+    assert_eq!(decided(&*ask(&set).await), "DEFER on_error");
+    let answering = Builder::default().engine(Place::End, "a", Script::Answer);
+    let (set, _) = answering.with(|plan| plan.on_exception = Some(Effect::Continue)).raise(9);
+    assert_eq!(decided(&*ask(&set).await), "DUNNO");
 }
 
 #[actix_rt::test]

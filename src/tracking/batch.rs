@@ -69,14 +69,20 @@ impl<T, A> Taken<T, A> {
         Taken { writes, acknowledgements: self.acknowledgements }
     }
 
+    /// Each row with those who wait for it.
+    pub fn into_parts(self) -> impl Iterator<Item = (Write<T>, Vec<A>)> {
+        self.writes.into_iter().zip(self.acknowledgements)
+    }
+
     /// Those who wait, once the rows are written.
     pub fn into_acknowledgements(self) -> impl Iterator<Item = A> {
         self.acknowledgements.into_iter().flatten()
     }
 
-    /// Those who wait, to be told of a failure; the rows stay.
-    pub fn take_acknowledgements(&mut self) -> impl Iterator<Item = A> {
-        self.acknowledgements.iter_mut().flat_map(std::mem::take)
+    /// Those who wait for each row, to be told of a failure; the rows stay.
+    pub fn take_waiting(&mut self) -> impl Iterator<Item = (State, Vec<A>)> {
+        let states = self.writes.iter().map(|write| write.state);
+        states.zip(self.acknowledgements.iter_mut().map(std::mem::take))
     }
 }
 
@@ -97,6 +103,12 @@ impl<T, A> Batch<T, A> {
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Whether a row of this key waits.
+    #[must_use]
+    pub fn contains(&self, key: RequestKey) -> bool {
+        self.rows.contains_key(&key)
     }
 
     /// Adds a transition.
@@ -203,6 +215,12 @@ impl<T, A> Batch<T, A> {
             taken.acknowledgements.push(acknowledgements);
         }
         taken
+    }
+
+    /// Forgets the row that became ready first; how far it was, if there was one.
+    pub fn drop_oldest(&mut self) -> Option<State> {
+        let key = self.ready.pop_front()?;
+        self.rows.remove(&key).map(|waiting| waiting.state)
     }
 
     /// Puts back rows that could not be written, or may have been: nobody knows.

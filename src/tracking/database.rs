@@ -1,17 +1,42 @@
 //! A database that may be away: rows go to it, or into its spool; the spool moves when it is back.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use mppd_database::ResolvedConnection;
 use mppd_engine::RequestKey;
-use slog::{Logger, error, info, warn};
+use slog::{Logger, crit, error, info, warn};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::batch::State;
 use super::mysql::MySqlStore;
 use super::row::Row;
-use super::spool::Spool;
+use super::spool::{Spool, Unkept};
 use super::store::{RowWrite, Store, StoreError, rewrites};
+
+/// A store that is connected to.
+pub(super) type Connecting = Pin<Box<dyn Future<Output = Result<Box<dyn Store>, StoreError>>>>;
+
+/// How a database is connected to.
+pub(super) trait Connect {
+    /// Connects; afterwards rows can be written.
+    fn connect(&self) -> Connecting;
+}
+
+impl Connect for ResolvedConnection {
+    fn connect(&self) -> Connecting {
+        let to = self.clone();
+        Box::pin(async move {
+            let mut store = MySqlStore::connect(&to).await?;
+            store.prepare().await?;
+            Ok(Box::new(store) as Box<dyn Store>)
+        })
+    }
+}
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -55,24 +80,27 @@ const LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 /// How long a spool is left alone that could not be read or emptied.
 const SPOOL_REST: Duration = Duration::from_secs(10);
 
-type Attempt = JoinHandle<Result<MySqlStore, StoreError>>;
+/// How often rows that have waited too long are looked for.
+const EXPIRED_EVERY: Duration = Duration::from_secs(1);
+
+type Attempt = JoinHandle<Result<Box<dyn Store>, StoreError>>;
 
 struct Absence {
-    since: SystemTime,
+    since: Timestamp,
     reason: String,
     began: Instant,
     reminded: Instant,
     pause: Duration,
     next: Instant,
     attempt: Option<Attempt>,
-    result: Option<Result<MySqlStore, StoreError>>,
+    result: Option<Result<Box<dyn Store>, StoreError>>,
 }
 
 impl Absence {
     fn new(reason: String) -> Self {
         let now = Instant::now();
         Absence {
-            since: SystemTime::now(),
+            since: Timestamp::now(),
             reason,
             began: now,
             reminded: now,
@@ -101,19 +129,21 @@ impl Drop for Absence {
 }
 
 enum Link {
-    Up(MySqlStore),
+    Up(Box<dyn Store>),
     Away(Absence),
 }
 
 /// A database and its spool.
 pub(super) struct Database {
-    connection: ResolvedConnection,
+    connector: Rc<dyn Connect>,
     spool: Spool,
     link: Link,
     /// Until when the spool is left alone after it could not be read or emptied.
     resting: Option<Instant>,
     /// When the spool was looked at last.
     looked: Instant,
+    /// When rows that have waited too long were looked for last.
+    expired: Option<Instant>,
     moved: u64,
     logger: Logger,
 }
@@ -121,11 +151,11 @@ pub(super) struct Database {
 impl Database {
     /// Connects, or begins without the database where it is away.
     pub(super) async fn open(
-        connection: ResolvedConnection,
+        connector: Rc<dyn Connect>,
         spool: Spool,
         logger: Logger,
     ) -> Result<Self, StoreError> {
-        let link = match prepare(&connection).await {
+        let link = match connector.connect().await {
             Ok(store) => Link::Up(store),
             Err(error @ (StoreError::Away(_) | StoreError::Timeout(_))) => {
                 say_away(&logger, &error);
@@ -138,34 +168,57 @@ impl Database {
             warn!(logger, "rows of an earlier run wait in the spool"; "rows" => spool.rows());
         }
         Ok(Database {
-            connection,
+            connector,
             spool,
             link,
             resting: None,
             looked: Instant::now(),
+            expired: None,
             moved: 0,
             logger,
         })
     }
 
     /// Since when the database is away, and why.
-    pub(super) fn absence(&self) -> Option<(SystemTime, &str)> {
+    pub(super) fn absence(&self) -> Option<(Timestamp, &str)> {
         match &self.link {
             Link::Up(_) => None,
             Link::Away(absence) => Some((absence.since, &absence.reason)),
         }
     }
 
-    /// How many rows wait in the spool.
-    pub(super) fn spooled(&self) -> u64 {
-        self.spool.rows()
+    /// The rows that wait.
+    pub(super) fn spool(&self) -> &Spool {
+        &self.spool
     }
 
-    /// Writes rows durably: into the database, else into the spool.
-    pub(super) async fn write(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
+    /// Whether new rows find no room, or only in place of others.
+    pub(super) fn is_at_bound(&self) -> bool {
+        matches!(self.link, Link::Away(_)) && self.spool.is_full()
+    }
+
+    /// The database, when it is there and nothing waits to be moved into it.
+    pub(super) fn at_rest(&mut self) -> Option<&mut dyn Store> {
+        if self.can_move() {
+            return None;
+        }
+        match &mut self.link {
+            Link::Up(store) => Some(&mut **store),
+            Link::Away(_) => None,
+        }
+    }
+
+    /// Says what became of something asked of [`Database::at_rest`].
+    pub(super) fn failed(&mut self, error: &StoreError) {
+        self.go_away(error);
+    }
+
+    /// Writes rows durably: into the database, else into the spool; gives back those for which
+    /// there is no room.
+    pub(super) async fn write(&mut self, writes: &[RowWrite]) -> Result<Unkept, StoreError> {
         let Link::Up(store) = &mut self.link else { return self.spool.keep(writes) };
-        match write_acceptable(store, writes).await {
-            Ok(refused) => self.keep_refused(&refused),
+        match write_acceptable(&mut **store, writes).await {
+            Ok(refused) => Ok(self.keep_refused(&refused)),
             Err(error) => {
                 self.go_away(&error);
                 self.spool.keep(writes)
@@ -173,15 +226,19 @@ impl Database {
         }
     }
 
-    fn keep_refused(&mut self, refused: &[(RowWrite, String)]) -> Result<(), StoreError> {
+    fn keep_refused(&mut self, refused: &[(RowWrite, String)]) -> Unkept {
         if refused.is_empty() {
-            return Ok(());
+            return Unkept::new();
         }
         for (write, reason) in refused {
             error!(self.logger, "the tracking database refuses a row; it is set aside in the spool";
                 "id" => %write.key, "reason" => reason);
         }
-        self.spool.keep_refused(refused)
+        // They must not hold up the others.
+        self.spool.keep_refused(refused).unwrap_or_else(|error| {
+            crit!(self.logger, "rows that were refused cannot be set aside"; "reason" => %error);
+            refused.iter().map(|(write, _)| write.key).collect()
+        })
     }
 
     fn go_away(&mut self, reason: &StoreError) {
@@ -202,7 +259,7 @@ impl Database {
             Ok(rows) => rows,
             Err(error) => return self.leave_spool_alone(&error),
         };
-        match write_spooled(store, rows).await {
+        match write_spooled(&mut **store, rows).await {
             Ok((moved, last, refused)) => {
                 self.say_refused(&refused);
                 self.moved += moved.len() as u64;
@@ -242,19 +299,37 @@ impl Database {
     pub(super) async fn changed(&mut self) {
         let Link::Away(absence) = &mut self.link else {
             return match self.resting.or(self.next_look()) {
-                Some(end) => tokio::time::sleep_until(end.into()).await,
+                Some(end) => tokio::time::sleep_until(end).await,
                 None => std::future::pending().await,
             };
         };
         match absence.attempt {
             Some(_) => absence.attempted().await,
-            None => tokio::time::sleep_until(absence.next.into()).await,
+            None => tokio::time::sleep_until(absence.next).await,
         }
     }
 
     /// When the spool is to be looked at, if rows are left in it.
     fn next_look(&self) -> Option<Instant> {
         (self.spool.rows() > 0).then(|| self.looked + LOOKED_AT_EVERY)
+    }
+
+    fn expire(&mut self) {
+        if self.expired.is_some_and(|last| last.elapsed() < EXPIRED_EVERY) {
+            return;
+        }
+        self.expired = Some(Instant::now());
+        let before = self.spool.dropped();
+        let expired = self.spool.expire(SystemTime::now());
+        if let Err(error) = expired {
+            error!(self.logger, "rows that have waited too long cannot be removed";
+                "reason" => %error);
+        }
+        let dropped = self.spool.dropped() - before;
+        if dropped > 0 {
+            error!(self.logger, "rows have waited too long in the spool and are lost";
+                "rows" => dropped, "left" => self.spool.rows());
+        }
     }
 
     fn look_into_spool(&mut self) {
@@ -270,6 +345,7 @@ impl Database {
     /// Does what is to be done about an absence: tries to connect, in the background, or takes
     /// over the connection that was made.
     pub(super) async fn attend(&mut self) {
+        self.expire();
         if self.resting.is_some_and(|end| Instant::now() >= end) {
             self.resting = None;
             self.spool.rewind();
@@ -284,11 +360,11 @@ impl Database {
             self.spool.rewind();
             // Without rows to try, the database is believed when it lets one in.
             let rows = self.spool.next().unwrap_or_default();
-            absence.attempt = Some(actix_rt::spawn(prove(self.connection.clone(), rows)));
+            absence.attempt = Some(actix_rt::spawn(prove(self.connector.connect(), rows)));
         }
     }
 
-    fn finish(&mut self, result: Result<MySqlStore, StoreError>) {
+    fn finish(&mut self, result: Result<Box<dyn Store>, StoreError>) {
         let Link::Away(absence) = &mut self.link else { return };
         match result {
             Ok(store) => {
@@ -314,7 +390,7 @@ impl Database {
     /// Ends the connection.
     pub(super) async fn close(self) {
         if let Link::Up(store) = self.link {
-            store.disconnect().await;
+            store.end().await;
         }
     }
 }
@@ -323,24 +399,18 @@ fn say_away(logger: &Logger, reason: &StoreError) {
     error!(logger, "the tracking database is away; rows go into the spool"; "reason" => %reason);
 }
 
-async fn prepare(connection: &ResolvedConnection) -> Result<MySqlStore, StoreError> {
-    let mut store = MySqlStore::connect(connection).await?;
-    store.prepare().await?;
-    Ok(store)
-}
-
 // A server that lets one in may still be read-only or full, so the first spooled rows are written
 // before live ones are trusted to it. They stay in the spool until they are moved in earnest:
 // what is known of them may have grown in the meantime.
-async fn prove(connection: ResolvedConnection, rows: Vec<Row>) -> Result<MySqlStore, StoreError> {
-    let mut store = prepare(&connection).await?;
-    write_spooled(&mut store, rows).await?;
+async fn prove(connecting: Connecting, rows: Vec<Row>) -> Result<Box<dyn Store>, StoreError> {
+    let mut store = connecting.await?;
+    write_spooled(&mut *store, rows).await?;
     Ok(store)
 }
 
 type Spooled = (Vec<(RequestKey, State)>, Option<RequestKey>, Vec<(RowWrite, String)>);
 
-async fn write_spooled(store: &mut MySqlStore, rows: Vec<Row>) -> Result<Spooled, StoreError> {
+async fn write_spooled(store: &mut dyn Store, rows: Vec<Row>) -> Result<Spooled, StoreError> {
     let writes = rewrites(rows);
     let last = writes.last().map(|write| write.key);
     let refused = write_acceptable(store, &writes).await?;

@@ -10,6 +10,25 @@ pub fn new_key() -> RequestKey {
     RequestKey(Uuid::now_v7().into_bytes())
 }
 
+/// The lowest key of a request that came at this time, in microseconds since 1970, or later.
+#[must_use]
+pub(super) fn floor(microseconds: i64) -> RequestKey {
+    // The first 48 bits of a key are milliseconds.
+    let milliseconds = u64::try_from(microseconds / 1_000).unwrap_or_default();
+    let [_, _, time @ ..] = milliseconds.to_be_bytes();
+    let mut key = [0; 16];
+    key[..time.len()].copy_from_slice(&time);
+    RequestKey(key)
+}
+
+/// When the request of a key came, in microseconds since 1970, to the millisecond.
+#[must_use]
+pub(super) fn time(key: RequestKey) -> i64 {
+    let mut octets = [0; 8];
+    octets[2..].copy_from_slice(&key.0[..6]);
+    i64::from_be_bytes(octets) * 1_000
+}
+
 /// Reads a key as people write it, a UUID.
 #[must_use]
 pub fn parse(text: &str) -> Option<RequestKey> {
@@ -54,6 +73,15 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn a_key_tells_when_its_request_came() {
+        let before = crate::tracking::time::microseconds(std::time::SystemTime::now());
+        let key = new_key();
+        assert!(floor(before) <= key && key < floor(before + 60_000_000));
+        assert!(time(key) >= before - 1_000 && time(key) < before + 60_000_000);
+        assert_eq!(time(floor(1_795_352_400_123_456)), 1_795_352_400_123_000);
     }
 
     #[test]

@@ -7,16 +7,26 @@
 //! | [`row`] | one row: made from an exchange, and the request read back from it |
 //! | [`batch`] | transitions that wait to be written: what meets is written once |
 //! | [`store`] | what a store can do; [`sqlite`] and [`mysql`] do it |
+//! | [`bounds`] | what becomes of requests whose rows can be kept nowhere |
+//! | [`alive`] | requests that were under way when mppd died |
+//! | [`retention`] | old rows, removed in small steps |
 //! | [`status`] | how a tracker is |
 //! | [`tracker`] | the actor that owns the stores, and its handle |
 //! | [`search`] | questions to the records, in people's words |
 
+pub mod alive;
 pub mod batch;
+pub mod bounds;
+mod damaged;
 mod database;
 mod documentation;
+mod embedded;
 pub mod key;
+#[cfg(test)]
+mod model;
 pub mod mysql;
 mod queue;
+pub mod retention;
 pub mod row;
 pub mod search;
 mod snapshot;
@@ -26,11 +36,14 @@ pub mod sqlite;
 pub mod status;
 pub mod store;
 pub mod table;
+mod target;
 mod time;
 pub mod tracker;
 mod writer;
 
+pub use bounds::Bounds;
 pub use key::new_key;
+pub use retention::Retention;
 pub use row::Row;
 pub use spool::abandoned_spools;
 pub use status::TrackerStatus;

@@ -3,6 +3,8 @@
 //! A connection whose future did not finish gives the answer to the last question to the next
 //! one, so it is out of the store while it works and comes back only when the work is done.
 
+use std::ops::Range;
+use std::pin::Pin;
 use std::time::Duration;
 
 use mppd_database::ResolvedConnection;
@@ -10,10 +12,10 @@ use mppd_engine::RequestKey;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, Params, Statement, Value};
 
-use super::row::{Cell, Row};
+use super::row::{Cell, PROCESSED, RECEIVED, Row};
 use super::store::{
-    Bound, Query, RowWrite, Store, StoreError, Working, check_version, on_duplicate, statement,
-    unreadable,
+    Bound, Ending, Query, Removed, RowWrite, Store, StoreError, Undecided, Working, check_version,
+    on_duplicate, statement, unreadable,
 };
 use super::table::{COLUMNS, Column, Dialect, Kind, OnDuplicate, TABLE};
 use super::time;
@@ -58,6 +60,19 @@ impl MySqlStore {
             // The rows are written; a connection that does not end well ends all the same.
             let _ended = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         }
+    }
+
+    /// Takes a lock of this name, on the server, for as long as the connection lasts; whether
+    /// nobody else has it.
+    pub(super) async fn lock(&mut self, name: &str) -> Result<bool, StoreError> {
+        let values = vec![Value::from(name)];
+        self.with(async move |connected| {
+            let sql = "SELECT GET_LOCK(CONCAT(?, LEFT(SHA1(DATABASE()), 32)), 0)";
+            let taken: Option<Option<i64>> =
+                connected.conn.exec_first(sql, Params::Positional(values)).await?;
+            Ok(taken.flatten() == Some(1))
+        })
+        .await
     }
 
     async fn with<T>(
@@ -105,6 +120,27 @@ impl Store for MySqlStore {
 
     fn remove<'a>(&'a mut self, keys: &'a [RequestKey]) -> Working<'a, ()> {
         Box::pin(self.with(async |connected| connected.remove(keys).await))
+    }
+
+    fn undecided<'a>(
+        &'a mut self,
+        node: &'a str,
+        range: Range<RequestKey>,
+        most: usize,
+    ) -> Working<'a, Undecided> {
+        Box::pin(self.with(async move |connected| connected.undecided(node, &range, most).await))
+    }
+
+    fn close<'a>(&'a mut self, keys: &'a [RequestKey], ending: &'a Ending) -> Working<'a, u64> {
+        Box::pin(self.with(async move |connected| connected.close(keys, ending).await))
+    }
+
+    fn remove_oldest(&mut self, range: Range<RequestKey>, most: usize) -> Working<'_, Removed> {
+        Box::pin(self.with(async move |connected| connected.remove_oldest(&range, most).await))
+    }
+
+    fn end(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(self.disconnect())
     }
 
     fn count(&mut self) -> Working<'_, u64> {
@@ -194,6 +230,64 @@ impl Connected {
         found.into_iter().map(read).collect()
     }
 
+    async fn undecided(
+        &mut self,
+        node: &str,
+        range: &Range<RequestKey>,
+        most: usize,
+    ) -> Result<Undecided, StoreError> {
+        let sql = format!(
+            "SELECT id, state = '{RECEIVED}' AND node = ? FROM {TABLE} WHERE id >= ? AND id < ? \
+             ORDER BY id LIMIT {most}"
+        );
+        let values = vec![node.into(), octets(range.start), octets(range.end)];
+        let found: Vec<(Vec<u8>, Option<bool>)> =
+            self.conn.exec(sql, Params::Positional(values)).await?;
+        let mut undecided = Undecided::default();
+        for (key, is_undecided) in found {
+            undecided.last = key.try_into().ok().map(RequestKey);
+            if is_undecided == Some(true) {
+                undecided.keys.extend(undecided.last);
+            }
+        }
+        Ok(undecided)
+    }
+
+    async fn close(&mut self, keys: &[RequestKey], ending: &Ending) -> Result<u64, StoreError> {
+        let mut closed = 0;
+        for keys in keys.chunks(1_000) {
+            let marks = vec!["?"; keys.len()].join(",");
+            let mut values = vec![date(ending.at), ending.error_text.as_str().into()];
+            values.extend(keys.iter().copied().map(octets));
+            let sql = format!(
+                "UPDATE {TABLE} SET state = '{PROCESSED}', processed_timestamp = ?, error_text = ? \
+                 WHERE id IN ({marks}) AND state = '{RECEIVED}'"
+            );
+            self.conn.exec_drop(sql, Params::Positional(values)).await?;
+            closed += self.conn.affected_rows();
+        }
+        Ok(closed)
+    }
+
+    // Rows that were removed are still in the way until the server has purged them, so each step
+    // begins where the last one ended.
+    async fn remove_oldest(
+        &mut self,
+        range: &Range<RequestKey>,
+        most: usize,
+    ) -> Result<Removed, StoreError> {
+        let sql =
+            format!("SELECT id FROM {TABLE} WHERE id >= ? AND id < ? ORDER BY id LIMIT {most}");
+        let values = vec![octets(range.start), octets(range.end)];
+        let keys: Vec<Vec<u8>> = self.conn.exec(sql, Params::Positional(values)).await?;
+        let last = keys.last().and_then(|key| key.as_slice().try_into().ok()).map(RequestKey);
+        let Some(last) = last else { return Ok(Removed::default()) };
+        let sql = format!("DELETE FROM {TABLE} WHERE id >= ? AND id <= ?");
+        let values = vec![octets(range.start), octets(last)];
+        self.conn.exec_drop(sql, Params::Positional(values)).await?;
+        Ok(Removed { rows: self.conn.affected_rows(), last: Some(last) })
+    }
+
     async fn remove(&mut self, keys: &[RequestKey]) -> Result<(), StoreError> {
         for keys in keys.chunks(1_000) {
             let marks = vec!["?"; keys.len()].join(",");
@@ -251,6 +345,10 @@ fn bound_value(bound: Bound) -> Value {
         Bound::Text(text) => Value::Bytes(text.into_bytes()),
         Bound::Time(microseconds) => date(microseconds),
     }
+}
+
+fn octets(key: RequestKey) -> Value {
+    Value::Bytes(key.0.to_vec())
 }
 
 fn date(microseconds: i64) -> Value {

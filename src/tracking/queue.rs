@@ -74,15 +74,15 @@ impl Queue {
     /// Puts a transition in.
     ///
     /// # Errors
-    /// The tracker has ended; or it is full and no store can be written, so that nothing is taken
-    /// in that would only be lost.
+    /// The tracker has ended; or new requests are put off.
     pub(super) fn push(&self, entry: Entry) -> Result<(), TrackingError> {
         let mut entries = self.lock();
         if entries.is_closed {
             return Err(ended());
         }
+        // A decision is taken in: it may be one on a request that is on record already.
         if let Some(refusal) = &entries.refusal
-            && !self.fits(&entries)
+            && entry.state == State::Received
         {
             return Err(refusal.clone());
         }
@@ -93,8 +93,18 @@ impl Queue {
         Ok(())
     }
 
+    /// Whether new requests are put off.
+    pub(super) fn refuses(&self) -> bool {
+        self.lock().refusal.is_some()
+    }
+
     fn fits(&self, entries: &Entries) -> bool {
         entries.list.len() + self.held.load(Ordering::Relaxed) <= self.limit
+    }
+
+    /// How many transitions may wait.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -133,7 +143,7 @@ impl Queue {
         }
     }
 
-    /// Says why nothing can be written, or that something can.
+    /// Says what new requests are told that are put off, or that none are.
     pub(super) fn refuse(&self, refusal: Option<TrackingError>) {
         self.lock().refusal = refusal;
     }
@@ -157,5 +167,5 @@ impl Queue {
 
 /// What is said to those who come too late.
 pub(super) fn ended() -> TrackingError {
-    TrackingError { reason: "the tracker has ended".to_owned() }
+    TrackingError::new("the tracker has ended")
 }

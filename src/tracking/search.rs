@@ -337,10 +337,10 @@ fn open_file(path: &Path) -> Result<Box<dyn Store>, StoreError> {
 /// The spools of these places that are there.
 #[must_use]
 pub fn spools(places: &[Place]) -> Vec<PathBuf> {
-    let connected = places.iter().filter_map(|(connection, directory)| {
-        connection.as_ref().map(|connection| spool::path(directory, connection))
-    });
-    connected.filter(|path| path.exists()).collect()
+    let paths = places
+        .iter()
+        .map(|(connection, directory)| spool::path_for(directory, connection.as_ref()));
+    paths.filter(|path| path.exists()).collect()
 }
 
 #[cfg(test)]

@@ -6,15 +6,29 @@ use std::time::SystemTime;
 
 use mppd_database::ResolvedConnection;
 use mppd_engine::RequestKey;
+use slog::Logger;
 
 use super::batch::State;
+use super::bounds::Bounds;
+use super::damaged::{open_or_set_aside, set_aside};
 use super::row::Row;
 use super::sqlite::SqliteStore;
 use super::store::{RowWrite, Store, StoreError};
-use super::time;
+use super::{key, time};
+use crate::config::settings::AtBound;
 
 /// Rows that are moved at once; few, so that live ones do not wait long behind them.
 const MOVED_AT_ONCE: usize = 128;
+
+/// Rows that have waited too long are removed so many at once.
+const EXPIRED_AT_ONCE: usize = 1_000;
+
+fn open_store(path: &Path) -> Result<SqliteStore, StoreError> {
+    let mut store = SqliteStore::open(path)?;
+    store.create()?;
+    store.prepare_refused()?;
+    Ok(store)
+}
 
 /// The file in which the rows of a connection wait. Connections that differ only in how they get
 /// to the same database share it: whoever moves a row moves it there.
@@ -30,14 +44,30 @@ pub(super) fn path(directory: &Path, connection: &ResolvedConnection) -> PathBuf
     directory.join(format!("spool-{server}-{database}.sqlite"))
 }
 
-/// The spools in a directory that hold rows for none of these connections, but for databases that
-/// were configured before; each with the number of its rows.
+/// The file in which rows wait that the embedded store has refused.
+#[must_use]
+pub(super) fn path_of_embedded(directory: &Path) -> PathBuf {
+    directory.join("spool-embedded.sqlite")
+}
+
+/// The file in which rows wait for a connection, or for the embedded store.
+#[must_use]
+pub(super) fn path_for(directory: &Path, connection: Option<&ResolvedConnection>) -> PathBuf {
+    match connection {
+        Some(connection) => path(directory, connection),
+        None => path_of_embedded(directory),
+    }
+}
+
+/// The spools in a directory that hold rows for none of these connections (without one: for the
+/// embedded store), but for databases that were configured before; each with the number of its
+/// rows.
 pub async fn abandoned_spools(
     directory: &Path,
-    connections: &[&ResolvedConnection],
+    connections: &[Option<&ResolvedConnection>],
 ) -> Vec<(PathBuf, u64)> {
     let ours: Vec<PathBuf> =
-        connections.iter().map(|connection| path(directory, connection)).collect();
+        connections.iter().map(|connection| path_for(directory, *connection)).collect();
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     let is_spool = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -71,23 +101,46 @@ fn file_name(text: &str) -> String {
 /// The spool of one connection.
 #[derive(Debug)]
 pub(super) struct Spool {
+    path: PathBuf,
+    logger: Logger,
+    bounds: Bounds,
     store: SqliteStore,
     rows: u64,
+    refused: u64,
+    octets: u64,
+    // Stays until it has become well smaller than the bound.
+    is_full: bool,
+    dropped: u64,
     has_rows_to_move: bool,
     // Rows up to here were moved, or refused and set aside.
     moved: Option<RequestKey>,
 }
 
+/// Rows that found no room.
+pub(super) type Unkept = Vec<RequestKey>;
+
 impl Spool {
-    pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
-        let mut store = SqliteStore::open(path)?;
-        store.prepare().await?;
-        store.prepare_refused()?;
+    /// Opens it. A file that is damaged is set aside, and a new one begun.
+    pub(super) fn open(path: &Path, bounds: Bounds, logger: Logger) -> Result<Self, StoreError> {
+        let mut store = open_or_set_aside(path, &logger, open_store)?;
         // What the database refused before may be welcome now.
         store.retry_refused(&[])?;
-        let rows = store.count().await?;
-        let has_rows_to_move = rows > 0;
-        Ok(Spool { store, rows, has_rows_to_move, moved: None })
+        let rows = store.count_rows()?;
+        let mut spool = Spool {
+            path: path.to_owned(),
+            logger,
+            bounds,
+            store,
+            rows,
+            refused: 0,
+            octets: 0,
+            is_full: false,
+            dropped: 0,
+            has_rows_to_move: rows > 0,
+            moved: None,
+        };
+        spool.measure()?;
+        Ok(spool)
     }
 
     /// How many rows are here.
@@ -99,33 +152,154 @@ impl Spool {
         self.has_rows_to_move
     }
 
-    /// Keeps rows until they are moved.
-    pub(super) fn keep(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
-        self.add(writes)?;
-        self.has_rows_to_move = true;
-        Ok(())
+    /// How many octets they take up.
+    pub(super) fn octets(&self) -> u64 {
+        self.octets
     }
 
-    /// Keeps rows that the database has refused, each with the reason.
+    /// How many of them are set aside, as of the last look.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// How many rows were removed that were not moved.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Whether it has reached its bound.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// When the oldest request came whose row is here, in microseconds since 1970.
+    pub(super) fn oldest(&self) -> Option<i64> {
+        if self.rows == 0 {
+            return None;
+        }
+        self.store.first().ok().flatten().map(key::time)
+    }
+
+    /// Keeps rows until they are moved; gives back those for which there is no room.
+    pub(super) fn keep(&mut self, writes: &[RowWrite]) -> Result<Unkept, StoreError> {
+        match self.keep_in_bounds(writes) {
+            Err(StoreError::Damaged(reason)) => {
+                self.begin_anew(&reason)?;
+                self.keep_in_bounds(writes)
+            }
+            kept => kept,
+        }
+    }
+
+    fn keep_in_bounds(&mut self, writes: &[RowWrite]) -> Result<Unkept, StoreError> {
+        if self.is_full && self.bounds.at_bound == AtBound::DropOldest {
+            self.make_room(writes.len())?;
+        }
+        if !self.is_full || self.bounds.at_bound == AtBound::DropOldest {
+            self.add(writes)?;
+            self.has_rows_to_move = true;
+            return Ok(Unkept::new());
+        }
+        // The decision on a request that is here already needs no more room.
+        let (mut here, mut unkept) = (Vec::new(), Unkept::new());
+        for write in writes {
+            if self.store.has(write.key)? {
+                here.push(write.clone());
+            } else {
+                unkept.push(write.key);
+            }
+        }
+        self.add(&here)?;
+        Ok(unkept)
+    }
+
+    /// Keeps rows that the database has refused, each with the reason; gives back those for which
+    /// there is no room.
     pub(super) fn keep_refused(
         &mut self,
         refused: &[(RowWrite, String)],
-    ) -> Result<(), StoreError> {
+    ) -> Result<Unkept, StoreError> {
+        let waits = self.has_rows_to_move;
         let writes: Vec<RowWrite> = refused.iter().map(|(write, _)| write.clone()).collect();
-        self.add(&writes)?;
-        self.set_aside(refused)
+        let unkept = self.keep(&writes)?;
+        self.has_rows_to_move = waits;
+        let is_kept = |(write, _): &&(RowWrite, String)| !unkept.contains(&write.key);
+        let kept: Vec<(RowWrite, String)> = refused.iter().filter(is_kept).cloned().collect();
+        self.set_aside(&kept)?;
+        Ok(unkept)
+    }
+
+    /// Removes the oldest rows until as many new ones fit in, about.
+    fn make_room(&mut self, rows: usize) -> Result<(), StoreError> {
+        let step = rows.max(usize::try_from(self.rows / 64).unwrap_or_default()).max(1);
+        while self.rows > 0 && self.octets >= self.bounds.max_size {
+            if self.drop_before(RequestKey([0xff; 16]), step)? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes rows that have waited too long.
+    pub(super) fn expire(&mut self, now: SystemTime) -> Result<(), StoreError> {
+        let Some(end) = self.bounds.oldest(now) else { return Ok(()) };
+        while self.rows > 0 && self.drop_before(end, EXPIRED_AT_ONCE)? > 0 {}
+        Ok(())
+    }
+
+    fn drop_before(&mut self, end: RequestKey, most: usize) -> Result<u64, StoreError> {
+        let removed = self.store.remove_range(&(RequestKey([0; 16])..end), most)?;
+        if removed.rows == 0 {
+            return Ok(0);
+        }
+        self.rows = self.rows.saturating_sub(removed.rows);
+        self.dropped += removed.rows;
+        if self.refused > 0 {
+            self.store.forget_refused()?;
+        }
+        self.measure()?;
+        Ok(removed.rows)
+    }
+
+    fn measure(&mut self) -> Result<(), StoreError> {
+        self.refused = self.store.count_refused()?;
+        self.octets = if self.rows == 0 { 0 } else { self.store.octets()? };
+        let max_size = self.bounds.max_size;
+        self.is_full = match self.is_full {
+            // Not off and on again with every row.
+            true => self.octets >= max_size - max_size / 8,
+            false => self.octets >= max_size,
+        };
+        Ok(())
+    }
+
+    /// A file that was damaged while it was in use: what it holds is still in it.
+    fn begin_anew(&mut self, reason: &str) -> Result<(), StoreError> {
+        // It must be closed first: closing removes the log by its name, whoever's that is by then.
+        self.store = SqliteStore::nowhere()?;
+        set_aside(&self.path, reason, &self.logger)?;
+        self.store = open_store(&self.path)?;
+        self.rows = 0;
+        self.moved = None;
+        self.measure()
     }
 
     /// Sets rows aside that are here and that the database has refused.
     pub(super) fn set_aside(&mut self, refused: &[(RowWrite, String)]) -> Result<(), StoreError> {
         let reason = |(write, reason): &(RowWrite, String)| (write.key, reason.clone());
         let refused: Vec<(RequestKey, String)> = refused.iter().map(reason).collect();
-        self.store.set_aside(&refused, time::microseconds(SystemTime::now()))
+        if refused.is_empty() {
+            return Ok(());
+        }
+        self.store.set_aside(&refused, time::microseconds(SystemTime::now()))?;
+        self.refused = self.store.count_refused()?;
+        Ok(())
     }
 
     /// Whether somebody wants rows to be tried again that were set aside, or has written rows into
     /// this file past this spool.
     pub(super) fn look_again(&mut self) -> Result<(), StoreError> {
+        self.refused = self.store.count_refused()?;
         if self.rows > 0 && !self.has_rows_to_move && self.store.has_waiting()? {
             self.rewind();
         }
@@ -133,11 +307,14 @@ impl Spool {
     }
 
     fn add(&mut self, writes: &[RowWrite]) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
         // A row may be here already, so none is fresh.
         let known = |write: &RowWrite| RowWrite { fresh: false, ..write.clone() };
         let writes: Vec<RowWrite> = writes.iter().map(known).collect();
         self.rows += self.store.insert(&writes)?;
-        Ok(())
+        self.measure()
     }
 
     /// The next rows to be moved, in the order of their keys; none when all were.
@@ -163,7 +340,7 @@ impl Spool {
         if removed == rows.len() as u64 {
             self.moved = last.or(self.moved);
         }
-        Ok(())
+        self.measure()
     }
 
     /// Begins anew: others may have come that this one has not counted.
@@ -182,13 +359,172 @@ mod tests {
     use super::*;
     use crate::tracking::snapshot::tests::{exchange, row};
 
+    fn bounds(max_size: u64, at_bound: AtBound) -> Bounds {
+        Bounds { max_size, max_age: None, at_bound }
+    }
+
+    fn open(path: &Path) -> Spool {
+        let bounds = bounds(1 << 30, AtBound::Answer);
+        Spool::open(path, bounds, crate::log::silent()).unwrap()
+    }
+
+    fn write(transition: Transition, exchange: &mppd_engine::Exchange) -> RowWrite {
+        let state = match transition {
+            Transition::Received => State::Received,
+            _ => State::Processed,
+        };
+        let content = Arc::new(row(transition, exchange));
+        RowWrite { key: exchange.key(), state, fresh: false, content }
+    }
+
+    fn request(sender: &str) -> mppd_engine::Exchange {
+        exchange(Request::from_attributes([("sender", sender)]).unwrap())
+    }
+
+    /// Fills a spool of this bound; the keys that were kept.
+    fn fill(spool: &mut Spool) -> Vec<RequestKey> {
+        let mut keys = Vec::new();
+        loop {
+            let write = write(Transition::Received, &request(&"a".repeat(2_000)));
+            let unkept = spool.keep(std::slice::from_ref(&write)).unwrap();
+            if !unkept.is_empty() {
+                assert_eq!(unkept, [write.key]);
+                return keys;
+            }
+            keys.push(write.key);
+            assert!(keys.len() < 10_000, "it is never full");
+        }
+    }
+
+    #[test]
+    fn a_full_spool_takes_nothing_new_but_decisions_on_what_it_has() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("spool.sqlite");
+        let bounds = bounds(1 << 20, AtBound::Answer);
+        let mut spool = Spool::open(&path, bounds, crate::log::silent()).unwrap();
+        let first = request("first@example.com");
+        spool.keep(&[write(Transition::Received, &first)]).unwrap();
+        let kept = fill(&mut spool);
+        assert!(spool.is_full() && spool.octets() < 2 << 20, "{}", spool.octets());
+        assert_eq!(spool.rows(), kept.len() as u64 + 1);
+        first.decide(Decision::dunno());
+        let other = request("other@example.com");
+        let writes = [write(Transition::Processed, &first), write(Transition::Received, &other)];
+        assert_eq!(spool.keep(&writes).unwrap(), [other.key()]);
+        let rows = spool.next().unwrap();
+        assert!(rows[0].key() == Some(first.key()) && rows[0].is_processed());
+    }
+
+    #[test]
+    fn a_full_spool_has_room_again_when_rows_were_moved() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("spool.sqlite");
+        let bounds = bounds(1 << 20, AtBound::Defer);
+        let mut spool = Spool::open(&path, bounds, crate::log::silent()).unwrap();
+        fill(&mut spool);
+        while spool.is_full() {
+            let rows = spool.next().unwrap();
+            let moved: Vec<_> =
+                rows.iter().map(|row| (row.key().unwrap(), State::Received)).collect();
+            spool.moved(&moved, moved.last().map(|(key, _)| *key)).unwrap();
+        }
+        assert!(spool.rows() > 0);
+        let write = write(Transition::Received, &request("a@b"));
+        assert!(spool.keep(&[write]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_oldest_rows_make_room_where_that_is_chosen() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("spool.sqlite");
+        let bounds = bounds(1 << 20, AtBound::DropOldest);
+        let mut spool = Spool::open(&path, bounds, crate::log::silent()).unwrap();
+        let mut keys = Vec::new();
+        for _ in 0..1_000 {
+            let write = write(Transition::Received, &request(&"a".repeat(2_000)));
+            keys.push(write.key);
+            assert!(spool.keep(&[write]).unwrap().is_empty());
+            assert!(spool.octets() < 2 << 20);
+        }
+        assert!(spool.rows() > 50 && spool.dropped() > 0);
+        assert_eq!(spool.rows() + spool.dropped(), 1_000);
+        let everything = everything();
+        let left = spool.store.search(&everything);
+        let left = futures_util::FutureExt::now_or_never(left).unwrap().unwrap();
+        let left: Vec<RequestKey> = left.iter().filter_map(Row::key).collect();
+        assert_eq!(left, keys[keys.len() - left.len()..]);
+    }
+
+    fn everything() -> crate::tracking::store::Query {
+        let condition = crate::tracking::store::Condition::All(Vec::new());
+        crate::tracking::store::Query { condition, limit: 1_000_000, newest_first: false }
+    }
+
+    #[test]
+    fn rows_that_have_waited_too_long_are_removed_also_those_set_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("spool.sqlite");
+        let hour = std::time::Duration::from_hours(1);
+        let bounds = Bounds { max_age: Some(hour), ..bounds(1 << 30, AtBound::Answer) };
+        let mut spool = Spool::open(&path, bounds, crate::log::silent()).unwrap();
+        let poisoned = write(Transition::Received, &request("poison@example.com"));
+        spool.keep_refused(&[(poisoned, "too long".to_owned())]).unwrap();
+        spool.keep(&[write(Transition::Received, &request("a@b"))]).unwrap();
+        assert_eq!((spool.rows(), spool.refused()), (2, 1));
+        let now = SystemTime::now();
+        spool.expire(now).unwrap();
+        assert_eq!((spool.rows(), spool.dropped()), (2, 0));
+        spool.expire(now + hour * 2).unwrap();
+        assert_eq!((spool.rows(), spool.refused(), spool.dropped()), (0, 0, 2));
+        assert_eq!((spool.octets(), spool.oldest()), (0, None));
+    }
+
+    #[test]
+    fn a_damaged_spool_is_set_aside_and_a_new_one_begun() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("spool.sqlite");
+        std::fs::write(
+            &path,
+            "no database at all, and longer than a header is, which is a hundred \
+                               octets, so that nobody takes it for a new one",
+        )
+        .unwrap();
+        let mut spool = open(&path);
+        spool.keep(&[write(Transition::Received, &request("a@b"))]).unwrap();
+        assert_eq!(spool.rows(), 1);
+        let is_aside = |name: &str| name.starts_with("spool.sqlite.damaged-");
+        let names = std::fs::read_dir(directory.path()).unwrap();
+        let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert!(names.any(|name| is_aside(&name)));
+    }
+
+    #[test]
+    fn a_spool_that_is_damaged_while_in_use_goes_on_in_a_new_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("spool.sqlite");
+        let mut spool = open(&path);
+        spool.keep(&[write(Transition::Received, &request("a@b"))]).unwrap();
+        spool.begin_anew("as if").unwrap();
+        spool.keep(&[write(Transition::Received, &request("c@d"))]).unwrap();
+        assert_eq!(spool.rows(), 1);
+        drop(spool);
+        assert_eq!(open(&path).rows(), 1);
+        let files = std::fs::read_dir(directory.path()).unwrap();
+        let paths = files.map(|entry| entry.unwrap().path());
+        let aside = paths.filter(|path| path.to_string_lossy().contains("damaged-"));
+        let aside: Vec<PathBuf> =
+            aside.filter(|path| !path.to_string_lossy().ends_with("-wal")).collect();
+        assert_eq!(aside.len(), 1, "{aside:?}");
+        assert_eq!(open(&aside[0]).rows(), 1, "what it held is still in it");
+    }
+
     #[tokio::test]
     async fn a_decision_that_comes_while_its_received_is_moved_stays() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("spool.sqlite");
-        let mut spool = Spool::open(&path).await.unwrap();
+        let mut spool = open(&path);
         // That of the tracker which a reload has replaced; its requests are still under way.
-        let mut other = Spool::open(&path).await.unwrap();
+        let mut other = open(&path);
         let exchange = exchange(Request::from_attributes([("sender", "a@b")]).unwrap());
         let write = |transition, state| RowWrite {
             key: exchange.key(),

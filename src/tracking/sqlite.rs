@@ -3,8 +3,11 @@
 //!
 //! Its calls block, so it lives on the tracker's own thread.
 
+#[cfg(test)]
+mod power;
 mod refused;
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -18,8 +21,8 @@ use rusqlite::{
 use super::batch::State;
 use super::row::{Cell, PROCESSED, RECEIVED, Row};
 use super::store::{
-    Bound, Query, RowWrite, Store, StoreError, Working, check_version, on_duplicate, statement,
-    unreadable,
+    Bound, Ending, Query, Removed, RowWrite, Store, StoreError, Undecided, Working, check_version,
+    on_duplicate, statement, unreadable,
 };
 use super::table::{COLUMNS, Column, Dialect, Kind, OnDuplicate, TABLE};
 use super::time;
@@ -56,6 +59,19 @@ impl SqliteStore {
         Ok(SqliteStore { connection })
     }
 
+    /// A store in memory that holds nothing: closes the file that it takes the place of.
+    pub(super) fn nowhere() -> Result<Self, StoreError> {
+        Ok(SqliteStore { connection: Connection::open_in_memory()? })
+    }
+
+    /// Lets the file have so many pages, as a disk that is full does.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&mut self, pages: i64) {
+        let set =
+            self.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()));
+        set.unwrap();
+    }
+
     /// Opens a file that somebody else may be writing, only to read it.
     ///
     /// # Errors
@@ -69,7 +85,8 @@ impl SqliteStore {
         Ok(SqliteStore { connection })
     }
 
-    fn create(&mut self) -> Result<(), StoreError> {
+    /// Creates the tables where they are missing and brings them to the current version.
+    pub(super) fn create(&mut self) -> Result<(), StoreError> {
         // One that began by reading would not wait for somebody else who writes, but fail.
         let behavior = TransactionBehavior::Immediate;
         let transaction = self.connection.transaction_with_behavior(behavior)?;
@@ -129,6 +146,82 @@ impl SqliteStore {
         Ok(removed as u64)
     }
 
+    /// How many octets of the file are in use.
+    pub(super) fn octets(&self) -> Result<u64, StoreError> {
+        let pragma = |name: &str| -> Result<i64, StoreError> {
+            Ok(self.connection.pragma_query_value(None, name, |row| row.get(0))?)
+        };
+        let used = pragma("page_count")? - pragma("freelist_count")?;
+        Ok((used * pragma("page_size")?).unsigned_abs())
+    }
+
+    /// The first key.
+    pub(super) fn first(&self) -> Result<Option<RequestKey>, StoreError> {
+        let sql = format!("SELECT id FROM {TABLE} ORDER BY id LIMIT 1");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        Ok(statement.query_row([], |row| row.get(0)).optional()?.map(RequestKey))
+    }
+
+    /// Whether there is a row of this key.
+    pub(super) fn has(&self, key: RequestKey) -> Result<bool, StoreError> {
+        let sql = format!("SELECT 1 FROM {TABLE} WHERE id = ?");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        Ok(statement.query_row([key.0], |_| Ok(())).optional()?.is_some())
+    }
+
+    /// Removes the first rows between two keys, as [`Store::remove_oldest`] does.
+    pub(super) fn remove_range(
+        &mut self,
+        range: &Range<RequestKey>,
+        most: usize,
+    ) -> Result<Removed, StoreError> {
+        let transaction = self.connection.transaction()?;
+        let keys = keys_between(&transaction, range, most)?;
+        let Some(last) = keys.last().copied() else { return Ok(Removed::default()) };
+        let sql = format!("DELETE FROM {TABLE} WHERE id >= ? AND id <= ?");
+        let rows = transaction.prepare_cached(&sql)?.execute(params![range.start.0, last.0])?;
+        transaction.commit()?;
+        Ok(Removed { rows: rows as u64, last: Some(last) })
+    }
+
+    fn select_undecided(
+        &self,
+        node: &str,
+        range: &Range<RequestKey>,
+        most: usize,
+    ) -> Result<Undecided, StoreError> {
+        let sql = format!(
+            "SELECT id, state = '{RECEIVED}' AND node = ? FROM {TABLE} WHERE id >= ? AND id < ? \
+             ORDER BY id LIMIT {most}"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut found = statement.query(params![node, range.start.0, range.end.0])?;
+        let mut undecided = Undecided::default();
+        while let Some(row) = found.next()? {
+            let key = RequestKey(row.get(0)?);
+            undecided.last = Some(key);
+            if row.get::<_, Option<bool>>(1)? == Some(true) {
+                undecided.keys.push(key);
+            }
+        }
+        Ok(undecided)
+    }
+
+    fn end_all(&mut self, keys: &[RequestKey], ending: &Ending) -> Result<u64, StoreError> {
+        let transaction = self.connection.transaction()?;
+        let sql = format!(
+            "UPDATE {TABLE} SET state = '{PROCESSED}', processed_timestamp = ?, error_text = ? \
+             WHERE id = ? AND state = '{RECEIVED}'"
+        );
+        let mut ended = 0;
+        for key in keys {
+            let values = params![time::show(ending.at), ending.error_text, key.0];
+            ended += transaction.prepare_cached(&sql)?.execute(values)?;
+        }
+        transaction.commit()?;
+        Ok(ended as u64)
+    }
+
     fn select(&self, sql: &str, values: &[Bound]) -> Result<Vec<Row>, StoreError> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut found = statement.query(params_from_iter(values))?;
@@ -167,7 +260,7 @@ impl SqliteStore {
         Ok(transaction.commit()?)
     }
 
-    fn count_rows(&self) -> Result<u64, StoreError> {
+    pub(super) fn count_rows(&self) -> Result<u64, StoreError> {
         let sql = format!("SELECT count(*) FROM {TABLE}");
         let count: i64 = self.connection.query_row(&sql, [], |row| row.get(0))?;
         Ok(count.unsigned_abs())
@@ -203,6 +296,23 @@ impl Store for SqliteStore {
     fn count(&mut self) -> Working<'_, u64> {
         done(self.count_rows())
     }
+
+    fn undecided<'a>(
+        &'a mut self,
+        node: &'a str,
+        range: Range<RequestKey>,
+        most: usize,
+    ) -> Working<'a, Undecided> {
+        done(self.select_undecided(node, &range, most))
+    }
+
+    fn close<'a>(&'a mut self, keys: &'a [RequestKey], ending: &'a Ending) -> Working<'a, u64> {
+        done(self.end_all(keys, ending))
+    }
+
+    fn remove_oldest(&mut self, range: Range<RequestKey>, most: usize) -> Working<'_, Removed> {
+        done(self.remove_range(&range, most))
+    }
 }
 
 fn done<'a, T: 'a>(result: Result<T, StoreError>) -> Working<'a, T> {
@@ -213,6 +323,9 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::ConstraintViolation) => StoreError::Duplicate,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                StoreError::Damaged(error.to_string())
+            }
             Some(ErrorCode::TooBig) => StoreError::Refused(error.to_string()),
             _ => StoreError::Away(Box::new(error)),
         }
@@ -226,6 +339,17 @@ impl ToSql for Bound {
             Bound::Time(microseconds) => ToSqlOutput::from(time::show(*microseconds)),
         })
     }
+}
+
+fn keys_between(
+    connection: &Connection,
+    range: &Range<RequestKey>,
+    most: usize,
+) -> Result<Vec<RequestKey>, StoreError> {
+    let sql = format!("SELECT id FROM {TABLE} WHERE id >= ? AND id < ? ORDER BY id LIMIT {most}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let keys = statement.query_map([range.start.0, range.end.0], |row| row.get(0))?;
+    Ok(keys.map(|key| key.map(RequestKey)).collect::<Result<_, _>>()?)
 }
 
 fn columns(connection: &Connection) -> Result<Vec<String>, StoreError> {

@@ -3,6 +3,7 @@
 
 use std::error::Error as StdError;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -54,6 +55,9 @@ pub enum StoreError {
         /// The version found.
         found: i64,
     },
+    /// A file that is damaged, or is none of SQLite's.
+    #[error("the file is damaged: {0}")]
+    Damaged(String),
     /// A value that mppd did not write.
     #[error("the column {column} holds a value that cannot be read")]
     Unreadable {
@@ -86,6 +90,58 @@ pub trait Store {
 
     /// How many rows there are.
     fn count(&mut self) -> Working<'_, u64>;
+
+    /// Looks at the first rows between two keys, at most so many, for those of a node that are
+    /// `received`.
+    fn undecided<'a>(
+        &'a mut self,
+        node: &'a str,
+        range: Range<RequestKey>,
+        most: usize,
+    ) -> Working<'a, Undecided>;
+
+    /// Makes those of these rows that are `received` `processed` with an `error_text`; how many.
+    fn close<'a>(&'a mut self, keys: &'a [RequestKey], ending: &'a Ending) -> Working<'a, u64>;
+
+    /// Removes the first rows between two keys, at most so many.
+    fn remove_oldest(&mut self, range: Range<RequestKey>, most: usize) -> Working<'_, Removed>;
+
+    /// Ends the connection politely, as far as that takes no time.
+    fn end(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// What [`Store::undecided`] found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Undecided {
+    /// The rows that are `received`.
+    pub keys: Vec<RequestKey>,
+    /// The last row looked at; none when there was none.
+    pub last: Option<RequestKey>,
+}
+
+/// What [`Store::remove_oldest`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// How many rows.
+    pub rows: u64,
+    /// The last of them; none when there was none.
+    pub last: Option<RequestKey>,
+}
+
+/// How requests end that were never decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// When, in microseconds since 1970.
+    pub at: i64,
+    /// Their `error_text`.
+    pub error_text: String,
+}
+
+/// The key that comes next.
+pub(super) fn next(key: RequestKey) -> RequestKey {
+    RequestKey(u128::from_be_bytes(key.0).saturating_add(1).to_be_bytes())
 }
 
 /// What must hold of a row.

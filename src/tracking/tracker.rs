@@ -3,7 +3,8 @@
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,17 +16,22 @@ use mppd_engine::tracking::Recorded;
 use mppd_engine::{Exchange, Tracker, TrackingError, Transition};
 use slog::{Logger, crit, o};
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
+use super::alive::begin_run;
 use super::batch::State;
+use super::bounds::Bounds;
 use super::database::Database;
+use super::embedded::Embedded;
 use super::queue::{Content, Entry, Queue, ended};
+use super::retention::{Removal, Retention, remove_for_ever};
 use super::snapshot::Snapshot;
 use super::spool::{self, Spool};
-use super::sqlite::SqliteStore;
 use super::status::{Place, TrackerStatus};
-use super::store::{Store as _, StoreError};
-use super::writer::{Target, Writer};
-use crate::config::settings::Durability;
+use super::store::StoreError;
+use super::target::Target;
+use super::writer::{Endings, Manner, Writer, endings};
+use crate::config::settings::{CommonOptions, Durability, Interrupted};
 
 /// File name of the embedded store.
 pub const EMBEDDED: &str = "requests.sqlite";
@@ -47,6 +53,64 @@ pub struct TrackerOptions {
     pub batch_rows: usize,
     /// Most transitions that may wait to be written.
     pub queue: usize,
+    /// Bounds of the spool, and what happens where rows can be kept nowhere.
+    pub bounds: Bounds,
+    /// What becomes of requests that were under way when mppd ended without stopping.
+    pub interrupted: Interrupted,
+    /// How long such a request may have been under way.
+    pub request_deadline: Duration,
+    /// How long rows are kept; for ever unless given.
+    pub retention: Option<Retention>,
+}
+
+impl TrackerOptions {
+    /// The embedded store in this directory, and the defaults.
+    #[must_use]
+    pub fn new(node: Arc<str>, state_directory: PathBuf) -> Self {
+        Self::of(node, state_directory, &CommonOptions::default())
+    }
+
+    /// The embedded store in this directory, and what the configuration says.
+    #[must_use]
+    pub fn of(node: Arc<str>, state_directory: PathBuf, common: &CommonOptions) -> Self {
+        let tracking = &common.tracking;
+        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let retention = tracking.retention.as_ref().map(|retention| Retention {
+            keep: retention.keep.0.0,
+            step_rows: count(retention.step_rows.0),
+            step_pause: retention.step_pause.0,
+        });
+        TrackerOptions {
+            node,
+            state_directory,
+            connection: None,
+            durability: tracking.durability,
+            received_delay: tracking.received_delay.0,
+            batch_rows: count(tracking.batch_rows.0),
+            queue: count(tracking.queue.0),
+            bounds: Bounds {
+                max_size: tracking.spool.max_size.0.octets() as u64,
+                max_age: tracking.spool.max_age.map(|period| period.0.0),
+                at_bound: tracking.spool.at_bound,
+            },
+            interrupted: tracking.interrupted,
+            request_deadline: common.policy_server.request_deadline.0.0,
+            retention,
+        }
+    }
+
+    /// The file, or the server and its database, for people.
+    fn records(&self) -> String {
+        let Some(connection) = &self.connection else {
+            return self.state_directory.join(EMBEDDED).display().to_string();
+        };
+        let database = &connection.database;
+        match (&connection.unix_socket, &connection.host) {
+            (Some(socket), _) => format!("{} {database}", socket.display()),
+            (None, Some(host)) => format!("{host}:{} {database}", connection.port),
+            (None, None) => format!("localhost:{} {database}", connection.port),
+        }
+    }
 }
 
 /// Why a tracker could not start.
@@ -110,7 +174,8 @@ impl TrackerHandle {
             Some(_) => Place::Connected,
             None => Place::Embedded,
         };
-        let status = TrackerStatus { place, spooled: 0, batches: 0, rows: 0, waiting: 0 };
+        let status = TrackerStatus::new(options.records(), place);
+        begin_run();
         let (end, ended) = watch::channel(());
         let handle = TrackerHandle {
             node: Arc::clone(&options.node),
@@ -157,6 +222,13 @@ impl TrackerHandle {
     }
 }
 
+impl TrackerHandle {
+    // While requests are put off, what becomes of this one is only known when it is written.
+    fn must_wait(&self, state: State) -> bool {
+        state == State::Processed && self.queue.refuses()
+    }
+}
+
 impl Tracker for TrackerHandle {
     fn record(&self, transition: Transition, exchange: &Exchange) -> Recorded {
         let snapshot = Snapshot::take(transition, exchange, &self.node);
@@ -168,8 +240,12 @@ impl Tracker for TrackerHandle {
                 (State::Processed, Content::Row(Arc::new(snapshot.row())))
             }
         };
-        let (acknowledgement, written) =
-            if self.waits(state) { Some(oneshot::channel()) } else { None }.unzip();
+        let (acknowledgement, written) = if self.waits(state) || self.must_wait(state) {
+            Some(oneshot::channel())
+        } else {
+            None
+        }
+        .unzip();
         if let Err(error) = self.queue.push(Entry { key, state, content, acknowledgement }) {
             return Box::pin(std::future::ready(Err(error)));
         }
@@ -228,14 +304,17 @@ async fn work(opening: Opening) {
         Durability::Answer | Durability::Relaxed => options.received_delay,
     };
     let logger = logger.new(o!("node" => options.node.to_string()));
-    let mut writer = Writer::new(
-        target,
-        Arc::clone(&handle.queue),
-        Arc::clone(&handle.status),
-        options.batch_rows,
-        delay,
-        logger.clone(),
-    );
+    let manner = Manner {
+        node: Arc::clone(&options.node),
+        batch_rows: options.batch_rows,
+        received_delay: delay,
+        bounds: options.bounds.clone(),
+    };
+    let (queue, status) = (Arc::clone(&handle.queue), Arc::clone(&handle.status));
+    let (removal, remover) = retention(&options, &status, &logger);
+    let mut writer = Writer::new(target, manner, queue, status, logger.clone())
+        .with_endings(find_endings(&options, &logger))
+        .with_removal(removal);
     writer.note();
     let _gone = started.send(Ok(()));
     while AssertUnwindSafe(writer.run()).catch_unwind().await.is_err() {
@@ -243,7 +322,37 @@ async fn work(opening: Opening) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     writer.close().await;
+    if let Some(remover) = remover {
+        remover.abort();
+    }
     drop(end);
+}
+
+/// Who removes old rows: the writer, from the embedded store, or a task of its own.
+fn retention(
+    options: &TrackerOptions,
+    status: &Arc<Mutex<TrackerStatus>>,
+    logger: &Logger,
+) -> (Option<Removal>, Option<JoinHandle<()>>) {
+    let Some(retention) = &options.retention else { return (None, None) };
+    let removal = Removal::new(retention.clone(), Arc::clone(status), logger.clone());
+    match &options.connection {
+        None => (Some(removal), None),
+        Some(connection) => {
+            let work = remove_for_ever(connection.clone(), removal, logger.clone());
+            (None, Some(actix_rt::spawn(work)))
+        }
+    }
+}
+
+fn find_endings(options: &TrackerOptions, logger: &Logger) -> Endings {
+    let path = match &options.connection {
+        Some(connection) => spool::path(&options.state_directory, connection),
+        None => options.state_directory.join(EMBEDDED),
+    };
+    let records = path.file_stem().unwrap_or_default().to_string_lossy();
+    let closes = options.interrupted == Interrupted::Close;
+    endings(&options.state_directory, &records, options.request_deadline, closes, logger)
 }
 
 async fn open(options: &TrackerOptions, logger: &Logger) -> Result<Target, TrackingStartError> {
@@ -254,26 +363,22 @@ async fn open(options: &TrackerOptions, logger: &Logger) -> Result<Target, Track
         .mode(0o750)
         .create(directory)
         .map_err(|source| TrackingStartError::Directory { path: directory.clone(), source })?;
+    let bounds = options.bounds.clone();
     let Some(connection) = &options.connection else {
         let path = directory.join(EMBEDDED);
-        return Ok(Target::Embedded(Box::new(open_file(&path).await?)));
+        let embedded = Embedded::open(path.clone(), bounds, logger.clone());
+        let embedded = embedded.map_err(|source| TrackingStartError::File { path, source })?;
+        return Ok(Target::Embedded(Box::new(embedded)));
     };
     let path = spool::path(directory, connection);
-    let spool = Spool::open(&path).await;
+    let spool = Spool::open(&path, bounds, logger.clone());
     let spool = spool.map_err(|source| TrackingStartError::File { path, source })?;
-    let database = Database::open(connection.clone(), spool, logger.clone()).await;
+    let database = Database::open(Rc::new(connection.clone()), spool, logger.clone()).await;
     let database = database.map_err(|source| TrackingStartError::Database {
         database: connection.database.clone(),
         source,
     })?;
     Ok(Target::Database(Box::new(database)))
-}
-
-async fn open_file(path: &Path) -> Result<SqliteStore, TrackingStartError> {
-    let failed = |source| TrackingStartError::File { path: path.to_owned(), source };
-    let mut store = SqliteStore::open(path).map_err(failed)?;
-    store.prepare().await.map_err(failed)?;
-    Ok(store)
 }
 
 #[cfg(test)]
@@ -283,15 +388,7 @@ mod tests {
     use super::*;
 
     fn options(state_directory: PathBuf) -> TrackerOptions {
-        TrackerOptions {
-            node: "node".into(),
-            state_directory,
-            connection: None,
-            durability: Durability::Answer,
-            received_delay: Duration::from_millis(50),
-            batch_rows: 512,
-            queue: 10,
-        }
+        TrackerOptions { queue: 10, ..TrackerOptions::new("node".into(), state_directory) }
     }
 
     #[actix_rt::test]

@@ -47,15 +47,7 @@ fn everything() -> Query {
 }
 
 fn options(directory: &Path, connection: Option<ResolvedConnection>) -> TrackerOptions {
-    TrackerOptions {
-        node: "node-1".into(),
-        state_directory: directory.to_owned(),
-        connection,
-        durability: Durability::Answer,
-        received_delay: Duration::from_millis(50),
-        batch_rows: 512,
-        queue: 10_000,
-    }
+    TrackerOptions { connection, ..TrackerOptions::new("node-1".into(), directory.to_owned()) }
 }
 
 fn exchange(tracker: &TrackerHandle, request: Request) -> Exchange {

@@ -48,6 +48,20 @@ impl SqliteStore {
         Ok(transaction.commit()?)
     }
 
+    /// How many rows are set aside.
+    pub(in crate::tracking) fn count_refused(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM refused";
+        let count: i64 = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        Ok(count.unsigned_abs())
+    }
+
+    /// Forgets the reasons of rows that are here no more.
+    pub(in crate::tracking) fn forget_refused(&mut self) -> Result<(), StoreError> {
+        let sql = format!("DELETE FROM refused WHERE id NOT IN (SELECT id FROM {TABLE})");
+        self.connection.execute(&sql, [])?;
+        Ok(())
+    }
+
     /// The oldest rows behind a key that are not set aside, at most so many.
     pub(in crate::tracking) fn select_waiting(
         &self,
