@@ -128,9 +128,9 @@ fn ask_well(stream: &mut TcpStream, captures: &[Vec<u8>], random: &mut Rng) -> u
     send_in_pieces(stream, &octets, random);
     let expected = replies.concat();
     let mut said = vec![0; expected.len()];
-    stream.read_exact(&mut said).unwrap_or_else(|error| {
-        panic!("{} requests are not all answered: {error}", replies.len())
-    });
+    stream
+        .read_exact(&mut said)
+        .unwrap_or_else(|error| panic!("{} requests are not all answered: {error}", replies.len()));
     assert_eq!(String::from_utf8_lossy(&said), expected);
     u64::try_from(replies.len()).unwrap()
 }

@@ -230,8 +230,9 @@ fn one_request_too_many_is_answered_at_once_and_not_put_on_record() {
 
 #[test]
 fn requests_beyond_the_memory_are_passed_over_and_answered() {
-    let daemon =
-        Daemon::start(limited(&format!("<max_memory>48KiB</max_memory>{BUSY}<workers>1</workers>")));
+    let daemon = Daemon::start(limited(&format!(
+        "<max_memory>48KiB</max_memory>{BUSY}<workers>1</workers>"
+    )));
     let mut client = daemon.connect();
     let mut large = PolicyRequest::new();
     for number in 0..50 {
@@ -291,7 +292,8 @@ fn without_descriptors_connections_wait_and_none_is_lost() {
     let directory = tempfile::tempdir().unwrap();
     let program = Some(with_few_files(directory.path()));
     let daemon = Daemon::start(Settings { program, ..Settings::default() });
-    let few = daemon.logged("that files are few", |line| mentions(line, "max_connections may need"));
+    let few =
+        daemon.logged("that files are few", |line| mentions(line, "max_connections may need"));
     assert_eq!(few["allowed"], 100, "{few}");
     let mut clients: Vec<PolicyClient> = (0..150).map(|_| daemon.connect()).collect();
     daemon.logged("that it can't accept", |line| mentions(line, "can't accept"));

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::harness::daemon::{Daemon, Settings};
+use crate::harness::pause;
 use crate::harness::policy_client::{Endpoint, PolicyClient, PolicyRequest};
 use crate::harness::ports::free_port;
-use crate::harness::pause;
 
 fn unix_socket() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
