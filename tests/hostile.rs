@@ -251,13 +251,15 @@ fn requests_beyond_the_memory_are_passed_over_and_answered() {
 fn memory_that_half_requests_hold_is_there_again_when_they_are_gone() {
     let daemon = Daemon::start(limited(&format!("<max_memory>38KiB</max_memory>{BUSY}")));
     let half = &[b"request=smtpd_access_policy\nhelo_name=".as_slice(), &[b'x'; 12_000]].concat();
-    let halves: Vec<PolicyClient> = (0..3)
+    // Of these three find room; the others are passed over.
+    let halves: Vec<PolicyClient> = (0..6)
         .map(|_| {
             let mut client = daemon.connect();
             client.send(half).unwrap();
             client
         })
         .collect();
+    pause(Duration::from_millis(300));
     let mut client = daemon.connect();
     let mut asks = |wanted: &str| {
         let octets = PolicyRequest::new().set("helo_name", "h".repeat(3_000)).octets();

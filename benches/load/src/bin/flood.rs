@@ -187,7 +187,7 @@ async fn be_honest(arguments: Arc<Arguments>, shared: Arc<Shared>, number: u32) 
         requests.next_into(&mut octets);
         match ask(&arguments.endpoint, &mut socket, &octets).await {
             Ok(()) if shared.is_flooding.load(Ordering::Relaxed) => {
-                honest.during.add(due.elapsed())
+                honest.during.add(due.elapsed());
             }
             // What is asked while the flood builds up counts for neither.
             Ok(()) if shared.opened.load(Ordering::Relaxed) > 0 => {}
@@ -227,15 +227,12 @@ async fn be_bad(arguments: Arc<Arguments>, shared: Arc<Shared>, number: u32) {
         let opened = arguments.endpoint.connect().await;
         shared.opened.fetch_add(1, Ordering::Relaxed);
         requests.next_into(&mut octets);
-        // However it ends, it begins anew.
-        let ended = match opened {
-            Ok(mut socket) => misbehave(&mut socket, manner, &octets).await,
-            Err(_) => {
-                shared.refused.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
-        };
-        drop(ended);
+        if let Ok(mut socket) = opened {
+            // However it ends, it begins anew.
+            drop(misbehave(&mut socket, manner, &octets).await);
+        } else {
+            shared.refused.fetch_add(1, Ordering::Relaxed);
+        }
         tokio::time::sleep(REST).await;
     }
 }
