@@ -55,7 +55,9 @@ options! {
         listen: Vec<ListenOptions> = Vec::new(),
         /// Worker threads, each with a copy of every engine; one for each core unless given.
         workers: Option<Positive<u16>> = None,
-        /// Most connections at once; one more is closed as soon as it comes, and logged.
+        /// Most connections at once. One more gets what `on_overload` says as the answer to its
+        /// first request, and is closed. The limit of open files is raised to fit, as far as the
+        /// system allows.
         max_connections: Positive<u32> = Positive(10_000),
         /// Longest line of a request.
         max_line: Positive<FileSize> = Positive(FileSize::kib(16)),
@@ -67,9 +69,10 @@ options! {
         /// How long a connection may say nothing before it is closed; for ever unless given, as
         /// Postfix expects.
         idle_timeout: Option<Positive<Period>> = None,
-        /// How long a request may take to come whole, from its first octet on.
+        /// How long a request may take to come whole, from its first octet on; the connection is
+        /// closed after that.
         request_timeout: Positive<Period> = Positive(Period::seconds(30)),
-        /// How long a peer may take to read a reply.
+        /// How long a peer may take to read a reply; the connection is closed after that.
         write_timeout: Positive<Period> = Positive(Period::seconds(30)),
         /// Most requests that may be under way at once; one more gets what `on_overload` says.
         max_requests: Positive<u32> = Positive(10_000),
@@ -78,8 +81,9 @@ options! {
         max_memory: Positive<FileSize> = Positive(FileSize::kib(256 << 10)),
         /// What a request gets, unchecked and at once, where a limit of connections, requests or
         /// memory is reached: an action of access(5), or `silence`, which closes the connection, so
-        /// that Postfix tries again and then answers by its own default_action. It is counted, and
-        /// neither logged one by one nor put on record.
+        /// that Postfix tries again and then answers by its own default_action; DUNNO unless given.
+        /// Actions that lose or change mail (DISCARD, PREPEND, FILTER, REDIRECT, BCC) are refused.
+        /// It is counted, and neither logged one by one nor put on record.
         on_overload: Option<Spanned<String>> = None,
         /// How many runs of one check may wait or be under way in one worker; one more is the
         /// exception `overloaded`.
@@ -293,7 +297,8 @@ options! {
         /// nothing either.
         on_error: Option<Spanned<String>> = None,
         /// The group to which its requests belong while Postfix is under stress and says so
-        /// (`stress=yes`): one with lighter chains.
+        /// (`stress=yes`): one with lighter chains. Only one step is taken. A group that names
+        /// itself stays itself although `default` says otherwise.
         under_stress: Option<Spanned<String>> = None,
         /// Whether requests are checked, logged and put on record, but always answered with DUNNO.
         /// The log and the records tell what would have been answered.
