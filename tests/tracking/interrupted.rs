@@ -83,11 +83,7 @@ fn a_request_under_way_at_a_kill_stays_received_where_that_is_chosen() {
     daemon.kill9();
     let daemon = daemon.again();
     daemon.connect().ask(&PolicyRequest::new().octets()).unwrap();
-    until_states(
-        &records,
-        &daemon,
-        &[("processed", ""), ("received", ""), ("processed", "")],
-    );
+    until_states(&records, &daemon, &[("processed", ""), ("received", ""), ("processed", "")]);
 }
 
 #[test]
@@ -123,8 +119,7 @@ fn what_was_open_is_closed_when_the_database_is_back() {
     block_on(async {
         let mut server = MariaDb::start().await;
         let (_silent, settings) = endless();
-        let settings =
-            Settings { tracking: true, group: server.element(), ..settings };
+        let settings = Settings { tracking: true, group: server.element(), ..settings };
         let mut daemon = Daemon::start(settings);
         daemon.connect().send(&PolicyRequest::new().set("helo_name", "slow").octets()).unwrap();
         until_rows(&server, "received").await;
