@@ -44,8 +44,7 @@ impl MariaDb {
         Self::start_with(options).await
     }
 
-    /// Starts one with more options on its command line.
-    pub(crate) async fn start_with(options: Vec<String>) -> Self {
+    async fn start_with(options: Vec<String>) -> Self {
         let directory = TempDir::new().unwrap();
         run(Command::new("cp").arg("-a").arg(template()).arg(directory.path().join("data")));
         let mut server = MariaDb { directory, port: free_port(), options, process: None };
@@ -166,14 +165,6 @@ impl MariaDb {
         }
         conn.query_drop(sql).await.unwrap();
         conn.disconnect().await.unwrap();
-    }
-
-    /// Runs statements as root in the database `mppd`; whether they could be run.
-    pub(crate) async fn try_execute(&self, sql: &str) -> bool {
-        let mut conn = self.root(Some(DATABASE)).await.unwrap();
-        let is_done = conn.query_drop(sql).await.is_ok();
-        conn.disconnect().await.unwrap();
-        is_done
     }
 
     /// The first column of what a question of root gives.
