@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use harness::mariadb::MariaDb;
-use mppd::config::settings::Durability;
 use mppd::tracking::mysql::MySqlStore;
 use mppd::tracking::row::Cell;
 use mppd::tracking::sqlite::SqliteStore;

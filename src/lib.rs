@@ -15,6 +15,8 @@
 //! | [`supervisor`] | engines as actors, chains, workers, reload |
 //! | [`tracking`] | the records: rows, stores, spool, the tracking actor |
 //! | [`traffic`] | counters of what comes in |
+//! | [`overload`] | what is answered at a limit, and what is said of it |
+//! | [`ration`] | lines of the log that a peer can cause |
 //! | [`config`] | files, includes, layers, and reports of what is wrong |
 //! | [`plan`] | the whole configuration as meant, ready to be put in force |
 //! | [`mod@reference`] | the reference of every option and engine |
@@ -28,8 +30,10 @@ pub mod config;
 pub mod groups;
 pub mod listener;
 pub mod log;
+pub mod overload;
 pub mod plan;
 pub mod policy;
+pub mod ration;
 pub mod reference;
 pub mod repeats;
 pub mod session;

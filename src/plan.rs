@@ -11,6 +11,7 @@ use crate::config::limits::Limits as ReadLimits;
 use crate::config::{Configuration, Draft, LoadRequest, Rejected, draft};
 use crate::groups::Groups;
 use crate::listener::{Endpoint, ListenPlan, Permissions};
+use crate::overload::OnOverload;
 use crate::policy::codec::Limits;
 use crate::supervisor::blueprint::{Blueprint, GroupPlan};
 use crate::tracking::TrackerOptions;
@@ -29,6 +30,8 @@ pub struct Plan {
     pub blueprint: Arc<Blueprint>,
     /// The sockets.
     pub listen: Vec<ListenPlan>,
+    /// What a request gets at a limit.
+    pub on_overload: OnOverload,
     /// What the engines remember. It is not open.
     pub state_store: Arc<StateStore>,
 }
@@ -58,6 +61,7 @@ impl Plan {
     ) -> Result<Plan, Rejected> {
         let mut draft = draft(request, limits);
         let listen = listen_plans(&mut draft);
+        let on_overload = on_overload(&mut draft);
         let (groups, findings) = Groups::build(&draft, logger);
         draft.findings.extend(findings);
         let state_store = Arc::new(StateStore::unopened());
@@ -65,7 +69,7 @@ impl Plan {
         draft.findings.extend(findings);
         let configuration = draft.finish()?;
         let (groups, blueprint) = (Arc::new(groups), Arc::new(blueprint));
-        Ok(Plan { configuration, groups, blueprint, listen, state_store })
+        Ok(Plan { configuration, groups, blueprint, listen, on_overload, state_store })
     }
 
     /// How much a peer may send.
@@ -118,6 +122,13 @@ impl Plan {
             None => gethostname::gethostname().to_string_lossy().into(),
         }
     }
+}
+
+fn on_overload(draft: &mut Draft) -> OnOverload {
+    let option = draft.common.as_ref().and_then(|common| common.policy_server.on_overload.as_ref());
+    let (on_overload, findings) = OnOverload::read(option);
+    draft.findings.extend(findings);
+    on_overload
 }
 
 fn listen_plans(draft: &mut Draft) -> Vec<ListenPlan> {

@@ -30,6 +30,15 @@ const SHARDS: usize = 16;
 /// Most requests remembered by one shard; beyond it the oldest is forgotten.
 const SHARD_CAPACITY: usize = 4_096;
 
+/// Most octets of what one shard remembers, 32 MiB for all together: beyond it the oldest is
+/// forgotten. Texts of the usual length never get there; long ones, which a peer may have chosen
+/// by way of a macro, do.
+const SHARD_OCTETS: usize = 2 << 20;
+
+/// What an entry costs beside its value: the hash, its end, its place in the order, and the room
+/// that the tables keep free.
+const ENTRY_OCTETS: usize = 128;
+
 type Answer = Option<Arc<Decision>>;
 
 /// What is remembered, shared by all workers.
@@ -45,7 +54,16 @@ pub struct Repeats {
 #[derive(Debug, Clone)]
 struct Remembered {
     key: RequestKey,
-    answer: watch::Receiver<Answer>,
+    answer: First,
+}
+
+/// The answer of a request that was asked before.
+#[derive(Debug, Clone)]
+enum First {
+    /// It is under way.
+    UnderWay(watch::Receiver<Answer>),
+    /// It was given.
+    Given(Arc<Decision>),
 }
 
 /// What the core knows of a request that has just come.
@@ -81,8 +99,17 @@ impl Repeats {
             return Asked::Again(Original { key: *key, answer: answer.clone() });
         }
         let (sender, answer) = watch::channel(None);
-        memory.insert(hash, Remembered { key, answer }, now + lifetime);
-        Asked::First(Claim { memory: Some((self.clone(), hash)), answer: sender })
+        let remembered = Remembered { key, answer: First::UnderWay(answer) };
+        // While it is under way it is one of the requests that `max_requests` bounds.
+        memory.insert(hash, remembered, now + lifetime, 0);
+        Asked::First(Claim { memory: Some((self.clone(), hash, key)), answer: sender })
+    }
+
+    /// Keeps the answer of a request in place of the channel by which it is told.
+    fn remember_answer(&self, hash: u64, key: RequestKey, decision: &Arc<Decision>) {
+        let octets = octets(decision);
+        let given = Remembered { key, answer: First::Given(decision.clone()) };
+        lock(&self.requests[shard(hash)]).replace_if(hash, given, octets, |old| old.key == key);
     }
 
     /// The decision as it may be given to this message: a header that it already has becomes
@@ -96,7 +123,7 @@ impl Repeats {
                 if memory.get(hash, now).is_some() {
                     return Decision { action: Action::Dunno, ..decision };
                 }
-                memory.insert(hash, (), now + TRANSACTION_LIFETIME);
+                memory.insert(hash, (), now + TRANSACTION_LIFETIME, 0);
                 decision
             }
             None => decision,
@@ -145,22 +172,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The first of possibly several equal requests, until it is answered.
 #[derive(Debug)]
 pub struct Claim {
-    memory: Option<(Arc<Repeats>, u64)>,
+    memory: Option<(Arc<Repeats>, u64, RequestKey)>,
     answer: watch::Sender<Answer>,
 }
 
 impl Claim {
     /// Gives the answer to all who ask the same.
     pub fn answer(mut self, decision: Decision) {
-        self.memory = None;
-        self.answer.send_replace(Some(Arc::new(decision)));
+        let decision = Arc::new(decision);
+        if let Some((repeats, hash, key)) = self.memory.take() {
+            repeats.remember_answer(hash, key, &decision);
+        }
+        self.answer.send_replace(Some(decision));
     }
 }
 
 impl Drop for Claim {
     /// A request that came to no answer is forgotten, so that the next one is the first.
     fn drop(&mut self) {
-        if let Some((repeats, hash)) = self.memory.take() {
+        if let Some((repeats, hash, _)) = self.memory.take() {
             lock(&repeats.requests[shard(hash)]).remove(hash);
         }
     }
@@ -171,53 +201,98 @@ impl Drop for Claim {
 pub struct Original {
     /// Its key in the records.
     pub key: RequestKey,
-    answer: watch::Receiver<Answer>,
+    answer: First,
 }
 
 impl Original {
     /// What it was answered, as soon as it is; `None` if it came to no answer.
-    pub async fn answer(mut self) -> Option<Decision> {
-        let answered = self.answer.wait_for(Option::is_some).await.ok()?;
-        answered.as_deref().cloned()
+    pub async fn answer(self) -> Option<Decision> {
+        match self.answer {
+            First::Given(decision) => Some((*decision).clone()),
+            First::UnderWay(mut answer) => {
+                let answered = answer.wait_for(Option::is_some).await.ok()?;
+                answered.as_deref().cloned()
+            }
+        }
     }
 }
 
-/// Entries by hash, each with an end; bounded.
+/// Octets that a decision takes up on the heap.
+fn octets(decision: &Decision) -> usize {
+    let text = decision.action.text().map_or(0, str::len);
+    let engine = decision.engine.as_deref().map_or(0, str::len);
+    size_of::<Decision>() + text + engine
+}
+
+/// Entries by hash, each with an end; bounded in number and octets.
 #[derive(Debug)]
 struct Memory<T> {
-    entries: HashMap<u64, (T, Instant)>,
+    entries: HashMap<u64, Entry<T>>,
     order: VecDeque<(u64, Instant)>,
+    /// What the values of all entries take up on the heap.
+    octets: usize,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    value: T,
+    end: Instant,
+    /// What the value takes up on the heap.
+    octets: usize,
 }
 
 impl<T> Default for Memory<T> {
     fn default() -> Self {
-        Memory { entries: HashMap::new(), order: VecDeque::new() }
+        Memory { entries: HashMap::new(), order: VecDeque::new(), octets: 0 }
     }
 }
 
 impl<T> Memory<T> {
     fn get(&self, hash: u64, now: Instant) -> Option<&T> {
-        let (value, end) = self.entries.get(&hash)?;
+        let Entry { value, end, .. } = self.entries.get(&hash)?;
         (*end > now).then_some(value)
     }
 
-    fn insert(&mut self, hash: u64, value: T, end: Instant) {
+    fn insert(&mut self, hash: u64, value: T, end: Instant, octets: usize) {
         while self.order.len() >= SHARD_CAPACITY {
             self.forget_oldest();
         }
-        self.entries.insert(hash, (value, end));
+        self.remove(hash);
+        self.entries.insert(hash, Entry { value, end, octets });
         self.order.push_back((hash, end));
+        self.grow(octets);
+    }
+
+    /// Puts another value in the place of one that is as it should be.
+    fn replace_if(&mut self, hash: u64, value: T, octets: usize, is_it: impl Fn(&T) -> bool) {
+        let Some(entry) = self.entries.get_mut(&hash).filter(|entry| is_it(&entry.value)) else {
+            return;
+        };
+        self.octets -= entry.octets;
+        (entry.value, entry.octets) = (value, octets);
+        self.grow(octets);
     }
 
     fn remove(&mut self, hash: u64) {
-        self.entries.remove(&hash);
+        if let Some(entry) = self.entries.remove(&hash) {
+            self.octets -= entry.octets;
+        }
+    }
+
+    /// Forgets the oldest until so many octets more fit.
+    fn grow(&mut self, octets: usize) {
+        self.octets += octets;
+        while self.octets + self.order.len() * ENTRY_OCTETS > SHARD_OCTETS && !self.order.is_empty()
+        {
+            self.forget_oldest();
+        }
     }
 
     fn forget_oldest(&mut self) {
         let Some((hash, end)) = self.order.pop_front() else { return };
         // The entry may have been removed and made anew since; that one has a later end.
-        if self.entries.get(&hash).is_some_and(|(_, of_entry)| *of_entry == end) {
-            self.entries.remove(&hash);
+        if self.entries.get(&hash).is_some_and(|entry| entry.end == end) {
+            self.remove(hash);
         }
     }
 }
@@ -318,10 +393,37 @@ mod tests {
         let mut memory = Memory::default();
         let now = Instant::now();
         for hash in 0..10_000 {
-            memory.insert(hash, (), now + Duration::from_secs(1));
+            memory.insert(hash, (), now + Duration::from_secs(1), 0);
         }
         assert_eq!(memory.entries.len(), SHARD_CAPACITY);
         assert!(memory.get(9_999, now).is_some());
         assert!(memory.get(0, now).is_none());
+    }
+
+    #[test]
+    fn long_answers_are_bounded_by_their_octets() {
+        let mut memory = Memory::default();
+        let now = Instant::now();
+        for hash in 0..1_000 {
+            memory.insert(hash, "under way", now + Duration::from_secs(1), 0);
+            memory.replace_if(hash, "given", 64 << 10, |value| *value == "under way");
+        }
+        let most = SHARD_OCTETS / (64 << 10);
+        assert!((most / 2..=most).contains(&memory.entries.len()), "{}", memory.entries.len());
+        assert_eq!(memory.octets, memory.entries.len() * (64 << 10));
+        assert_eq!(memory.get(999, now), Some(&"given"));
+        (0..1_000).for_each(|hash| memory.remove(hash));
+        assert_eq!(memory.octets, 0);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_was_given_does_not_keep_its_channel() {
+        let repeats = Arc::new(Repeats::default());
+        let asked = request(&[("instance", "1.2.3")]);
+        let Asked::First(claim) = repeats.ask(&asked, key(1)) else { panic!() };
+        claim.answer(reject());
+        let Asked::Again(original) = repeats.ask(&asked, key(2)) else { panic!() };
+        assert!(matches!(original.answer, First::Given(_)));
+        assert_eq!(original.answer().await, Some(reject()));
     }
 }

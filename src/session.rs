@@ -1,28 +1,85 @@
 //! One policy connection: reads requests, has each answered, writes one reply for each in one
 //! write, in lock step. A connection never leaves its worker.
+//!
+//! What a peer can take up is bounded: a request that has begun must come whole in time, a reply
+//! must be read in time, and octets are held from the first of a request to its answer only, as far
+//! as `max_memory` allows. Octets are read into memory of the worker's, so that a connection that
+//! says nothing holds none.
 
+use std::cell::RefCell;
 use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::task::{Poll, ready};
+use std::time::{Duration, Instant, SystemTime};
 
 use mppd_engine::exchange::Receipt;
 use mppd_engine::slog::{Drain as _, Level, Logger, debug, info, warn};
 use mppd_engine::{Action, Attribute, Decision, Escaped, Exchange, Request};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use crate::config::settings::PolicyServerOptions;
 use crate::listener::Peer;
+use crate::overload::OnOverload;
 use crate::policy::codec::{BadInput, Decoder};
 use crate::policy::reply;
+use crate::policy::skip::Skip;
 use crate::repeats::{Asked, Repeats};
 use crate::supervisor::installation::{Installed, WorkerState};
 use crate::tracking::new_key;
+use crate::traffic::{Held, Limit, Traffic, count};
 
-/// How much is asked for in one read: most requests fit.
-const READ_SIZE: usize = 4_096;
+/// How much is read at once: most requests fit.
+const READ_SIZE: usize = 16 << 10;
 
 /// Most octets of bad input that are shown in the log.
 const SHOWN_INPUT: usize = 80;
+
+/// How long a connection that came when there were too many may take for its one request and for
+/// reading the answer. Postfix sends a request as soon as it is connected.
+const TURNED_AWAY: Duration = Duration::from_secs(2);
+
+/// How much connections may take, and how long.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// From the first octet of a request to its last.
+    pub request_timeout: Duration,
+    /// Until a reply has been taken.
+    pub write_timeout: Duration,
+    /// Requests under way.
+    pub max_requests: u32,
+    /// Octets of all requests.
+    pub max_memory: u64,
+    /// What a request gets that goes beyond.
+    pub on_overload: OnOverload,
+}
+
+impl Bounds {
+    /// As configured.
+    #[must_use]
+    pub fn of(options: &PolicyServerOptions, on_overload: OnOverload) -> Self {
+        Bounds {
+            request_timeout: options.request_timeout.0.0,
+            write_timeout: options.write_timeout.0.0,
+            max_requests: options.max_requests.0,
+            max_memory: options.max_memory.0.0,
+            on_overload,
+        }
+    }
+}
+
+/// What octets are read into, one after the other by all connections of a worker.
+#[derive(Debug)]
+pub struct Scratch(RefCell<Box<[u8]>>);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Scratch(RefCell::new(vec![0; READ_SIZE].into()))
+    }
+}
 
 /// Why a connection ended, other than by its peer between two requests.
 #[derive(Debug, thiserror::Error)]
@@ -30,11 +87,17 @@ enum Ended {
     #[error("bad input: {0}")]
     BadInput(#[from] BadInput),
     #[error("can't read: {0}")]
-    Read(std::io::Error),
+    Read(io::Error),
     #[error("can't write the reply: {0}")]
-    Write(std::io::Error),
+    Write(io::Error),
     #[error("nothing came for too long (idle_timeout)")]
     Idle,
+    #[error("a request took too long to come whole (request_timeout)")]
+    SlowRequest,
+    #[error("a reply was not read in time (write_timeout)")]
+    SlowReader,
+    #[error("a limit is reached (on_overload)")]
+    Overload,
 }
 
 /// Serves one connection to its end.
@@ -42,19 +105,21 @@ pub async fn serve<S>(stream: S, peer: Peer, worker: Rc<WorkerState>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let limits = worker.installed().limits;
-    let mut session = Session { stream, peer, decoder: Decoder::new(limits), worker };
+    let mut session = Session::new(stream, peer, worker);
     let ended = session.run().await;
-    let (logger, peer) = (&session.worker.shared.logger, &session.peer);
-    match ended {
-        Ok(()) => debug!(logger, "connection closed"; "peer" => %peer),
-        Err(Ended::BadInput(error)) => {
-            let input = session.decoder.pending();
-            let start = &input[..input.len().min(SHOWN_INPUT)];
-            warn!(logger, "bad input, connection closed without a reply";
-                "peer" => %peer, "reason" => %error, "input" => %Escaped(start));
-        }
-        Err(error) => info!(logger, "connection ended"; "peer" => %peer, "reason" => %error),
+    session.tell(ended);
+}
+
+/// Answers the one request of a connection that came when there were too many, without a look at
+/// it, and closes it; soon, whatever the peer does.
+pub async fn turn_away<S>(stream: S, peer: Peer, worker: Rc<WorkerState>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut session = Session::new(stream, peer, worker);
+    let answered = tokio::time::timeout(TURNED_AWAY, session.answer_one_unread()).await;
+    if !matches!(answered, Ok(Ok(()))) {
+        count(&session.traffic().refused);
     }
 }
 
@@ -62,59 +127,199 @@ struct Session<S> {
     stream: S,
     peer: Peer,
     decoder: Decoder,
+    /// What the decoder, and the request that is under way, take up.
+    held: Held,
+    /// Since when the server waits for the rest of a request.
+    begun: Option<Instant>,
     worker: Rc<WorkerState>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    fn new(stream: S, peer: Peer, worker: Rc<WorkerState>) -> Self {
+        let decoder = Decoder::new(worker.installed().limits);
+        let held = Held::nothing(worker.shared.traffic.clone());
+        Session { stream, peer, decoder, held, begun: None, worker }
+    }
+
+    fn traffic(&self) -> &Traffic {
+        &self.worker.shared.traffic
+    }
+
     async fn run(&mut self) -> Result<(), Ended> {
         loop {
             while let Some(request) = self.decoder.decode()? {
+                self.begun = None;
                 self.answer(request).await?;
             }
-            if self.read().await? == 0 {
+            if !self.hold(0) {
+                let skip = self.decoder.give_up();
+                self.pass_over(skip).await?;
+                self.shed(Limit::Memory).await?;
+            } else if self.read().await? == 0 {
                 return Ok(self.decoder.finish()?);
             }
         }
     }
 
+    /// Takes into account what has come, and so many octets more; `false` where there is no room.
+    fn hold(&mut self, more: usize) -> bool {
+        let most = self.worker.installed().bounds.max_memory;
+        self.held.resize(self.decoder.held() + more, most)
+    }
+
     /// Reads what has come; 0 at the end of the connection, be it the peer's or ours.
     async fn read(&mut self) -> Result<usize, Ended> {
-        let idle_timeout = self.worker.installed().idle_timeout;
+        let is_between_requests = self.decoder.is_empty();
+        let keep =
+            |decoder: &mut Decoder, octets: &[u8]| decoder.buffer().extend_from_slice(octets);
+        self.receive(is_between_requests, keep).await
+    }
+
+    /// Reads to the end of a request for which there is no room.
+    async fn pass_over(&mut self, mut skip: Skip) -> Result<(), Ended> {
+        self.held.release();
+        let mut end = Ok(None);
+        while end == Ok(None) {
+            let pass = |decoder: &mut Decoder, octets: &[u8]| {
+                end = skip.pass(octets);
+                if let Ok(Some(end)) = end {
+                    decoder.buffer().extend_from_slice(&octets[end..]);
+                }
+            };
+            if self.receive(false, pass).await? == 0 {
+                return Err(BadInput::Cut { octets: skip.octets() }.into());
+            }
+        }
+        self.begun = None;
+        end.map(drop).map_err(Ended::BadInput)
+    }
+
+    /// Hands to `take` what has come or comes next, and says how much it was; 0 at the end of the
+    /// connection. No timer is set where octets are there already.
+    async fn receive(
+        &mut self,
+        is_between_requests: bool,
+        mut take: impl FnMut(&mut Decoder, &[u8]),
+    ) -> Result<usize, Ended> {
+        let installed = self.worker.installed();
         let mut stopping = self.worker.shared.stopping.clone();
-        let between_requests = self.decoder.is_empty();
-        let buffer = self.decoder.buffer();
-        buffer.reserve(READ_SIZE);
-        let read = self.stream.read_buf(buffer);
+        let whole_by = if is_between_requests {
+            None
+        } else {
+            let begun = *self.begun.get_or_insert_with(Instant::now);
+            begun.checked_add(installed.bounds.request_timeout)
+        };
+        let Session { stream, decoder, worker, .. } = self;
+        let received = poll_fn(|cx| {
+            let mut scratch = worker.scratch.0.borrow_mut();
+            let mut buffer = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+            take(decoder, buffer.filled());
+            Poll::Ready(Ok(buffer.filled().len()))
+        });
         tokio::select! {
             biased;
-            octets = read => octets.map_err(Ended::Read),
-            _ = stopping.wait_for(|stopping| *stopping), if between_requests => Ok(0),
-            () = sleep(idle_timeout) => Err(Ended::Idle),
+            octets = received => octets.map_err(Ended::Read),
+            _ = stopping.wait_for(|stopping| *stopping), if is_between_requests => Ok(0),
+            () = until(whole_by) => Err(Ended::SlowRequest),
+            () = sleep(installed.idle_timeout) => Err(Ended::Idle),
         }
     }
 
     async fn answer(&mut self, request: Request) -> Result<(), Ended> {
-        let installed = self.worker.installed();
+        if !self.hold(request.memory()) {
+            drop(request);
+            return self.shed(Limit::Memory).await;
+        }
+        let worker = self.worker.clone();
+        let installed = worker.installed();
+        let Some(under_way) = worker.shared.traffic.begin(installed.bounds.max_requests) else {
+            return self.shed(Limit::Requests).await;
+        };
         let request = Arc::new(request);
-        let decided = decide(&installed, &self.worker.shared.repeats, &request, self).await;
+        let decided = decide(&installed, &worker.shared.repeats, &request, self).await;
+        drop(under_way);
         let Answer { decision, is_dry_run } = decided;
         let action = if is_dry_run { &Action::Dunno } else { &decision.action };
         let reply = reply::encode(action, &request);
-        let written = self.stream.write_all(&reply).await;
-        written.map_err(|error| {
-            self.worker.shared.repeats.not_delivered(&request, &decision);
-            Ended::Write(error)
-        })
+        let written = self.write(&reply).await;
+        written.inspect_err(|_| worker.shared.repeats.not_delivered(&request, &decision))
+    }
+
+    /// Gives a request what it gets at a limit.
+    async fn shed(&mut self, limit: Limit) -> Result<(), Ended> {
+        self.traffic().reached(limit);
+        count(&self.traffic().shed);
+        match &self.worker.installed().bounds.on_overload {
+            OnOverload::Reply(reply) => self.write(reply).await,
+            OnOverload::Silence => Err(Ended::Overload),
+        }
+    }
+
+    async fn answer_one_unread(&mut self) -> Result<(), Ended> {
+        let installed = self.worker.installed();
+        let OnOverload::Reply(reply) = &installed.bounds.on_overload else {
+            return Err(Ended::Overload);
+        };
+        self.pass_over(Skip::new(installed.limits)).await?;
+        self.write(reply).await?;
+        count(&self.traffic().shed);
+        Ok(())
+    }
+
+    async fn write(&mut self, reply: &[u8]) -> Result<(), Ended> {
+        let timeout = self.worker.installed().bounds.write_timeout;
+        tokio::select! {
+            biased;
+            written = self.stream.write_all(reply) => written.map_err(Ended::Write)?,
+            () = sleep(Some(timeout)) => return Err(Ended::SlowReader),
+        }
+        count(&self.traffic().answered);
+        Ok(())
     }
 
     fn log(&self, exchange: &Exchange, started: Instant) {
         log_decision(&self.worker.shared.logger, exchange, started, &self.peer);
     }
+
+    /// Counts and logs how it ended.
+    fn tell(&self, ended: Result<(), Ended>) {
+        let (shared, peer) = (&self.worker.shared, &self.peer);
+        let logger = &shared.logger;
+        let Err(error) = ended else {
+            debug!(logger, "connection closed"; "peer" => %peer);
+            return;
+        };
+        match &error {
+            Ended::BadInput(_) => count(&shared.traffic.bad_input),
+            Ended::SlowRequest | Ended::SlowReader => count(&shared.traffic.too_slow),
+            Ended::Overload => return,
+            Ended::Read(_) | Ended::Write(_) | Ended::Idle => {}
+        }
+        if !shared.ration.allows(Instant::now()) {
+            return;
+        }
+        if let Ended::BadInput(error) = &error {
+            let input = self.decoder.pending();
+            let start = &input[..input.len().min(SHOWN_INPUT)];
+            warn!(logger, "bad input, connection closed without a reply";
+                "peer" => %peer, "reason" => %error, "input" => %Escaped(start));
+        } else {
+            info!(logger, "connection ended"; "peer" => %peer, "reason" => %error);
+        }
+    }
 }
 
-async fn sleep(period: Option<std::time::Duration>) {
+async fn sleep(period: Option<Duration>) {
     match period {
         Some(period) => tokio::time::sleep(period).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end.into()).await,
         None => std::future::pending().await,
     }
 }

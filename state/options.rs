@@ -9,6 +9,7 @@ use mppd_database::connection::reveal;
 use mppd_database::{ConnectionOptions, Files, SecretOptions};
 use mppd_engine::config::{Period, Positive, Spanned};
 use mppd_engine::{Finding, options};
+use redis::ConnectionAddr;
 use slog::Logger;
 
 use crate::backend::Backend;
@@ -168,10 +169,8 @@ fn redis(options: &Spanned<RedisOptions>, files: &impl Files) -> Result<RedisPla
         let finding = Finding::error(second.span, "one server is expected here");
         findings.push(finding.with_help("of a cluster, say <cluster>true</cluster>"));
     }
-    if options.cluster
-        && let Some((url, _)) = options.url.iter().zip(&nodes).find(|(_, node)| node.database != 0)
-    {
-        findings.push(Finding::error(url.span, "a cluster has only the database 0"));
+    if options.cluster {
+        findings.extend(options.url.iter().filter_map(unfit_for_cluster));
     }
     let password = options.password.as_ref().map(|secret| reveal(secret, files)).transpose();
     let password = password.map_err(|finding| findings.push(finding)).unwrap_or_default();
@@ -186,6 +185,17 @@ fn redis(options: &Spanned<RedisOptions>, files: &impl Files) -> Result<RedisPla
         prefix: options.prefix.clone(),
         timeout: options.timeout.0.0,
     })
+}
+
+/// What keeps an address, if it is one, from being that of a cluster's node.
+fn unfit_for_cluster(url: &Spanned<String>) -> Option<Finding> {
+    let node = RedisAddress::parse(&url.value).ok()?;
+    let message = match node.place {
+        ConnectionAddr::Unix(_) => "the nodes of a cluster are reached by TCP",
+        _ if node.database != 0 => "a cluster has only the database 0",
+        _ => return None,
+    };
+    Some(Finding::error(url.span, message))
 }
 
 fn start_mysql(plan: &MySqlPlan, logger: &Logger) -> Result<Remote, StateError> {

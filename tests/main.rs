@@ -14,6 +14,8 @@ mod dns_faults;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod faulty;
 #[cfg(test)]
 mod groups;

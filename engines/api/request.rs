@@ -169,6 +169,12 @@ impl Request {
         &self.octets
     }
 
+    /// Octets of memory that it takes up.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.octets.len() + size_of_val(&*self.lines)
+    }
+
     /// Every attribute, unknown ones too, in the order sent.
     #[must_use]
     pub fn attributes(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {

@@ -257,6 +257,14 @@ fn check(limit: &LimitOptions, before: &[LimitOptions]) -> Vec<Finding> {
         let finding = Finding::error(limit.per.span, message);
         findings.push(finding.with_related(first.per.span, "first here"));
     }
+    let named =
+        |other: &&Spanned<String>| limit.id.as_ref().is_some_and(|id| id.value == other.value);
+    if let (Some(id), Some(first)) =
+        (&limit.id, before.iter().filter_map(|other| other.id.as_ref()).find(named))
+    {
+        let finding = Finding::error(id.span, format!("there is a limit \"{}\" already", id.value));
+        findings.push(finding.with_related(first.span, "first here"));
+    }
     findings
 }
 

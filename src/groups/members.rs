@@ -8,6 +8,7 @@ use mppd_lists::reading::{EntriesOptions, Fault, Place, read};
 use mppd_lists::{Table, subject};
 
 use super::method::{Method, never_asked};
+use super::stress::UnderStress;
 use crate::config::settings::{DEFAULT_GROUP, GroupOptions, MembersOptions};
 
 /// One table for each method over the members of all groups.
@@ -35,6 +36,7 @@ impl Members {
     pub(super) fn read(
         groups: &[GroupOptions],
         sequence: &[Method],
+        under_stress: &UnderStress,
         cx: &BuildContext<'_>,
     ) -> (Members, Vec<Finding>) {
         let mut reading = Reading { groups, cx, lists: Vec::new(), findings: Vec::new() };
@@ -50,7 +52,7 @@ impl Members {
         }
         // A database may know members of any group.
         if !sequence.contains(&Method::Sql) {
-            reading.warn_of_groups_without_members();
+            reading.warn_of_groups_without_members(under_stress);
         }
         members.ip_list.settle();
         members.address_list_recipient.settle();
@@ -187,9 +189,10 @@ impl<'a> Reading<'a> {
         self.findings.push(never_asked(method, span));
     }
 
-    fn warn_of_groups_without_members(&mut self) {
-        for group in self.groups.iter().filter(|group| group.id.value != DEFAULT_GROUP) {
-            if group.members.is_empty() {
+    fn warn_of_groups_without_members(&mut self, under_stress: &UnderStress) {
+        for (place, group) in self.groups.iter().enumerate() {
+            let is_used = group.id.value == DEFAULT_GROUP || under_stress.uses(place);
+            if group.members.is_empty() && !is_used {
                 let message = format!("group \"{}\" has no members", group.id.value);
                 self.findings.push(Finding::warning(group.id.span, message));
             }

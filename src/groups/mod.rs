@@ -9,10 +9,12 @@
 //! | [`method`] | the methods, and the order in which they are asked |
 //! | [`members`] | the tables |
 //! | `sql` | the method that asks a database |
+//! | `stress` | the group that is used while Postfix is under stress |
 
 pub mod members;
 pub mod method;
 mod sql;
+mod stress;
 
 use std::collections::HashMap;
 
@@ -22,6 +24,7 @@ use mppd_engine::{BuildContext, Exchange, Finding};
 use self::members::Members;
 use self::method::Method;
 use self::sql::Lookup;
+use self::stress::{UnderStress, is_under_stress};
 use crate::config::Draft;
 use crate::config::settings::DEFAULT_GROUP;
 
@@ -34,6 +37,7 @@ pub struct Groups {
     /// The places of the groups, by ID.
     places: HashMap<String, usize>,
     default: usize,
+    under_stress: UnderStress,
 }
 
 impl Groups {
@@ -43,7 +47,11 @@ impl Groups {
     pub fn build(draft: &Draft, logger: &Logger) -> (Groups, Vec<Finding>) {
         let mut cx = BuildContext::new(&draft.sources, logger.clone());
         let (sequence, mut findings) = method::sequence(&draft.selection);
-        let (members, faults) = Members::read(&draft.groups, &sequence, &cx);
+        let ids = draft.groups.iter().map(|group| group.id.value.clone());
+        let places: HashMap<String, usize> = ids.zip(0..).collect();
+        let (under_stress, faults) = UnderStress::read(&draft.groups, &places);
+        findings.extend(faults);
+        let (members, faults) = Members::read(&draft.groups, &sequence, &under_stress, &cx);
         findings.extend(faults);
         let mut lookup = None;
         if let Some(options) = &draft.selection.sql {
@@ -53,11 +61,9 @@ impl Groups {
             }
         }
         findings.extend(cx.into_warnings());
-        let ids = draft.groups.iter().map(|group| group.id.value.clone());
-        let places: HashMap<String, usize> = ids.zip(0..).collect();
         // Without a group of this name there is a finding that says so.
         let default = places.get(DEFAULT_GROUP).copied().unwrap_or_default();
-        (Groups { sequence, members, lookup, places, default }, findings)
+        (Groups { sequence, members, lookup, places, default, under_stress }, findings)
     }
 
     /// The group of every request that belongs to no other.
@@ -68,6 +74,11 @@ impl Groups {
 
     /// The group of a request that no engine has seen yet.
     pub async fn select(&self, exchange: &Exchange) -> usize {
+        let group = self.select_by_members(exchange).await;
+        if is_under_stress(exchange.request()) { self.under_stress.of(group) } else { group }
+    }
+
+    async fn select_by_members(&self, exchange: &Exchange) -> usize {
         for method in &self.sequence {
             let found = match method {
                 Method::Sql => self.ask(exchange).await,

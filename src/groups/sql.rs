@@ -54,7 +54,7 @@ impl Lookup {
             .map_err(|faults| findings.extend(faults));
         let unknown = cx.take_references().into_iter().filter_map(|reference| {
             let what = match &reference.target {
-                Target::Stages { .. } | Target::Own { .. } => return None,
+                Target::Stages { .. } | Target::Status { .. } | Target::Own { .. } => return None,
                 Target::Engine { .. } => "no engine has run",
                 Target::Decision | Target::Exception => "nothing is decided",
             };

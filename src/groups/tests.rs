@@ -287,3 +287,72 @@ fn a_database_is_asked_last_unless_the_sequence_says_otherwise() {
     let (_, groups) = groups_in(directory.path(), &format!("{first}{sql}"));
     assert_eq!(groups.sequence, [Method::Sql, Method::IpList]);
 }
+
+/// A lighter group, one that names it, one that does not, and what `default` says.
+fn with_stress(default: &str) -> String {
+    format!(
+        "<group id='default'>{default}</group>
+         <group id='light'/>
+         <group id='busy'><members><sasl_user>busy</sasl_user></members>
+           <under_stress>light</under_stress></group>
+         <group id='own'><members><sasl_user>own</sasl_user></members></group>
+         <group id='same'><members><sasl_user>same</sasl_user></members>
+           <under_stress>{}</under_stress></group>",
+        if default.is_empty() { "light" } else { "same" },
+    )
+}
+
+fn selected_of(groups: &str, user: &str, stress: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let (ids, groups) = groups_in(directory.path(), groups);
+    ids[select(&groups, [("sasl_username", user), ("stress", stress)])].clone()
+}
+
+#[test]
+fn under_stress_a_group_gives_way_to_the_one_that_it_names() {
+    let groups = with_stress("");
+    for (user, stress, group) in [
+        ("busy", "", "busy"),
+        ("busy", "yes", "light"),
+        ("busy", "YES", "busy"),
+        ("busy", "no", "busy"),
+        ("own", "yes", "own"),
+        ("", "yes", "default"),
+    ] {
+        assert_eq!(selected_of(&groups, user, stress), group, "{user} {stress}");
+    }
+}
+
+#[test]
+fn what_default_says_of_stress_holds_for_groups_that_say_nothing() {
+    let groups = with_stress("<under_stress>light</under_stress>");
+    for (user, group) in [("", "light"), ("own", "light"), ("same", "same")] {
+        assert_eq!(selected_of(&groups, user, "yes"), group, "{user}");
+    }
+}
+
+#[test]
+fn a_group_for_stress_that_is_not_there_or_the_group_itself_is_told() {
+    let said = errors(
+        "<group id='a'><members><sasl_user>a</sasl_user></members>
+           <under_stress>ligth</under_stress></group>
+         <group id='light'><members><sasl_user>l</sasl_user></members>
+           <under_stress>light</under_stress></group>",
+    );
+    let said: Vec<&str> = said.iter().map(|(message, _)| message.as_str()).collect();
+    assert_eq!(said, ["unknown group \"ligth\"", "group \"light\" names itself"]);
+}
+
+#[test]
+fn groups_that_stand_in_for_each_other_are_told_once() {
+    let said = errors(
+        "<group id='a'><members><sasl_user>a</sasl_user></members>
+           <under_stress>b</under_stress></group>
+         <group id='b'><members><sasl_user>b</sasl_user></members>
+           <under_stress>a</under_stress></group>
+         <group id='c'><members><sasl_user>c</sasl_user></members>
+           <under_stress>a</under_stress></group>",
+    );
+    let ring = "groups stand in for each other under stress: a -> b -> a";
+    assert_eq!(said, [(ring.to_owned(), "b".to_owned())]);
+}

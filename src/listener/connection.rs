@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use actix::Message;
 
+use crate::traffic::Traffic;
+
 /// Who is at the other end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Peer {
@@ -34,25 +36,51 @@ pub enum Connection {
     Unix(std::os::unix::net::UnixStream, Peer),
 }
 
-/// Counts one for as long as it lives.
-pub struct Counted(Vec<Arc<AtomicU32>>);
+/// How much room there is for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// It is served to its end.
+    Whole,
+    /// There are too many: it gets one answer, and is closed.
+    OneAnswer,
+}
+
+/// Counts a connection for as long as it lives.
+pub struct Counted {
+    room: Room,
+    traffic: Arc<Traffic>,
+    /// Those of its worker.
+    worker: Arc<AtomicU32>,
+}
 
 impl Counted {
-    /// Adds one to each counter.
+    /// Counts one more.
     #[must_use]
-    pub fn enter(counters: Vec<Arc<AtomicU32>>) -> Self {
-        for counter in &counters {
-            counter.fetch_add(1, Ordering::Relaxed);
+    pub fn enter(room: Room, traffic: Arc<Traffic>, worker: Arc<AtomicU32>) -> Self {
+        let counted = Counted { room, traffic, worker };
+        counted.all().fetch_add(1, Ordering::Relaxed);
+        counted.worker.fetch_add(1, Ordering::Relaxed);
+        counted
+    }
+
+    /// How much room there is for it.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        self.room
+    }
+
+    fn all(&self) -> &AtomicU32 {
+        match self.room {
+            Room::Whole => &self.traffic.connections,
+            Room::OneAnswer => &self.traffic.turning_away,
         }
-        Counted(counters)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        for counter in &self.0 {
-            counter.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.all().fetch_sub(1, Ordering::Relaxed);
+        self.worker.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,28 +2,35 @@
 //! to the workers, in one accept loop for each.
 
 mod connection;
+pub mod descriptors;
 mod plan;
 mod socket;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::Recipient;
 use mppd_engine::slog::{Logger, info, warn};
 use tokio::net::{TcpListener, UnixListener};
 
-pub use self::connection::{Connection, Counted, Peer, Serve};
+pub use self::connection::{Connection, Counted, Peer, Room, Serve};
 pub use self::socket::Permissions;
 pub use mppd_engine::Endpoint;
+
+use crate::traffic::{Limit, Traffic, count};
 
 /// Pause after an accept that failed for lack of descriptors or memory, so as not to spin.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
-/// How often a limit that is reached is logged at most.
-const LIMIT_LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is logged at most that connections can't be accepted.
+const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Most connections at once that are given one answer although there are too many: beyond these
+/// they are closed, so that they can't take what is left either.
+pub const MAX_TURNING_AWAY: u32 = 1_000;
 
 /// A socket to listen on, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +123,8 @@ impl Listener {
         match self {
             Listener::Inet(listener) => {
                 let (stream, address) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                // A reply is one write, so without it nothing is lost but a little time.
+                let _unset = stream.set_nodelay(true);
                 Ok(Connection::Inet(stream.into_std()?, Peer::Inet(address)))
             }
             Listener::Unix(listener, _) => {
@@ -141,10 +149,12 @@ pub struct WorkerSlot {
 pub struct Intake {
     /// The workers.
     pub workers: Vec<WorkerSlot>,
-    /// How many connections there are.
-    pub connections: Arc<AtomicU32>,
-    /// How many there may be.
+    /// Counts them.
+    pub traffic: Arc<Traffic>,
+    /// How many connections there may be.
     pub max_connections: AtomicU32,
+    /// Whether one more is closed without an answer.
+    pub is_silent: AtomicBool,
     /// The server's logger.
     pub logger: Logger,
 }
@@ -153,52 +163,75 @@ pub struct Intake {
 pub async fn accept_all(listener: Listener, intake: Arc<Intake>) {
     let name = listener.name();
     info!(intake.logger, "listening"; "endpoint" => &name);
-    let mut limit = LimitLog::default();
+    let mut failures = Failures::default();
     loop {
         match listener.accept().await {
-            Ok(connection) => intake.admit(connection, &name, &mut limit),
+            Ok(connection) => intake.admit(connection),
+            // It went away before it was accepted; the next one may be good.
+            Err(error) if concerns_one_connection(&error) => tokio::task::yield_now().await,
             Err(error) => {
-                warn!(intake.logger, "can't accept a connection"; "endpoint" => &name,
-                    "reason" => %error);
+                if let Some(count) = failures.tell(Instant::now()) {
+                    warn!(intake.logger, "can't accept connections, they wait";
+                        "endpoint" => &name, "reason" => %error, "attempts" => count);
+                }
+                // Whoever wants to connect waits in the system's queue meanwhile.
                 tokio::time::sleep(PAUSE_AFTER_ERROR).await;
             }
         }
     }
 }
 
+/// Whether accepting failed for what a peer or the network did, not for want of anything here.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::TimedOut
+    )
+}
+
 impl Intake {
-    /// Hands a connection to the worker with the fewest, or closes it at the limit.
-    fn admit(&self, connection: Connection, name: &str, limit: &mut LimitLog) {
+    /// Hands a connection to the worker with the fewest; at the limit for one answer only, and
+    /// where there is no room for that either, closes it.
+    fn admit(&self, connection: Connection) {
+        let traffic = &self.traffic;
         let most = self.max_connections.load(Ordering::Relaxed);
-        if self.connections.load(Ordering::Relaxed) >= most {
-            if let Some(refused) = limit.refuse(Instant::now()) {
-                warn!(self.logger, "limit of connections reached, new ones are closed";
-                    "max_connections" => most, "refused" => refused, "endpoint" => name);
+        let room = if traffic.connections.load(Ordering::Relaxed) < most {
+            count(&traffic.accepted);
+            Room::Whole
+        } else {
+            traffic.reached(Limit::Connections);
+            let turning_away = traffic.turning_away.load(Ordering::Relaxed);
+            if self.is_silent.load(Ordering::Relaxed) || turning_away >= MAX_TURNING_AWAY {
+                count(&traffic.refused);
+                return;
             }
-            return;
-        }
+            Room::OneAnswer
+        };
         let load = |slot: &&WorkerSlot| slot.connections.load(Ordering::Relaxed);
         let Some(slot) = self.workers.iter().min_by_key(load) else { return };
-        let counted = Counted::enter(vec![self.connections.clone(), slot.connections.clone()]);
+        let counted = Counted::enter(room, traffic.clone(), slot.connections.clone());
         slot.worker.do_send(Serve { connection, counted });
     }
 }
 
-/// Counts refused connections, and says when it is time to log them.
+/// Counts attempts to accept that failed, and says when it is time to log them.
 #[derive(Debug, Default)]
-struct LimitLog {
-    refused: u64,
+struct Failures {
+    count: u64,
     logged: Option<Instant>,
 }
 
-impl LimitLog {
-    /// Counts one; how many were refused since the last line, if a line is due.
-    fn refuse(&mut self, now: Instant) -> Option<u64> {
-        self.refused += 1;
-        let due = self.logged.is_none_or(|logged| now - logged >= LIMIT_LOG_INTERVAL);
+impl Failures {
+    /// Counts one; how many there were since the last line, if a line is due.
+    fn tell(&mut self, now: Instant) -> Option<u64> {
+        self.count += 1;
+        let due = self.logged.is_none_or(|logged| now - logged >= FAILURE_LOG_INTERVAL);
         due.then(|| {
             self.logged = Some(now);
-            std::mem::take(&mut self.refused)
+            std::mem::take(&mut self.count)
         })
     }
 }

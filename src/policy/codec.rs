@@ -4,6 +4,11 @@
 use mppd_engine::Request;
 use mppd_engine::request::Malformed;
 
+use super::skip::Skip;
+
+/// Most octets that a decoder keeps room for while nothing of a request has come.
+const IDLE_CAPACITY: usize = 2_048;
+
 /// How much a peer may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -16,6 +21,24 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits { line: 16 << 10, request: 64 << 10 }
+    }
+}
+
+impl Limits {
+    /// Checks a request that has come so far, to somewhere in a line or to its end.
+    pub(super) fn check(
+        self,
+        line: usize,
+        line_length: usize,
+        octets: usize,
+    ) -> Result<(), BadInput> {
+        if line_length > self.line {
+            return Err(BadInput::LineTooLong { line, limit: self.line });
+        }
+        if octets >= self.request {
+            return Err(BadInput::RequestTooLong { limit: self.request });
+        }
+        Ok(())
     }
 }
 
@@ -84,6 +107,21 @@ impl Decoder {
         &self.buffer
     }
 
+    /// Octets of memory taken up by what has come.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        if self.buffer.is_empty() { 0 } else { self.buffer.capacity() }
+    }
+
+    /// Forgets what has come of a request that is not whole; the rest of it can be passed over.
+    pub fn give_up(&mut self) -> Skip {
+        let (octets, line) = (self.buffer.len(), self.line);
+        let skip = Skip::after(self.limits, octets, line, octets - self.line_start);
+        self.buffer = Vec::new();
+        self.begin();
+        skip
+    }
+
     /// The next whole request, if it has come.
     ///
     /// # Errors
@@ -117,14 +155,7 @@ impl Decoder {
     }
 
     fn check_line(&self, end: usize) -> Result<(), BadInput> {
-        let Limits { line, request } = self.limits;
-        if end - self.line_start > line {
-            return Err(BadInput::LineTooLong { line: self.line, limit: line });
-        }
-        if end >= request {
-            return Err(BadInput::RequestTooLong { limit: request });
-        }
-        Ok(())
+        self.limits.check(self.line, end - self.line_start, end)
     }
 
     /// Looks at the lines of a request that has not ended: one that is no attribute may be all that
@@ -143,8 +174,17 @@ impl Decoder {
         // Bad octets stay in the buffer, where they can be looked at.
         let request = Request::parse(&self.buffer[..self.scanned])?;
         self.buffer.drain(..self.scanned);
-        (self.scanned, self.line_start, self.line, self.checked) = (0, 0, 1, 0);
+        if self.buffer.is_empty() && self.buffer.capacity() > IDLE_CAPACITY {
+            // A connection may say nothing for hours after a long request.
+            self.buffer = Vec::new();
+        }
+        self.begin();
         Ok(request)
+    }
+
+    /// From here on all is of the next request.
+    fn begin(&mut self) {
+        (self.scanned, self.line_start, self.line, self.checked) = (0, 0, 1, 0);
     }
 }
 
@@ -209,6 +249,18 @@ mod tests {
         assert_eq!(decoder.decode(), Ok(None));
         decoder.buffer().extend_from_slice(b"a=b\r\n\r\n");
         assert_eq!(decoder.decode(), Err(BadInput::Malformed(Malformed::NoEquals { line: 3 })));
+    }
+
+    #[test]
+    fn nothing_large_is_kept_behind_a_long_request() {
+        let mut decoder = Decoder::new(Limits::default());
+        let long =
+            [b"request=smtpd_access_policy\nx=".as_slice(), &[b'x'; 9_000], b"\n\n"].concat();
+        decoder.buffer().extend_from_slice(&long);
+        assert!(decoder.held() >= long.len());
+        assert!(decoder.decode().unwrap().is_some());
+        assert_eq!(decoder.held(), 0);
+        assert!(decoder.buffer().capacity() <= IDLE_CAPACITY);
     }
 
     #[test]

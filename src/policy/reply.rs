@@ -24,10 +24,25 @@ pub const NO_TEXT: &str = "Access denied";
 /// The octets of one reply, to be sent in one write.
 #[must_use]
 pub fn encode(action: &Action, request: &Request) -> Vec<u8> {
+    with_room(action, || room_for_text(request))
+}
+
+/// The octets of a reply to any request, whatever Postfix puts in front of its text.
+#[must_use]
+pub fn encode_for_any(action: &Action) -> Vec<u8> {
+    with_room(action, || ROOM_FOR_ANY)
+}
+
+/// Most octets of a text that are left behind the longest address (RFC 5321, section 4.5.3.1:
+/// 64, an `@` and 255).
+pub const ROOM_FOR_ANY: usize =
+    SMTP_LINE - "550 5.7.1 <>: Recipient address rejected: \r\n".len() - 320;
+
+fn with_room(action: &Action, room: impl Fn() -> usize) -> Vec<u8> {
     let mut reply = String::with_capacity(128);
     reply.push_str("action=");
     reply.push_str(&action.word());
-    if let Some(text) = wire_text(action, request) {
+    if let Some(text) = wire_text(action, room) {
         reply.push(' ');
         reply.push_str(&text);
     }
@@ -36,14 +51,14 @@ pub fn encode(action: &Action, request: &Request) -> Vec<u8> {
 }
 
 /// The text as it goes over the wire; `None` where the action has none.
-fn wire_text(action: &Action, request: &Request) -> Option<String> {
+fn wire_text(action: &Action, room: impl Fn() -> usize) -> Option<String> {
     let text = action.text()?;
     let most = match action {
         Action::Reject(_)
         | Action::Defer(_)
         | Action::Code(..)
         | Action::DeferIfPermit(_)
-        | Action::DeferIfReject(_) => room_for_text(request),
+        | Action::DeferIfReject(_) => room(),
         Action::Prepend(_) => HEADER_LINE,
         // Half an address is another address.
         Action::Filter(_) | Action::Redirect(_) | Action::Bcc(_) => usize::MAX,

@@ -212,16 +212,17 @@ pub(super) fn exception_effect(
     compile(text, scope, &["continue", "permit", SCORE, "fail"])
 }
 
-/// Reads an action that is the same for every request.
+/// Reads an action that is the same for every request; `others` are the words that the caller
+/// takes in its place, for who misspells one.
 ///
 /// # Errors
 /// Everything that is wrong with it, each with its place.
-pub(super) fn fixed_action(text: &Spanned<&str>) -> Result<Action, Vec<Finding>> {
+pub(crate) fn fixed_action(text: &Spanned<&str>, others: &[&str]) -> Result<Action, Vec<Finding>> {
     let (word, _) = split_word(text.value.trim());
     if OTHERS.contains(&word) {
-        return Err(vec![unreadable(text, &ActionError::Unknown(word.to_owned()).into(), &[])]);
+        return Err(vec![unreadable(text, &ActionError::Unknown(word.to_owned()).into(), others)]);
     }
-    let Effect::Act(action) = compile(text, &mut Scope::default(), &[])? else {
+    let Effect::Act(action) = compile(text, &mut Scope::default(), others)? else {
         let message = "a macro cannot stand here; the action is the same for every request";
         return Err(vec![Finding::error(text.span, message)]);
     };

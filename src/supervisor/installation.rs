@@ -13,13 +13,20 @@ use super::blueprint::Blueprint;
 use super::chain::{EngineSet, RaiseError};
 use crate::groups::Groups;
 use crate::policy::codec::Limits;
+use crate::ration::Ration;
 use crate::repeats::Repeats;
+use crate::session::{Bounds, Scratch};
+use crate::traffic::Traffic;
 
 /// What all workers share for as long as the server runs.
 #[derive(Debug)]
 pub struct Shared {
     /// The memory of the core.
     pub repeats: Arc<Repeats>,
+    /// What comes in and is turned away.
+    pub traffic: Arc<Traffic>,
+    /// Lines of the log that peers cause.
+    pub ration: Arc<Ration>,
     /// The server's logger.
     pub logger: Logger,
     /// Turns true when the server stops.
@@ -72,6 +79,8 @@ pub struct Installation {
     pub request_deadline: Duration,
     /// How long a connection may say nothing.
     pub idle_timeout: Option<Duration>,
+    /// What else connections may take.
+    pub bounds: Bounds,
     /// How many runs of one engine may wait.
     pub engine_queue: u32,
 }
@@ -90,6 +99,8 @@ pub struct Installed {
     pub request_deadline: Duration,
     /// How long a connection may say nothing.
     pub idle_timeout: Option<Duration>,
+    /// What else connections may take.
+    pub bounds: Bounds,
 }
 
 impl Installed {
@@ -102,6 +113,7 @@ impl Installed {
             limits: installation.limits,
             request_deadline: installation.request_deadline,
             idle_timeout: installation.idle_timeout,
+            bounds: installation.bounds.clone(),
         })
     }
 }
@@ -109,13 +121,16 @@ impl Installed {
 /// What the sessions of one worker see of it.
 pub struct WorkerState {
     installed: RefCell<Rc<Installed>>,
+    /// What its connections read into.
+    pub scratch: Scratch,
     /// What all workers share.
     pub shared: Arc<Shared>,
 }
 
 impl WorkerState {
     pub(super) fn new(installed: Installed, shared: Arc<Shared>) -> Self {
-        WorkerState { installed: RefCell::new(Rc::new(installed)), shared }
+        let installed = RefCell::new(Rc::new(installed));
+        WorkerState { installed, scratch: Scratch::default(), shared }
     }
 
     pub(super) fn install(&self, installed: Installed) {

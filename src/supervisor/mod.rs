@@ -31,7 +31,7 @@ pub mod worker;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorFutureExt, Addr, AtomicResponse, Context, Handler, Message, WrapFuture};
@@ -52,10 +52,14 @@ use self::worker::{Conclude, Prepare, Worker};
 use crate::config::report::one_line;
 use crate::config::settings::LogOptions;
 use crate::config::{LoadRequest, Rejected};
-use crate::listener::{self, Intake, ListenError, ListenPlan, Listener, WorkerSlot};
+use crate::listener::{self, Intake, ListenError, ListenPlan, Listener, WorkerSlot, descriptors};
+use crate::overload::{self, OnOverload};
 use crate::plan::Plan;
+use crate::ration::Ration;
 use crate::repeats::Repeats;
+use crate::session::Bounds;
 use crate::tracking::{TrackerHandle, TrackerOptions, TrackingStartError, abandoned_spools};
+use crate::traffic::Traffic;
 
 /// How often the end of the last connections is looked for.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(10);
@@ -160,6 +164,8 @@ impl Supervisor {
         kinds: Vec<&'static dyn EngineKind>,
         logger: Logger,
     ) -> Result<Addr<Supervisor>, StartError> {
+        let server = &plan.configuration.common.policy_server;
+        descriptors::make_room(server.max_connections.0, &logger);
         // Sockets first: they are what most often can't be had.
         let sockets = open_all(&plan.listen)?;
         let tracking = start_tracking(plan, &[], &[], &logger).await?;
@@ -168,8 +174,12 @@ impl Supervisor {
         states.put_in_force(state_store, &plan.configuration.state_store);
         let installation = Arc::new(installation(plan, &[], &tracking));
         let (stopping, stopping_receiver) = watch::channel(false);
+        let (traffic, ration) = (Arc::new(Traffic::default()), Arc::new(Ration::default()));
+        actix_rt::spawn(overload::tell(traffic.clone(), ration.clone(), logger.clone()));
         let shared = Arc::new(Shared {
             repeats: Arc::new(Repeats::default()),
+            traffic: traffic.clone(),
+            ration,
             logger: logger.clone(),
             stopping: stopping_receiver,
         });
@@ -181,15 +191,15 @@ impl Supervisor {
             workers.push(worker);
             arbiters.push(arbiter);
         }
-        let server = &plan.configuration.common.policy_server;
         let slot = |worker: &Addr<Worker>| WorkerSlot {
             worker: worker.clone().recipient(),
             connections: Arc::new(AtomicU32::new(0)),
         };
         let intake = Arc::new(Intake {
             workers: workers.iter().map(slot).collect(),
-            connections: Arc::new(AtomicU32::new(0)),
+            traffic,
             max_connections: AtomicU32::new(server.max_connections.0),
+            is_silent: AtomicBool::new(plan.on_overload == OnOverload::Silence),
             logger: logger.clone(),
         });
         let listeners =
@@ -276,7 +286,10 @@ impl State {
         self.states.put_in_force(state_store, &plan.configuration.state_store);
         self.exchange_listeners(&plan.listen, new_sockets);
         let server = &plan.configuration.common.policy_server;
+        descriptors::make_room(server.max_connections.0, &self.logger);
         self.intake.max_connections.store(server.max_connections.0, Ordering::Relaxed);
+        let is_silent = plan.on_overload == OnOverload::Silence;
+        self.intake.is_silent.store(is_silent, Ordering::Relaxed);
         self.drain_timeout = server.drain_timeout.0;
         self.exchange_tracking(&plan.trackers(), new);
         self.warn_of_what_stays(&plan);
@@ -404,10 +417,10 @@ impl State {
         }
         self.stopping.send_replace(true);
         let end = Instant::now() + self.drain_timeout;
-        while self.intake.connections.load(Ordering::Relaxed) > 0 && Instant::now() < end {
+        while self.intake.traffic.connections.load(Ordering::Relaxed) > 0 && Instant::now() < end {
             tokio::time::sleep(DRAIN_INTERVAL).await;
         }
-        let left = self.intake.connections.load(Ordering::Relaxed);
+        let left = self.intake.traffic.connections.load(Ordering::Relaxed);
         if left > 0 {
             warn!(self.logger, "connections cut off, their requests took too long"; "count" => left);
         }
@@ -532,6 +545,7 @@ fn installation(plan: &Plan, running: &[Tracking], new: &[Tracking]) -> Installa
         limits: plan.limits(),
         request_deadline: server.request_deadline.0.0,
         idle_timeout: server.idle_timeout.map(|period| period.0.0),
+        bounds: Bounds::of(server, plan.on_overload.clone()),
         engine_queue: server.engine_queue.0,
     }
 }

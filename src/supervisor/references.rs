@@ -16,6 +16,9 @@ use super::effect::Effect;
 /// What every engine gives besides its values.
 const ALWAYS: &[&str] = &["status", "text", "result"];
 
+/// What an engine's status is besides its own: when it has failed, was skipped, or has not run.
+const ALWAYS_STATUSES: &[&str] = &["exception", "skipped", ""];
+
 /// The kind that puts requests on record, and where its methods belong.
 const TRACK: &str = "track";
 const TRACK_PLACES: &[(&str, Place)] =
@@ -42,6 +45,8 @@ pub(super) struct Facts {
     pub(super) stages: Stages,
     /// Where its precondition stands, and the stages at which that can hold.
     pub(super) precondition: Option<(Span, Stages)>,
+    /// What it can come to.
+    pub(super) statuses: Vec<&'static str>,
     /// Names of its values and results.
     pub(super) names: Vec<Cow<'static, str>>,
     /// Whether it may give values of other names as well.
@@ -155,7 +160,7 @@ impl Facts {
 pub(super) fn ask_for(references: &[Reference], element: &str) -> bool {
     references.iter().any(|reference| match &reference.target {
         Target::Engine { id, .. } => id.split('.').next() == Some(element),
-        Target::Own { .. } | Target::Stages { .. } | Target::Decision | Target::Exception => false,
+        _ => false,
     })
 }
 
@@ -226,12 +231,32 @@ impl Checks<'_> {
     }
 
     fn name(&self, reference: &Reference) -> Option<Finding> {
-        let Target::Engine { id, name } = &reference.target else { return None };
+        let (id, name) = match &reference.target {
+            Target::Engine { id, name } => (id, name),
+            Target::Status { id, status } => return self.status(reference.span, id, status),
+            _ => return None,
+        };
         match self.facts.iter().find(|facts| *facts.id == **id) {
             None => self.unknown_engine(reference.span, id),
             Some(target) if target.knows(name) => None,
             Some(target) => Some(unknown_value(reference.span, target, name)),
         }
+    }
+
+    /// Whether the engine can come to this status; that it exists is looked at where it is named.
+    fn status(&self, span: Span, id: &str, status: &str) -> Option<Finding> {
+        let target = self.facts.iter().find(|facts| *facts.id == *id)?;
+        let known = || target.statuses.iter().chain(ALWAYS_STATUSES).copied();
+        if known().any(|known| known == status) {
+            return None;
+        }
+        let finding = Finding::error(span, format!("engine \"{id}\" never comes to \"{status}\""));
+        let mut known: Vec<&str> = known().filter(|known| !known.is_empty()).collect();
+        known.sort_unstable();
+        Some(match nearest(status, known.iter().copied()) {
+            Some(nearest) => finding.with_help(format!("did you mean \"{nearest}\"?")),
+            None => finding.with_help(format!("it comes to: {}", known.join(", "))),
+        })
     }
 
     fn unknown_engine(&self, span: Span, id: &str) -> Option<Finding> {
@@ -308,7 +333,11 @@ impl Checks<'_> {
                     None => self.does_not_run(reference.span, group, here, target),
                 }
             }
-            Target::Own { .. } | Target::Decision | Target::Exception | Target::Stages { .. } => {}
+            Target::Own { .. }
+            | Target::Status { .. }
+            | Target::Decision
+            | Target::Exception
+            | Target::Stages { .. } => {}
         }
     }
 

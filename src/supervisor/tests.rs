@@ -23,9 +23,12 @@ use super::blueprint::{Blueprint, Chains, EnginePlan, GroupPlan, Place};
 use super::chain::EngineSet;
 use super::effect::Effect;
 use super::installation::{Group, Installed, PolicyGroups, Shared, WorkerState};
+use crate::config::settings::PolicyServerOptions;
 use crate::listener::Peer;
+use crate::overload::OnOverload;
 use crate::policy::codec::Limits;
 use crate::session;
+use crate::session::Bounds;
 
 mppd_engine::options! {
     /// A scripted engine has none.
@@ -406,7 +409,13 @@ async fn a_header_that_gave_way_to_on_error_is_given_with_the_next_recipient() {
     let chain = Builder::default().check("a", Script::Give("mark"));
     let (engines, scripts) = chain.engine(Place::End, "z", Script::Fail).raise(9);
     let (_stop, stopping) = watch::channel(false);
-    let shared = Shared { repeats: Arc::default(), logger: crate::log::silent(), stopping };
+    let shared = Shared {
+        repeats: Arc::default(),
+        traffic: Arc::default(),
+        ration: Arc::default(),
+        logger: crate::log::silent(),
+        stopping,
+    };
     let tracker = Arc::new(NoTracker);
     let group = Group { id: "default".into(), dry_run: false, tracker };
     let installed = Installed {
@@ -416,6 +425,7 @@ async fn a_header_that_gave_way_to_on_error_is_given_with_the_next_recipient() {
         limits: Limits::default(),
         request_deadline: Duration::from_secs(10),
         idle_timeout: None,
+        bounds: Bounds::of(&PolicyServerOptions::default(), OnOverload::default()),
     };
     let worker = Rc::new(WorkerState::new(installed, Arc::new(shared)));
     let (mut peer, stream) = tokio::io::duplex(4_096);

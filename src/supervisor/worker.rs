@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, Message};
 use mppd_engine::slog::{error, warn};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::chain::RaiseError;
 use super::installation::{Installation, Installed, Shared, WorkerState};
-use crate::listener::{Connection, Serve};
+use crate::listener::{Connection, Counted, Peer, Room, Serve};
 use crate::session;
 
 /// The actor of one worker.
@@ -79,14 +80,13 @@ impl Handler<Serve> for Worker {
         let state = self.state.clone();
         let logger = state.shared.logger.clone();
         let served = actix_rt::spawn(async move {
-            let _counted = counted;
             match connection {
                 Connection::Inet(stream, peer) => match TcpStream::from_std(stream) {
-                    Ok(stream) => session::serve(stream, peer, state).await,
+                    Ok(stream) => serve(stream, peer, state, counted).await,
                     Err(error) => warn!(state.shared.logger, "connection lost"; "reason" => %error),
                 },
                 Connection::Unix(stream, peer) => match UnixStream::from_std(stream) {
-                    Ok(stream) => session::serve(stream, peer, state).await,
+                    Ok(stream) => serve(stream, peer, state, counted).await,
                     Err(error) => warn!(state.shared.logger, "connection lost"; "reason" => %error),
                 },
             }
@@ -97,5 +97,16 @@ impl Handler<Serve> for Worker {
                 error!(logger, "a connection's task panicked"; "reason" => %panic);
             }
         });
+    }
+}
+
+/// Serves a connection as far as there is room for it; counted to its end.
+async fn serve<S>(stream: S, peer: Peer, state: Rc<WorkerState>, counted: Counted)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match counted.room() {
+        Room::Whole => session::serve(stream, peer, state).await,
+        Room::OneAnswer => session::turn_away(stream, peer, state).await,
     }
 }

@@ -101,6 +101,11 @@ impl MariaDb {
         )
     }
 
+    /// Where it listens on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Process ID of the server.
     pub(crate) fn pid(&self) -> u32 {
         self.process.as_ref().expect("the server runs").id()
@@ -148,11 +153,33 @@ impl MariaDb {
     }
 
     async fn root(&self, database: Option<&str>) -> mysql_async::Result<Conn> {
-        let options = OptsBuilder::default()
-            .socket(self.socket().to_str())
-            .user(Some("root"))
-            .db_name(database);
-        Conn::new(Opts::from(options)).await
+        Conn::new(self.root_options(database)).await
+    }
+
+    fn root_options(&self, database: Option<&str>) -> Opts {
+        let options = OptsBuilder::default().socket(self.socket().to_str()).user(Some("root"));
+        options.db_name(database).into()
+    }
+
+    /// Holds a lock on a table for so long, on a thread of its own.
+    pub(crate) fn locked(&self, table: &str, time: Duration) -> std::thread::JoinHandle<()> {
+        let (options, seconds) = (self.root_options(None), time.as_secs_f64());
+        let sql = format!("LOCK TABLES {table} WRITE; DO SLEEP({seconds})");
+        std::thread::spawn(move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            runtime.enable_all().build().unwrap().block_on(async {
+                let mut conn = Conn::new(options).await.unwrap();
+                conn.query_drop(sql).await.unwrap();
+                conn.disconnect().await.unwrap();
+            });
+        })
+    }
+
+    /// Runs a statement as root that need not succeed.
+    pub(crate) async fn try_to(&self, sql: &str) {
+        let mut conn = self.root(None).await.unwrap();
+        drop(conn.query_drop(sql).await);
+        conn.disconnect().await.unwrap();
     }
 
     /// Runs statements as root in the database `mppd`, once it exists.

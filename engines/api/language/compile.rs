@@ -73,7 +73,7 @@ impl<'t, 's> Compiler<'t, 's> {
         Err(self.findings)
     }
 
-    fn refer(&mut self, at: At, target: Target) {
+    pub(super) fn refer(&mut self, at: At, target: Target) {
         let span = self.span(at);
         self.references.push(Reference { span, target });
     }

@@ -10,7 +10,7 @@ use super::compile::Compiler;
 use super::expression::Expression;
 use super::parser;
 use super::patterns::NoPattern;
-use super::scope::Scope;
+use super::scope::{Scope, Target};
 use super::syntax::{Argument, At, Clause, Macro, Operator, Part, Word};
 use super::view::View;
 use crate::config::{Finding, Spanned, nearest};
@@ -274,6 +274,10 @@ impl Compiler<'_, '_> {
         if let Some(test) = self.stage(right, &left_value, left, operator.reversed()) {
             return test;
         }
+        if operator.is_equality() {
+            self.status(left, &right_value, right);
+            self.status(right, &left_value, left);
+        }
         // A constant that is no number makes the other side none.
         let (left, right) = (left_value, right_value);
         let is_text = |value: &Expression| value.as_constant().is_some_and(|text| !is_number(text));
@@ -308,6 +312,19 @@ impl Compiler<'_, '_> {
             self.find_fault(finding);
         }
         Some(Test::Stage { operator, constant: constant.into() })
+    }
+
+    /// A comparison of an engine's status with a constant, for those who know its statuses.
+    fn status(&mut self, operand: &Argument, other: &Expression, place: &Argument) {
+        let [Part::Macro(Macro { name, .. })] = operand.text.parts.as_slice() else { return };
+        let [first, id @ .., last] = name.as_slice() else { return };
+        if (first.text.as_str(), last.text.as_str()) != ("engines", "status") || id.is_empty() {
+            return;
+        }
+        let Some(constant) = other.as_constant() else { return };
+        let id: Vec<&str> = id.iter().map(|word| word.text.as_str()).collect();
+        let status = String::from_utf8_lossy(constant).into_owned();
+        self.refer(place.at, Target::Status { id: id.join("."), status });
     }
 
     fn set(&mut self, names: &[Word]) -> Option<RegexSet> {

@@ -29,6 +29,13 @@ pub enum Target {
         /// `status`, `text`, `result`, or one of its values or named results.
         name: String,
     },
+    /// A status that the one of an engine is compared with.
+    Status {
+        /// The engine's full ID.
+        id: String,
+        /// The status, as written.
+        status: String,
+    },
     /// `${field NAME}`: what the engine itself came to.
     Own {
         /// One of its values or named results.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::testing::{condition, holds, place, shown, spanned, template, told, value};
 use super::{
-    Condition, PatternItem, PatternLibrary, Patterns, Piece, Scope, Target, Template, View, macros,
+    Condition, PatternItem, PatternLibrary, Patterns, Piece, Reference, Scope, Target, Template,
+    View, macros,
 };
 use crate::config::Spanned;
 use crate::{Decision, Exception, Outcome, Stage};
@@ -166,6 +167,17 @@ fn a_misspelt_operator_is_told_the_one_that_was_meant() {
 }
 
 #[test]
+fn a_status_that_one_is_compared_with_is_kept() {
+    let text = "$engines.a.b.status $EQ pass $AND x$engines.a.status $EQ y";
+    let mut scope = super::testing::scope();
+    Condition::compile(&spanned(text).as_deref(), &mut scope).unwrap();
+    let is_status = |reference: &Reference| matches!(reference.target, Target::Status { .. });
+    let compared: Vec<Reference> = scope.take_references().into_iter().filter(is_status).collect();
+    let status = Target::Status { id: "a.b".to_owned(), status: "pass".to_owned() };
+    assert_eq!(compared.iter().map(|r| &r.target).collect::<Vec<_>>(), [&status]);
+}
+
+#[test]
 fn a_reference_is_kept_for_what_is_not_there_everywhere() {
     let text = "$sender.domain$engines.lists.blocked.entry$decision.text$exception$ip$helo$request.helo_name";
     let mut scope = super::testing::scope();
@@ -176,6 +188,7 @@ fn a_reference_is_kept_for_what_is_not_there_everywhere() {
         .map(|reference| match &reference.target {
             Target::Engine { id, name } => format!("{id}: {name}"),
             Target::Own { name } => format!("own {name}"),
+            Target::Status { id, status } => format!("{id} compared with {status}"),
             Target::Stages { name, stages } => {
                 let missing = Stage::ALL.iter().filter(|stage| !stages.contains(**stage));
                 let missing: Vec<&str> = missing.map(|stage| stage.name()).collect();

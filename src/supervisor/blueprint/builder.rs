@@ -452,7 +452,7 @@ impl Builder<'_> {
     }
 
     fn on_error(&mut self, text: &Spanned<String>) -> Action {
-        match fixed_action(&text.as_deref()) {
+        match fixed_action(&text.as_deref(), &[]) {
             Ok(action) => action,
             Err(findings) => {
                 self.report(findings);
@@ -512,6 +512,7 @@ fn facts_of(
         method: part.method.clone(),
         stages: whole.kind.stages(),
         precondition: precondition.zip(common.precondition.as_ref().map(stages_of)),
+        statuses: common.effects.keys().copied().collect(),
         names,
         has_open_values: part.has_open_values,
         before: before.into_iter().flatten().cloned().collect(),

@@ -1,0 +1,145 @@
+//! Whatever fails, nothing is lost and nothing is doubled: rounds of faults at random instants,
+//! under a load of requests whose answers are known. After each round what was answered is compared
+//! with what is on record, row by row. `./test faults [ROUNDS [SEED]]`; the report is printed and
+//! kept as `target/tmp/faults.md`.
+
+mod fault;
+mod load;
+mod plot;
+mod postfix;
+mod proxy;
+mod report;
+mod site;
+mod soak;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use self::fault::{DatabaseFault, ServerFault};
+use self::load::{Asked, History, Load};
+use self::report::{Report, Round};
+use self::site::{Record, Site};
+use crate::harness::pause;
+
+/// Rounds of the two tests together, unless told.
+const ROUNDS: usize = 24;
+
+/// How long the records may take to be complete once nothing is at fault any more.
+const SETTLED_WITHIN: Duration = Duration::from_mins(1);
+
+/// What fails in one round.
+#[derive(Debug, Clone, Copy)]
+struct Faults {
+    database: Option<DatabaseFault>,
+    server: Option<ServerFault>,
+}
+
+impl Faults {
+    /// The round's own fault of the database, so that each comes up; beside it, or alone, one of
+    /// mppd's by chance.
+    fn of(round: usize, random: &mut Rng) -> Self {
+        let server = random.choice(ServerFault::ALL);
+        if round % 4 == 3 {
+            return Faults { database: None, server };
+        }
+        let database = DatabaseFault::ALL[(round - round / 4) % DatabaseFault::ALL.len()];
+        // What has nowhere to go cannot be kept: that is another promise, with a test of its own.
+        let server = server.filter(|fault| random.bool() && *fault != ServerFault::DiskFull);
+        Faults { database: Some(database), server }
+    }
+
+    fn words(self) -> String {
+        let database = self.database.map(DatabaseFault::words);
+        let server = self.server.map(ServerFault::words);
+        [database, server].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+}
+
+fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// Another one each time, so that more is found than was thought of.
+fn seed() -> u64 {
+    number("MPPD_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000))
+}
+
+fn play(durability: &'static str) {
+    let rounds = number("MPPD_ROUNDS").unwrap_or(ROUNDS) / 2;
+    let seed = seed();
+    println!("durability {durability}, {rounds} rounds, MPPD_SEED={seed}");
+    let mut random = Rng::with_seed(seed);
+    let mut site = Site::start(durability);
+    let mut report = Report::new(durability, seed);
+    // Another seed begins with another fault.
+    let first = random.usize(..DatabaseFault::ALL.len() * 4);
+    for number in first..first + rounds {
+        let faults = Faults::of(number, &mut random);
+        let round = play_round(&mut site, faults, &mut random);
+        println!("{round}");
+        report.add(round);
+    }
+    report.keep();
+    assert!(report.is_clean(), "{}", report.page());
+}
+
+fn play_round(site: &mut Site, faults: Faults, random: &mut Rng) -> Round {
+    let load = Load::begin(&site.daemon().endpoint());
+    rest(random, 50..500);
+    if let Some(fault) = faults.database {
+        fault.inject(site, random);
+        rest(random, 0..1_500);
+    }
+    if let Some(fault) = faults.server {
+        fault.inject(site, random);
+        rest(random, 0..700);
+        fault.mend(site);
+    }
+    if let Some(fault) = faults.database {
+        rest(random, 0..500);
+        fault.mend(site);
+    }
+    rest(random, 50..500);
+    let history = load.end();
+    let records = settled(site, &history);
+    let ends_mppd = faults.server.is_some_and(ServerFault::ends_mppd);
+    let round = Round::compare(faults.words(), &history, &records, ends_mppd);
+    site.clear();
+    round
+}
+
+fn rest(random: &mut Rng, milliseconds: std::ops::Range<u64>) {
+    pause(Duration::from_millis(random.u64(milliseconds)));
+}
+
+/// The records, as soon as all that was answered is among them, or when that takes too long.
+fn settled(site: &Site, history: &History) -> HashMap<String, Vec<Record>> {
+    let is_missing = |records: &HashMap<String, Vec<Record>>, instance: &str, asked: &Asked| {
+        let is_processed =
+            |rows: &Vec<Record>| rows.iter().any(|record| record.state == "processed");
+        asked.answer.is_some() && !records.get(instance).is_some_and(is_processed)
+    };
+    let begin = Instant::now();
+    loop {
+        let records = site.records();
+        let waits = history.iter().any(|(instance, asked)| is_missing(&records, instance, asked));
+        if !waits || begin.elapsed() > SETTLED_WITHIN {
+            // What nobody was told of may still be on its way.
+            pause(Duration::from_millis(200));
+            return site.records();
+        }
+        pause(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn what_was_answered_is_on_record_once_whatever_fails() {
+    play("answer");
+}
+
+#[test]
+fn what_was_answered_is_on_record_once_whatever_fails_when_it_is_received_first() {
+    play("strict");
+}
