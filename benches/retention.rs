@@ -1,7 +1,7 @@
-//! How long answers wait while a million old rows are removed from a private MariaDB, against how
-//! long they wait on the same table when nothing is removed; in turns, as a ratio.
+//! How long answers wait while old rows are removed from a private MariaDB with a million of them,
+//! against how long they wait on the same table when nothing is removed; in turns, as a ratio.
 //!
-//! `cargo bench --bench retention [-- ROWS]`.
+//! `cargo bench --bench retention [-- ROWS [ROUNDS]]`; rounds without end unless given.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a bench is a test")]
 
@@ -34,17 +34,20 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let rows = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(ROWS);
-    actix_rt::System::new().block_on(compare(rows));
+    let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
+    let (rows, rounds) = (numbers.next().unwrap_or(ROWS), numbers.next().unwrap_or(u64::MAX));
+    actix_rt::System::new().block_on(compare(rows, rounds));
 }
 
-async fn compare(rows: u64) {
+async fn compare(rows: u64, rounds: u64) {
     let server = MariaDb::start().await;
     fill(&server, rows).await;
     let (mut without, mut with, mut removed) = (Vec::new(), Vec::new(), 0);
     let begin = Instant::now();
     let mut removing = Duration::ZERO;
-    while removed < rows {
+    let mut round = 0;
+    while removed < rows && round < rounds {
+        round += 1;
         without.extend(live(&server, None).await.0);
         let retention = Retention {
             keep: Duration::from_hours(24),

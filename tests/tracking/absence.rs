@@ -371,3 +371,22 @@ fn rows_that_wait_for_another_database_are_mentioned_at_the_start() {
     });
     assert_eq!(line["rows"], 1);
 }
+
+#[test]
+fn a_damaged_store_is_set_aside_and_mail_goes_on() {
+    let mut daemon = Daemon::start(Settings { tracking: true, ..Settings::default() });
+    daemon.connect().ask(&PolicyRequest::new().octets()).unwrap();
+    daemon.kill9();
+    let file = daemon.state_directory().join("requests.sqlite");
+    std::fs::write(&file, "a".repeat(100_000)).unwrap();
+    // Whole as it is, its log would make up for all of that.
+    std::fs::write(daemon.state_directory().join("requests.sqlite-wal"), "torn").unwrap();
+    let daemon = daemon.again();
+    assert_eq!(daemon.connect().ask(&PolicyRequest::new().octets()).unwrap(), "DUNNO");
+    let line = daemon.logged("the damage", |line| {
+        line["msg"].as_str().is_some_and(|msg| msg.starts_with("a file of records is damaged"))
+    });
+    let aside = std::fs::read(line["set_aside"].as_str().unwrap()).unwrap();
+    assert_eq!(aside.len(), 100_000);
+    assert_eq!(crate::harness::records::sqlite(&daemon.state_directory()).len(), 1);
+}

@@ -24,7 +24,7 @@ use mppd::tracking::row::Cell;
 use mppd::tracking::search::Place;
 use mppd::tracking::sqlite::SqliteStore;
 use mppd::tracking::status::Place as Where;
-use mppd::tracking::store::{Condition, Query, RowWrite};
+use mppd::tracking::store::{Condition, Ending, Query, Removed, RowWrite, Undecided};
 use mppd::tracking::table::COLUMNS;
 use mppd::tracking::{
     Row, Store, StoreError, TrackerHandle, TrackerOptions, TrackerStatus, TrackingStartError,
