@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use self::fault::{DatabaseFault, ServerFault};
-use self::load::{Asked, History, Load};
+use self::load::{History, Load};
 use self::report::{Report, Round};
 use self::site::{Record, Site};
 use crate::harness::pause;
@@ -114,24 +114,23 @@ fn rest(random: &mut Rng, milliseconds: std::ops::Range<u64>) {
     pause(Duration::from_millis(random.u64(milliseconds)));
 }
 
-/// The records, as soon as all that was answered is among them, or when that takes too long.
+/// The records, as soon as all that was answered is among them and no request is left undecided,
+/// or when that takes too long.
 fn settled(site: &Site, history: &History) -> HashMap<String, Vec<Record>> {
-    let is_missing = |records: &HashMap<String, Vec<Record>>, instance: &str, asked: &Asked| {
-        let is_processed =
-            |rows: &Vec<Record>| rows.iter().any(|record| record.state == "processed");
-        asked.answer.is_some() && !records.get(instance).is_some_and(is_processed)
+    let is_settled = |records: &HashMap<String, Vec<Record>>| {
+        history.iter().all(|(instance, asked)| {
+            let rows = records.get(instance).map_or(&[][..], Vec::as_slice);
+            let is_missing = asked.answer.is_some() && rows.is_empty();
+            !is_missing && rows.iter().all(Record::is_processed)
+        })
     };
     let begin = Instant::now();
-    loop {
-        let records = site.records();
-        let waits = history.iter().any(|(instance, asked)| is_missing(&records, instance, asked));
-        if !waits || begin.elapsed() > SETTLED_WITHIN {
-            // What nobody was told of may still be on its way.
-            pause(Duration::from_millis(200));
-            return site.records();
-        }
+    while !is_settled(&site.records()) && begin.elapsed() < SETTLED_WITHIN {
         pause(Duration::from_millis(50));
     }
+    // What nobody was told of may still be on its way.
+    pause(Duration::from_millis(200));
+    site.records()
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(super) struct Round {
     ignored: usize,
     /// Answered, and not on record as processed.
     lost: usize,
+    /// Not answered, since mppd died, and left on record as if it were still under way.
+    open: usize,
     /// On record more than once.
     doubled: usize,
     /// Answered otherwise than it must be, or than is on record.
@@ -46,7 +48,7 @@ impl Round {
     }
 
     fn add_request(&mut self, instance: &str, asked: &Asked, rows: &[Record], ends_mppd: bool) {
-        let processed = rows.iter().find(|record| record.state == "processed");
+        let processed = rows.iter().find(|record| record.is_processed());
         let mut complaint = None;
         if rows.len() > 1 {
             self.doubled += 1;
@@ -56,6 +58,10 @@ impl Round {
             (None, _) if !ends_mppd => {
                 self.ignored += 1;
                 complaint = Some("not answered");
+            }
+            (None, None) if !rows.is_empty() => {
+                self.open += 1;
+                complaint = Some("open");
             }
             (Some(_), None) => {
                 self.lost += 1;
@@ -82,6 +88,7 @@ impl Round {
         self.answered += other.answered;
         self.ignored += other.ignored;
         self.lost += other.lost;
+        self.open += other.open;
         self.doubled += other.doubled;
         self.wrong += other.wrong;
         self.longest = self.longest.max(other.longest);
@@ -89,7 +96,7 @@ impl Round {
     }
 
     fn is_clean(&self) -> bool {
-        [self.ignored, self.lost, self.doubled, self.wrong] == [0; 4]
+        [self.ignored, self.lost, self.open, self.doubled, self.wrong] == [0; 5]
     }
 }
 
@@ -97,13 +104,14 @@ impl fmt::Display for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {:.0} ms |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.0} ms |",
             self.faults,
             self.rounds,
             self.requests,
             self.answered,
             self.ignored,
             self.lost,
+            self.open,
             self.doubled,
             self.wrong,
             self.longest.as_secs_f64() * 1e3,
@@ -143,8 +151,8 @@ impl Report {
         all.examples.clear();
         let mut page = format!(
             "# Faults, durability {}, seed {}\n\n\
-             | what fails | rounds | requests | answered | ignored | lost | doubled | wrong | \
-             longest answer |\n|---|---|---|---|---|---|---|---|---|\n",
+             | what fails | rounds | requests | answered | ignored | lost | open | doubled | \
+             wrong | longest answer |\n|---|---|---|---|---|---|---|---|---|---|\n",
             self.durability, self.seed
         );
         for (faults, round) in kinds {

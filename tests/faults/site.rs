@@ -66,6 +66,12 @@ pub(super) struct Record {
     pub(super) error: String,
 }
 
+impl Record {
+    pub(super) fn is_processed(&self) -> bool {
+        self.state == "processed"
+    }
+}
+
 /// The whole of it.
 pub(super) struct Site {
     daemon: Option<Daemon>,
