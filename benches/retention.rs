@@ -61,8 +61,8 @@ async fn compare(rows: u64, rounds: u64) {
         let seconds = begin.elapsed().as_secs();
         eprintln!("{seconds:4} s: {removed} of {rows} removed");
     }
-    let rate = removed as f64 / removing.as_secs_f64();
-    println!("{removed} rows removed, {rate:.0} a second; {} answers", without.len() + with.len());
+    let rate = removed / removing.as_secs().max(1);
+    println!("{removed} rows removed, {rate} a second; {} answers", without.len() + with.len());
     println!("            p50 ms   p99 ms  p99.9 ms");
     let (off, on) = (quantiles(&mut without), quantiles(&mut with));
     println!("kept      {:8.2} {:8.2}  {:8.2}", off[0], off[1], off[2]);
