@@ -161,8 +161,9 @@ options! {
         /// Most transitions that may wait to be written; more wait before they are taken in.
         queue: Positive<u32> = Positive(10_000),
         /// What becomes of requests that were under way when mppd ended without stopping, as soon as
-        /// it starts again. `close`: they are `processed`, with an `error_text` that says so.
-        /// `keep`: they stay `received`.
+        /// it has started again, the database is there and the spool is moved; and of those that
+        /// `drain_timeout` cuts off. `close`: they are `processed`, with an `error_text` that says
+        /// so. `keep`: they stay `received`.
         interrupted: Interrupted = Interrupted::Close,
         /// Bounds of what waits while a database is away.
         spool: SpoolOptions = SpoolOptions::default(),
@@ -172,15 +173,19 @@ options! {
 }
 
 options! {
-    /// `<spool>`: bounds of the rows that wait while a database is away.
+    /// `<spool>`: bounds of the rows that wait while a database is away, and what happens when rows
+    /// can be kept nowhere.
     pub struct SpoolOptions: Default {
-        /// Most octets of all rows that wait, as they take up space in the file.
+        /// Most octets of all rows that wait, as they take up space in the file; a batch that is
+        /// written, and the log beside the file, may go beyond.
         max_size: Positive<FileSize> = Positive(FileSize::kib(1 << 20)),
-        /// How long a row may wait; for ever unless given.
+        /// How long a row may wait before it is lost; for ever unless given.
         max_age: Option<Positive<Period>> = None,
-        /// What happens at a bound. `answer`: requests are answered, and their rows are lost.
-        /// `defer`: requests are answered with DEFER_IF_PERMIT. `drop_oldest`: the oldest rows are
-        /// lost. Each is logged as long as it lasts, and what is lost is counted.
+        /// What happens when `max_size` is reached, or no file can be written, so that at most
+        /// `queue` rows wait in memory. `answer`: requests are answered, and their rows are lost.
+        /// `defer`: requests are answered with `DEFER_IF_PERMIT Service is unavailable`.
+        /// `drop_oldest`: the oldest rows are lost. Each is logged as long as it lasts, and what is
+        /// lost is counted.
         at_bound: AtBound = AtBound::Answer,
     }
 }
