@@ -97,7 +97,7 @@ fn raise(length: usize, waits: bool, extra: Extra) -> Option<EngineSet> {
     (0..length).for_each(|engine| chains.add(Place::Check, engine));
     let engines = (0..length).map(|number| plan(number, waits, extra)).collect();
     let blueprint = Blueprint::new(engines, vec![GroupPlan::new("default", chains)]);
-    EngineSet::raise(&Arc::new(blueprint), 1_000, &log::silent()).ok()
+    EngineSet::raise(&Arc::new(blueprint), 1_000, &log::silent(), &Arc::default()).ok()
 }
 
 fn exchange(request: &Arc<Request>, tracker: &Arc<dyn Tracker>) -> Arc<Exchange> {

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::error::Error as _;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name as WireName, RData, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
+use mppd_engine::slog::{Discard, Logger, o};
+use mppd_engine::trouble::Trouble;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -85,6 +88,40 @@ struct Shared {
     under_way: Mutex<HashMap<Question, Flight>>,
     turns: Semaphore,
     timeout: Duration,
+    silence: Silence,
+}
+
+/// After so many questions in a row without any answer the log says that nobody answers: a single
+/// one may be the fault of whoever is asked about.
+const SILENT_AFTER: u32 = 5;
+
+/// Whether anybody answers at all.
+struct Silence {
+    /// Questions in a row that nobody has answered.
+    unanswered: AtomicU32,
+    trouble: Trouble,
+    logger: Logger,
+}
+
+impl Silence {
+    fn note(&self, answer: &Answer) {
+        let reason = match answer {
+            Answer::Temporary(
+                reason @ (TemporaryFailure::TimedOut | TemporaryFailure::Failed(_)),
+            ) => reason,
+            _ => {
+                if self.unanswered.load(Ordering::Relaxed) > 0 {
+                    self.unanswered.store(0, Ordering::Relaxed);
+                    self.trouble.log_end(&self.logger, "name servers answer again");
+                }
+                return;
+            }
+        };
+        let before = self.unanswered.fetch_add(1, Ordering::Relaxed);
+        if before.saturating_add(1) >= SILENT_AFTER {
+            self.trouble.log(&self.logger, "no name server answers", &reason.to_string());
+        }
+    }
 }
 
 type Flight = watch::Receiver<Option<Answer>>;
@@ -101,7 +138,13 @@ impl Resolver {
     /// system's name servers are looked up if they are wanted.
     #[must_use]
     pub fn new(options: ResolverOptions) -> Self {
-        let shared = Arc::new(Shared::new(&options));
+        Resolver::with_logger(options, &Logger::root(Discard, o!()))
+    }
+
+    /// The same; it is logged when nobody answers any more.
+    #[must_use]
+    pub fn with_logger(options: ResolverOptions, logger: &Logger) -> Self {
+        let shared = Arc::new(Shared::new(&options, logger));
         Resolver { shared, options, background: Mutex::default() }
     }
 
@@ -193,14 +236,18 @@ pub(crate) async fn ask_over<P: ConnectionProvider>(
         .build()
         .map_err(ResolverError::Resolver);
     match resolver {
-        Ok(resolver) => Shared::new(&options).ask(&resolver, question).await,
+        Ok(resolver) => {
+            Shared::new(&options, &Logger::root(Discard, o!())).ask(&resolver, question).await
+        }
         Err(error) => Answer::Temporary(error.into()),
     }
 }
 
 impl Shared {
-    fn new(options: &ResolverOptions) -> Self {
+    fn new(options: &ResolverOptions, logger: &Logger) -> Self {
+        let (unanswered, trouble) = (AtomicU32::new(0), Trouble::default());
         Shared {
+            silence: Silence { unanswered, trouble, logger: logger.clone() },
             cache: Cache::new(options.cache_size),
             under_way: Mutex::default(),
             turns: Semaphore::new(options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
@@ -226,6 +273,7 @@ impl Shared {
             Ok(Err(failure)) => (Answer::Temporary(failure), Duration::ZERO),
             Err(_) => (Answer::Temporary(TemporaryFailure::TimedOut), Duration::ZERO),
         };
+        self.silence.note(&answer);
         self.cache.put(question.clone(), answer.clone(), lasts);
         answer
     }

@@ -219,7 +219,8 @@ impl Http {
     async fn ask(&self, view: &View<'_>) -> Result<Answer, Failure> {
         let question = &self.question;
         let failed = || Failure::new(format!("can't ask {}", question.uri.origin()));
-        let uri = question.uri.of(view).map_err(|error| failed().with_source(error))?;
+        let uri =
+            question.uri.of(view).map_err(|error| failed().with_source(error).of_request())?;
         let mut headers = HeaderMap::new();
         question.body.describe(&mut headers);
         question.headers.add_to(&mut headers, view);

@@ -343,6 +343,7 @@ impl Threshold {
                 "the amount is \"{}\", which is no whole number",
                 Escaped(&octets)
             ))
+            .of_request()
         })
     }
 

@@ -12,6 +12,7 @@
 //! | [`session`] | one connection: read, decide, answer |
 //! | [`repeats`] | the memory of the core: repeated questions, headers given once |
 //! | [`groups`] | which policy group a request belongs to |
+//! | [`seat`] | connections as somebody else than their session sees them |
 //! | [`supervisor`] | engines as actors, chains, workers, reload |
 //! | [`tracking`] | the records: rows, stores, spool, the tracking actor |
 //! | [`traffic`] | counters of what comes in |
@@ -36,6 +37,7 @@ pub mod policy;
 pub mod ration;
 pub mod reference;
 pub mod repeats;
+pub mod seat;
 pub mod session;
 pub mod supervisor;
 pub mod tracking;

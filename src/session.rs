@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mppd_engine::exchange::Receipt;
 use mppd_engine::slog::{Drain as _, Level, Logger, debug, info, warn};
-use mppd_engine::{Action, Attribute, Decision, Escaped, Exchange, Request};
+use mppd_engine::{Action, Attribute, Decision, Escaped, Exception, Exchange, Request};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::config::settings::PolicyServerOptions;
@@ -28,9 +28,10 @@ use crate::policy::codec::{BadInput, Decoder};
 use crate::policy::reply;
 use crate::policy::skip::Skip;
 use crate::repeats::{Asked, Repeats};
+use crate::seat::{Orphan, Seat, UnderWay};
 use crate::supervisor::installation::{Installed, WorkerState};
 use crate::tracking::new_key;
-use crate::traffic::{Held, Limit, Traffic, count};
+use crate::traffic::{self, Held, Limit, Traffic, count};
 
 /// How much is read at once: most requests fit.
 const READ_SIZE: usize = 16 << 10;
@@ -98,14 +99,16 @@ enum Ended {
     SlowReader,
     #[error("a limit is reached (on_overload)")]
     Overload,
+    #[error("its worker was held up, and another one has answered")]
+    TakenOver,
 }
 
 /// Serves one connection to its end.
-pub async fn serve<S>(stream: S, peer: Peer, worker: Rc<WorkerState>)
+pub async fn serve<S>(stream: S, peer: Peer, worker: Rc<WorkerState>, seat: Arc<Seat>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut session = Session::new(stream, peer, worker);
+    let mut session = Session::new(stream, peer, worker, seat);
     let ended = session.run().await;
     session.tell(ended);
 }
@@ -116,7 +119,8 @@ pub async fn turn_away<S>(stream: S, peer: Peer, worker: Rc<WorkerState>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut session = Session::new(stream, peer, worker);
+    // There is nothing on it that somebody else could answer.
+    let mut session = Session::new(stream, peer, worker, Arc::default());
     let answered = tokio::time::timeout(TURNED_AWAY, session.answer_one_unread()).await;
     if !matches!(answered, Ok(Ok(()))) {
         count(&session.traffic().refused);
@@ -132,13 +136,14 @@ struct Session<S> {
     /// Since when the server waits for the rest of a request.
     begun: Option<Instant>,
     worker: Rc<WorkerState>,
+    seat: Arc<Seat>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    fn new(stream: S, peer: Peer, worker: Rc<WorkerState>) -> Self {
+    fn new(stream: S, peer: Peer, worker: Rc<WorkerState>, seat: Arc<Seat>) -> Self {
         let decoder = Decoder::new(worker.installed().limits);
         let held = Held::nothing(worker.shared.traffic.clone());
-        Session { stream, peer, decoder, held, begun: None, worker }
+        Session { stream, peer, decoder, held, begun: None, worker, seat }
     }
 
     fn traffic(&self) -> &Traffic {
@@ -237,9 +242,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return self.shed(Limit::Requests).await;
         };
         let request = Arc::new(request);
-        let decided = decide(&installed, &worker.shared.repeats, &request, self).await;
-        drop(under_way);
-        let Answer { decision, is_dry_run } = decided;
+        let decided = decide(&installed, &worker.shared.repeats, &request, self, under_way).await;
+        let Answer { decision, is_dry_run } = decided.ok_or(Ended::TakenOver)?;
         let action = if is_dry_run { &Action::Dunno } else { &decision.action };
         let reply = reply::encode(action, &request);
         let written = self.write(&reply).await;
@@ -293,7 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match &error {
             Ended::BadInput(_) => count(&shared.traffic.bad_input),
             Ended::SlowRequest | Ended::SlowReader => count(&shared.traffic.too_slow),
-            Ended::Overload => return,
+            Ended::Overload | Ended::TakenOver => return,
             Ended::Read(_) | Ended::Write(_) | Ended::Idle => {}
         }
         if !shared.ration.allows(Instant::now()) {
@@ -331,13 +335,15 @@ struct Answer {
     is_dry_run: bool,
 }
 
-/// Takes one request through the chains of its group and gives the decision that is to be answered.
+/// Takes one request through the chains of its group and gives the decision that is to be answered;
+/// `None` where somebody else has answered.
 async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
     installed: &Installed,
     repeats: &Arc<Repeats>,
     request: &Arc<Request>,
     session: &Session<S>,
-) -> Answer {
+    counted: traffic::UnderWay,
+) -> Option<Answer> {
     let (started, received, key) = (Instant::now(), SystemTime::now(), new_key());
     let deadline = started + installed.request_deadline;
     let (claim, repeated) = match repeats.ask(request, key) {
@@ -365,6 +371,7 @@ async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
     let group = installed.groups.of(&exchange).await;
     let exchange = exchange.in_group(group.id.clone(), group.tracker.clone());
     let exchange = Arc::new(exchange.in_dry_run(group.dry_run));
+    session.seat.begin(UnderWay { exchange: exchange.clone(), claim, started, counted });
     let mut header = None;
     let settle = |decision| {
         let decision = repeats.once_per_message(request, decision);
@@ -372,6 +379,8 @@ async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
         decision
     };
     installed.engines.process(&exchange, given, settle).await;
+    let UnderWay { claim, counted, .. } = session.seat.finish()?;
+    drop(counted);
     if let Some(header) = header.filter(|_| exchange.exception().is_some()) {
         // What is answered in its place is `on_error`; the message still has to get it.
         repeats.not_delivered(request, &header);
@@ -381,7 +390,31 @@ async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
         claim.answer(decision.clone());
     }
     session.log(&exchange, started);
-    Answer { decision, is_dry_run: exchange.is_dry_run() }
+    Some(Answer { decision, is_dry_run: exchange.is_dry_run() })
+}
+
+/// Answers a request that another worker began and can't go on with, and ends its connection.
+pub async fn answer_orphan(worker: &WorkerState, orphan: Orphan, exception: Exception) {
+    let (installed, shared) = (worker.installed(), &worker.shared);
+    let Orphan { line, peer, request, counted: _counted } = orphan;
+    let UnderWay { exchange, claim, started, counted: _under_way } = request;
+    let request = exchange.request();
+    if let Some(header) = exchange.decision().filter(|d| matches!(d.action, Action::Prepend(_))) {
+        shared.repeats.not_delivered(request, header);
+    }
+    installed.engines.adopt(&exchange, exception).await;
+    let decision = exchange.decision().cloned().unwrap_or_else(Decision::dunno);
+    let action = if exchange.is_dry_run() { &Action::Dunno } else { &decision.action };
+    match line.end_with(&reply::encode(action, request)) {
+        Ok(()) => count(&shared.traffic.answered),
+        Err(error) => {
+            info!(shared.logger, "connection ended"; "peer" => %peer, "reason" => %error);
+        }
+    }
+    if let Some(claim) = claim {
+        claim.answer(decision);
+    }
+    log_decision(&shared.logger, &exchange, started, &peer);
 }
 
 /// One line for each decision.

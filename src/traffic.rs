@@ -111,10 +111,10 @@ impl Traffic {
 
     /// Counts a request as under way, unless so many are already.
     #[must_use]
-    pub fn begin(&self, most: u32) -> Option<UnderWay<'_>> {
+    pub fn begin(self: &Arc<Self>, most: u32) -> Option<UnderWay> {
         let before = self.requests.fetch_add(1, Ordering::Relaxed);
         // Dropped at once, and so no longer counted, where there is no room.
-        let under_way = UnderWay(self);
+        let under_way = UnderWay(self.clone());
         (before < most).then_some(under_way)
     }
 
@@ -130,9 +130,9 @@ impl Traffic {
 
 /// A request under way, for as long as this lives.
 #[derive(Debug)]
-pub struct UnderWay<'a>(&'a Traffic);
+pub struct UnderWay(Arc<Traffic>);
 
-impl Drop for UnderWay<'_> {
+impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.requests.fetch_sub(1, Ordering::Relaxed);
     }
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn no_more_requests_are_under_way_than_there_may_be() {
-        let traffic = Traffic::default();
+        let traffic = Arc::new(Traffic::default());
         let first = traffic.begin(2);
         let second = traffic.begin(2);
         assert!(first.is_some() && second.is_some());

@@ -58,6 +58,8 @@ mod spf;
 #[cfg(test)]
 mod state;
 #[cfg(test)]
+mod supervision;
+#[cfg(test)]
 mod threshold;
 #[cfg(test)]
 mod tracking;

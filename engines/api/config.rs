@@ -15,8 +15,8 @@ mod source;
 mod value;
 
 pub use build::{
-    BuildContext, COMMON_OPTIONS, CaseOptions, DEFAULT_RESULT, DEFAULT_TIMEOUT, ResultOptions,
-    common_option_docs, is_common_option,
+    BuildContext, COMMON_OPTIONS, CaseOptions, DEFAULT_BREAKER_FAILURES, DEFAULT_BREAKER_PAUSE,
+    DEFAULT_RESULT, DEFAULT_TIMEOUT, ResultOptions, common_option_docs, is_common_option,
 };
 pub use de::{from_element, salvage};
 pub use element::{AttributeNode, Element};

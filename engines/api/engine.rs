@@ -71,6 +71,7 @@ pub struct Failure {
     message: String,
     #[source]
     source: Option<Box<dyn StdError + Send + Sync>>,
+    of_request: bool,
     reply: Option<Action>,
 }
 
@@ -78,7 +79,7 @@ impl Failure {
     /// A failure in words.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Failure { message: message.into(), source: None, reply: None }
+        Failure { message: message.into(), source: None, reply: None, of_request: false }
     }
 
     /// With the error behind it.
@@ -86,6 +87,21 @@ impl Failure {
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// As one that lies in this very request, and says nothing of how the engine fares with others:
+    /// a number that is none, say. It does not count towards suspending the engine, so that nobody
+    /// can suspend a check by what he sends.
+    #[must_use]
+    pub fn of_request(mut self) -> Self {
+        self.of_request = true;
+        self
+    }
+
+    /// Whether it lies in the request.
+    #[must_use]
+    pub fn is_of_request(&self) -> bool {
+        self.of_request
     }
 
     /// With what the request is to be answered, unless the engine's `on_exception` says otherwise;

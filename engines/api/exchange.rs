@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -19,7 +19,8 @@ use crate::tracking::{RequestKey, Tracker};
 pub struct Exception {
     /// The engine that failed; `None` for the request as a whole (its deadline passed).
     pub engine: Option<Arc<str>>,
-    /// One word: `timeout`, `panic`, `failed`, `overloaded`, `deadline`.
+    /// One word: `timeout`, `panic`, `failed`, `overloaded`, `suspended`, `deadline`,
+    /// `gone`.
     pub kind: &'static str,
     /// What happened, for people.
     pub message: String,
@@ -79,6 +80,7 @@ pub struct Exchange {
     contributions: Mutex<Vec<Contribution>>,
     decision: OnceLock<Decision>,
     failed: OnceLock<(Exception, Decision)>,
+    taken_over: AtomicBool,
 }
 
 impl Exchange {
@@ -95,6 +97,7 @@ impl Exchange {
             contributions: Mutex::new(Vec::new()),
             decision: OnceLock::new(),
             failed: OnceLock::new(),
+            taken_over: AtomicBool::new(false),
         }
     }
 
@@ -259,6 +262,17 @@ impl Exchange {
     /// server.
     pub fn fail(&self, exception: Exception, decision: Decision) {
         let _first_stands = self.failed.set((exception, decision));
+    }
+
+    /// Says that somebody else finishes the request than whoever began it. For the server.
+    pub fn take_over(&self) {
+        self.taken_over.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody else finishes it. For the server.
+    #[must_use]
+    pub fn is_taken_over(&self) -> bool {
+        self.taken_over.load(Ordering::Acquire)
     }
 
     fn lock_contributions(&self) -> MutexGuard<'_, Vec<Contribution>> {

@@ -21,6 +21,7 @@
 //! | [`outcome`] | what an engine comes to |
 //! | [`exchange`] | one request on its way through the chains: what engines see |
 //! | [`tracking`] | how an engine puts a request on record |
+//! | [`trouble`] | saying of a trouble that it has begun, that it lasts, and that it is over |
 //! | [`escape`] | octets that a peer chose, made fit to be read |
 //! | [`language`] | templates and conditions, compiled when the configuration is read |
 //! | [`config`] | elements of the configuration, with positions; typed options; findings |
@@ -41,6 +42,7 @@ pub mod stage;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod tracking;
+pub mod trouble;
 
 pub use action::{Action, Decision};
 pub use attribute::Attribute;

@@ -8,6 +8,8 @@ use mppd_database::{
     ConnectionOptions, Pool, PoolLimits, SecretOptions, Statement, TlsOptions, resolve,
 };
 use mppd_engine::exchange::Receipt;
+use mppd_engine::slog::{Logger, o};
+use mppd_engine::trouble::Trouble;
 use mppd_engine::{
     Attribute, BuildContext, EngineResult, Exchange, Failure, Finding, OptionValue as _, Request,
     Span, Spanned, View, options,
@@ -123,6 +125,28 @@ pub(super) struct Sql {
     pool: Pool,
     label: String,
     cache: Option<KeepOptions>,
+    troubles: Troubles,
+}
+
+/// What the log is told of a source that can't be asked: the mail goes on without it.
+#[derive(Debug)]
+struct Troubles {
+    trouble: Trouble,
+    logger: Logger,
+}
+
+impl Troubles {
+    fn of(cx: &BuildContext<'_>, source: &'static str) -> Self {
+        let logger = cx.logger().new(o!("source" => source));
+        Troubles { trouble: Trouble::default(), logger }
+    }
+
+    fn note<T>(&self, answer: &Result<T, String>) {
+        match answer {
+            Ok(_) => self.trouble.log_end(&self.logger, "the source of recipients answers again"),
+            Err(why) => self.trouble.log(&self.logger, "can't ask a source of recipients", why),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -132,6 +156,7 @@ pub(super) struct Ldap {
     filter: Filter,
     label: String,
     cache: Option<KeepOptions>,
+    troubles: Troubles,
 }
 
 impl Source {
@@ -154,7 +179,8 @@ impl Source {
                 let label = sql_label(options);
                 let pool = Pool::new(connection, CONNECTIONS);
                 let cache = options.cache.clone();
-                Ok(Source::Sql(Arc::new(Sql { statement, pool, label, cache })))
+                let troubles = Troubles::of(cx, "sql");
+                Ok(Source::Sql(Arc::new(Sql { statement, pool, label, cache, troubles })))
             }
             _ => Err(findings),
         }
@@ -184,7 +210,9 @@ impl Source {
         let urls = options.url.iter().map(|url| url.value.as_str());
         let label = label("ldap", [scope.as_str()].into_iter().chain(urls));
         let (scope, cache) = (options.scope, options.cache.clone());
-        Ok(Source::Ldap(Arc::new(Ldap { base, scope, filter, label, cache }), connection))
+        let troubles = Troubles::of(cx, "ldap");
+        let ldap = Ldap { base, scope, filter, label, cache, troubles };
+        Ok(Source::Ldap(Arc::new(ldap), connection))
     }
 
     /// Its kind, as the value `source` has it.
@@ -289,7 +317,9 @@ impl Sql {
 
     async fn ask_once(&self, parameters: Vec<Vec<u8>>) -> Result<bool, String> {
         let answer = self.pool.ask(&self.statement, parameters).await;
-        answer.map(|answer| answer.rows > 0).map_err(|error| told(&*error))
+        let found = answer.map(|answer| answer.rows > 0).map_err(|error| told(&*error));
+        self.troubles.note(&found);
+        found
     }
 }
 
@@ -321,7 +351,9 @@ impl Ldap {
         };
         // It is large, and a run that never comes here need not carry it.
         let found = Box::pin(connection.search(&search)).await;
-        found.map(|entries| !entries.is_empty()).map_err(|error| told(&error))
+        let found = found.map(|entries| !entries.is_empty()).map_err(|error| told(&error));
+        self.troubles.note(&found);
+        found
     }
 }
 

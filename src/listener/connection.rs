@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use actix::Message;
 
+use crate::seat::Seated;
 use crate::traffic::Traffic;
 
 /// Who is at the other end.
@@ -29,6 +30,7 @@ impl fmt::Display for Peer {
 }
 
 /// A connection, on its way from the listener to a worker.
+#[derive(Debug)]
 pub enum Connection {
     /// Over TCP.
     Inet(std::net::TcpStream, Peer),
@@ -46,6 +48,7 @@ pub enum Room {
 }
 
 /// Counts a connection for as long as it lives.
+#[derive(Debug)]
 pub struct Counted {
     room: Room,
     traffic: Arc<Traffic>,
@@ -84,12 +87,10 @@ impl Drop for Counted {
     }
 }
 
-/// Serve this connection.
+/// Serve the connection that waits on this seat.
 pub struct Serve {
-    /// The connection.
-    pub connection: Connection,
-    /// Counts it until it ends.
-    pub counted: Counted,
+    /// The seat.
+    pub seated: Seated,
 }
 
 impl Message for Serve {

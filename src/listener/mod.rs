@@ -8,8 +8,8 @@ mod socket;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::Recipient;
@@ -20,6 +20,7 @@ pub use self::connection::{Connection, Counted, Peer, Room, Serve};
 pub use self::socket::Permissions;
 pub use mppd_engine::Endpoint;
 
+use crate::seat::Seats;
 use crate::traffic::{Limit, Traffic, count};
 
 /// Pause after an accept that failed for lack of descriptors or memory, so as not to spin.
@@ -137,12 +138,52 @@ impl Listener {
 }
 
 /// A worker as the listeners see it.
-#[derive(Clone)]
 pub struct WorkerSlot {
-    /// Where it is reached.
-    pub worker: Recipient<Serve>,
+    manned: Mutex<Manned>,
     /// How many connections it has.
     pub connections: Arc<AtomicU32>,
+    /// Whether it is held up; connections go to others then.
+    pub is_busy: AtomicBool,
+    /// How often another worker has taken the place of the one before.
+    pub replaced: AtomicU32,
+}
+
+/// Who has a slot.
+struct Manned {
+    worker: Recipient<Serve>,
+    seats: Arc<Seats>,
+}
+
+impl WorkerSlot {
+    /// The slot of a worker, with the seats for its connections.
+    #[must_use]
+    pub fn new(worker: Recipient<Serve>, seats: Arc<Seats>) -> Self {
+        WorkerSlot {
+            manned: Mutex::new(Manned { worker, seats }),
+            connections: Arc::default(),
+            is_busy: AtomicBool::new(false),
+            replaced: AtomicU32::new(0),
+        }
+    }
+
+    /// Puts another worker in the place of the one that has it.
+    pub fn replace(&self, worker: Recipient<Serve>, seats: Arc<Seats>) {
+        *self.lock() = Manned { worker, seats };
+        self.is_busy.store(false, Ordering::Relaxed);
+        self.replaced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Hands a connection to the worker.
+    pub fn admit(&self, connection: Connection, counted: Counted) {
+        let manned = self.lock();
+        let seated = manned.seats.admit(connection, counted);
+        manned.worker.do_send(Serve { seated });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Manned> {
+        // No panic can leave it half-way.
+        self.manned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Where accepted connections go, and how many there may be.
@@ -210,10 +251,12 @@ impl Intake {
             }
             Room::OneAnswer
         };
-        let load = |slot: &&WorkerSlot| slot.connections.load(Ordering::Relaxed);
+        let load = |slot: &&WorkerSlot| {
+            (slot.is_busy.load(Ordering::Relaxed), slot.connections.load(Ordering::Relaxed))
+        };
         let Some(slot) = self.workers.iter().min_by_key(load) else { return };
         let counted = Counted::enter(room, traffic.clone(), slot.connections.clone());
-        slot.worker.do_send(Serve { connection, counted });
+        slot.admit(connection, counted);
     }
 }
 

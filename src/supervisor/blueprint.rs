@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use mppd_engine::config::DEFAULT_TIMEOUT;
 use mppd_engine::slog::Logger;
+use mppd_engine::trouble::Trouble;
 use mppd_engine::{
     Action, Condition, EngineKind, Exchange, Finding, Outcome, Prototype, Span, Stages, View,
 };
 use mppd_state::StateStore;
 
+use super::breaker::{Breaker, BreakerPlan, BreakerStatus};
 use super::effect::Effect;
 use super::references::Listed;
 use super::results::NamedResult;
@@ -39,17 +41,28 @@ pub struct EnginePlan {
     pub precondition: Option<Condition>,
     /// What it gives besides its own values.
     pub results: Vec<NamedResult>,
+    /// Suspends it while it keeps failing; one that puts requests on record has none, because a
+    /// record must not be passed over.
+    pub breaker: Option<Arc<Breaker>>,
+    /// Its queue is full.
+    pub overload: Trouble,
     /// Gives each worker its copy.
     pub prototype: Arc<dyn Prototype>,
 }
+
+/// The kind that puts requests on record.
+const TRACK: &str = "track";
 
 impl EnginePlan {
     /// An engine that runs at every stage, and whose statuses are still to be given effects.
     #[must_use]
     pub fn new(id: Arc<str>, kind: &'static str, prototype: Arc<dyn Prototype>) -> Self {
+        let breaker = Breaker::new(id.clone(), BreakerPlan::default());
         EnginePlan {
             id,
             kind,
+            breaker: (kind != TRACK).then(|| Arc::new(breaker)),
+            overload: Trouble::default(),
             stages: Stages::ALL,
             effects: HashMap::new(),
             timeout: DEFAULT_TIMEOUT.0,
@@ -59,6 +72,19 @@ impl EnginePlan {
             results: Vec::new(),
             prototype,
         }
+    }
+
+    /// The same, suspended as this plan says.
+    #[must_use]
+    pub fn with_breaker(mut self, plan: BreakerPlan) -> Self {
+        self.breaker = self.breaker.map(|_| Arc::new(Breaker::new(self.id.clone(), plan)));
+        self
+    }
+
+    /// Whether it puts requests on record.
+    #[must_use]
+    pub fn tracks(&self) -> bool {
+        self.kind == TRACK
     }
 
     /// Whether its precondition keeps it from this request.
@@ -215,10 +241,17 @@ impl Blueprint {
         self.groups.get(*self.positions.get(id)?)
     }
 
+    /// How the breakers of the engines stand.
+    #[must_use]
+    pub fn breakers(&self) -> Vec<BreakerStatus> {
+        let breakers = self.engines.iter().filter_map(|engine| engine.breaker.as_ref());
+        breakers.map(|breaker| breaker.status()).collect()
+    }
+
     /// Whether a group's chains put requests on record.
     #[must_use]
     pub fn tracks(&self, group: &GroupPlan) -> bool {
-        group.chains.engines().any(|engine| self.engines[engine].kind == "track")
+        group.chains.engines().any(|engine| self.engines[engine].tracks())
     }
 
     /// Builds the engines that the chains name. The blueprint is of use only where no finding is

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mppd_engine::slog::{Logger, warn};
+use mppd_engine::trouble::Word;
 use mppd_engine::{Action, Decision, EngineResult, Escaped, Exception, Exchange, Outcome, View};
 
 use super::blueprint::{Blueprint, Chains, EnginePlan, Place};
+use super::breaker::Permit;
 use super::effect::Verdict;
 use super::host::{Host, HostAddress, RunError};
+use super::watchdog::Post;
 
 /// The status of an engine whose precondition does not hold.
 const SKIPPED: &str = "skipped";
@@ -44,9 +47,10 @@ impl EngineSet {
         blueprint: &Arc<Blueprint>,
         engine_queue: u32,
         logger: &Logger,
+        post: &Arc<Post>,
     ) -> Result<Self, RaiseError> {
         let start = |plan: &EnginePlan| {
-            Host::start(&plan.prototype, engine_queue)
+            Host::start(plan, engine_queue, post)
                 .map_err(|source| RaiseError { engine: plan.id.clone(), source })
         };
         let hosts = blueprint.engines.iter().map(start).collect::<Result<_, _>>()?;
@@ -67,11 +71,27 @@ impl EngineSet {
         // A request is given to a group of this blueprint.
         let Some(group) = self.blueprint.group(exchange.group()) else { return };
         let chains = &group.chains;
-        if let Err(stopped) = self.decide(chains, exchange, given, settle).await {
+        let decided = self.decide(chains, exchange, given, settle).await;
+        if exchange.is_taken_over() {
+            return;
+        }
+        if let Err(stopped) = decided {
             let Stopped { exception, reply } = stopped;
             let action = reply.unwrap_or_else(|| group.on_error.clone());
             exchange.fail(exception, Decision { action, engine: None });
-            self.run_all(chains.at(Place::EndException), exchange).await;
+            self.run_all(chains.at(Place::EndException), exchange, Role::First).await;
+        }
+    }
+
+    /// Ends a request with an exception that was begun elsewhere, on a worker that can't go on.
+    /// Whoever began it must have been told ([`Exchange::take_over`]).
+    pub async fn adopt(&self, exchange: &Arc<Exchange>, exception: Exception) {
+        let group = self.blueprint.group(exchange.group());
+        let action = group.map_or(Action::Dunno, |group| group.on_error.clone());
+        exchange.fail(exception, Decision { action, engine: None });
+        // A reload may have removed its group; nothing says then how it is put on record.
+        if let Some(group) = group {
+            self.run_all(group.chains.at(Place::EndException), exchange, Role::Second).await;
         }
     }
 
@@ -87,6 +107,9 @@ impl EngineSet {
             Some(decision) => decision,
             None => self.check(chains.at(Place::Check), exchange).await?,
         };
+        if exchange.is_taken_over() {
+            return Err(Stopped::elsewhere());
+        }
         exchange.decide(settle(decision));
         self.pass(Place::End, chains, exchange).await
     }
@@ -123,8 +146,11 @@ impl EngineSet {
     }
 
     /// Runs every engine of the end-exception chain, whatever becomes of each.
-    async fn run_all(&self, chain: &[usize], exchange: &Arc<Exchange>) {
+    async fn run_all(&self, chain: &[usize], exchange: &Arc<Exchange>, role: Role) {
         for index in chain {
+            if role == Role::First && exchange.is_taken_over() {
+                return;
+            }
             // Its failure is among the results; nothing comes after the end-exception chain.
             let _recorded = self.step(Place::EndException, *index, exchange).await;
         }
@@ -137,6 +163,9 @@ impl EngineSet {
         index: usize,
         exchange: &Arc<Exchange>,
     ) -> Result<Verdict, Stopped> {
+        if place != Place::EndException && exchange.is_taken_over() {
+            return Err(Stopped::elsewhere());
+        }
         let plan = &self.blueprint.engines[index];
         if !plan.stages.contains(exchange.stage()) {
             return Ok(Verdict::Continue);
@@ -148,15 +177,7 @@ impl EngineSet {
         }
         let started = Instant::now();
         let limit = time_left(place, plan, exchange, started)?;
-        let host = &self.hosts[index];
-        let result = match place {
-            Place::Check => host.run(exchange, limit).await,
-            // A request that was taken in is put on record, and its decision stands, however slow
-            // the store is. A session has one run here at most, so that they are bounded as well.
-            Place::Begin | Place::End | Place::EndException => {
-                host.run_in_any_case(exchange, limit).await
-            }
-        };
+        let result = self.run(place, index, exchange, limit).await;
         let elapsed = started.elapsed();
         let (outcome, effect) = match result {
             Ok(outcome) => self.consequence(plan, place, exchange, outcome),
@@ -181,6 +202,75 @@ impl EngineSet {
 }
 
 impl EngineSet {
+    /// Runs an engine, unless it is suspended.
+    async fn run(
+        &self,
+        place: Place,
+        index: usize,
+        exchange: &Arc<Exchange>,
+        limit: Duration,
+    ) -> Result<Outcome, RunError> {
+        let (plan, host) = (&self.blueprint.engines[index], &self.hosts[index]);
+        let permit = match &plan.breaker {
+            Some(breaker) => Some(breaker.enter(&self.logger)?),
+            None => None,
+        };
+        let result = match place {
+            Place::Check => host.run(exchange, limit).await,
+            // A request that was taken in is put on record, and its decision stands, however slow
+            // the store is. A session has one run here at most, so that they are bounded as well.
+            Place::Begin | Place::End | Place::EndException => {
+                host.run_in_any_case(exchange, limit).await
+            }
+        };
+        self.judge(plan, permit, &result, limit, exchange);
+        result
+    }
+
+    /// Tells the breaker what came of a run, and the log if it was a failure.
+    fn judge(
+        &self,
+        plan: &EnginePlan,
+        permit: Option<Permit>,
+        result: &Result<Outcome, RunError>,
+        limit: Duration,
+        exchange: &Exchange,
+    ) {
+        let error = match (result, permit) {
+            (Ok(_), Some(permit)) => return permit.succeeded(&self.logger),
+            (Ok(_), None) => return,
+            (Err(RunError::Overloaded(_)), _) => return self.tell_overload(plan),
+            // It is the same for every request, and is logged where it begins.
+            (Err(RunError::Answered(..)), _) => return,
+            // Others have used up most of the request's time.
+            (Err(error @ RunError::TimedOut(_)), _) if limit < plan.timeout / 2 => error,
+            (Err(error), Some(permit)) if error.is_of_engine() => {
+                if !permit.failed(error, &self.logger) {
+                    return;
+                }
+                error
+            }
+            (Err(error), _) => error,
+        };
+        self.tell_failure(plan, exchange, error);
+    }
+
+    /// A check that fails open must not fail unseen.
+    fn tell_failure(&self, plan: &EnginePlan, exchange: &Exchange, error: &RunError) {
+        warn!(self.logger, "engine failed"; "engine" => &*plan.id, "exception" => error.kind(),
+            "reason" => %Escaped(error.to_string().as_bytes()), "id" => %exchange.key());
+    }
+
+    fn tell_overload(&self, plan: &EnginePlan) {
+        let times = match plan.overload.happened(Instant::now()) {
+            Some(Word::Begins) => 1,
+            Some(Word::Lasts { times, .. }) => times,
+            Some(Word::Ends { .. }) | None => return,
+        };
+        warn!(self.logger, "engine has too many runs waiting, the next ones are passed over";
+            "engine" => &*plan.id, "exception" => "overloaded", "runs" => times);
+    }
+
     /// What follows from an outcome, which gets its named results on the way.
     fn consequence(
         &self,
@@ -204,13 +294,14 @@ impl EngineSet {
             }
             Ok(verdict) => (outcome, StepEffect::Of(verdict)),
             Err(unusable) => {
-                let error = RunError::Failed(format!("on_{}: {unusable}", outcome.status));
+                let error = RunError::Unfit(format!("on_{}: {unusable}", outcome.status));
+                self.tell_failure(plan, exchange, &error);
                 self.failed(plan, place, exchange, &error)
             }
         }
     }
 
-    /// What follows from a failure. A check that fails open must not fail unseen.
+    /// What follows from a failure.
     fn failed(
         &self,
         plan: &EnginePlan,
@@ -219,11 +310,6 @@ impl EngineSet {
         error: &RunError,
     ) -> (Outcome, StepEffect) {
         let kind = error.kind();
-        // What answers for itself is the same for every request, and is logged where it begins.
-        if !matches!(error, RunError::Answered(..)) {
-            warn!(self.logger, "engine failed"; "engine" => &*plan.id, "exception" => kind,
-                "reason" => %Escaped(error.to_string().as_bytes()), "id" => %exchange.key());
-        }
         let outcome = Outcome::new(EXCEPTION).with_text(error.to_string());
         if plan.dry_run {
             return (outcome, StepEffect::Of(Verdict::Continue));
@@ -268,6 +354,23 @@ struct Stopped {
     exception: Exception,
     /// The answer, if it is another one than `on_error`.
     reply: Option<Action>,
+}
+
+impl Stopped {
+    /// Somebody else finishes the request: what is done here is of no account.
+    fn elsewhere() -> Self {
+        let message = "another worker has answered".to_owned();
+        Stopped { exception: Exception { engine: None, kind: "timeout", message }, reply: None }
+    }
+}
+
+/// Whose request it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Of whoever began it.
+    First,
+    /// Of whoever has taken it over.
+    Second,
 }
 
 enum StepEffect {

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::StrDeserializer;
 
+use super::breaker::BreakerPlan;
 use super::effect::{Effect, effect, exception_effect};
 use super::results::{NamedResult, WrittenResult, check_names};
 
@@ -25,6 +26,7 @@ pub(super) struct Common {
     pub(super) effects: HashMap<&'static str, Effect>,
     pub(super) timeout: Duration,
     pub(super) on_exception: Option<Effect>,
+    pub(super) breaker: BreakerPlan,
     pub(super) dry_run: bool,
     pub(super) results: Vec<NamedResult>,
     /// What the precondition refers to.
@@ -196,6 +198,7 @@ impl Default for Common {
             effects: HashMap::new(),
             timeout: DEFAULT_TIMEOUT.0,
             on_exception: None,
+            breaker: BreakerPlan::default(),
             dry_run: false,
             results: Vec::new(),
             before: Vec::new(),
@@ -262,6 +265,8 @@ impl Compiler {
         let common = &mut self.common;
         match name.value {
             "timeout" => common.timeout = period(&value)?,
+            "breaker_failures" => common.breaker.failures = number(&value)?,
+            "breaker_pause" => common.breaker.pause = period(&value)?,
             "dry_run" => common.dry_run = truth(&value)?,
             "precondition" => {
                 common.precondition = Some(Condition::compile(&value, &mut self.before)?);
@@ -298,6 +303,13 @@ fn period(text: &Spanned<&str>) -> Result<Duration, Vec<Finding>> {
         Ok(period) => Ok(period.0),
         Err(error) => Err(vec![Finding::error(text.span, error.to_string())]),
     }
+}
+
+fn number(text: &Spanned<&str>) -> Result<u32, Vec<Finding>> {
+    text.value.parse().map_err(|_| {
+        let message = format!("\"{}\" is not a number", text.value);
+        vec![Finding::error(text.span, message).with_help("0 for never, or such as 5")]
+    })
 }
 
 fn truth(text: &Spanned<&str>) -> Result<bool, Vec<Finding>> {

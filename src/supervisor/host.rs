@@ -8,14 +8,14 @@
 //! and its supervisor does not survive a panic, so panics are caught before it sees them.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Addr, Context, Handler, Message};
@@ -23,12 +23,18 @@ use futures_util::FutureExt;
 use mppd_engine::engine::Run as Running;
 use mppd_engine::{Action, Exchange, Failure, Outcome, Prototype};
 
+use super::blueprint::EnginePlan;
+use super::watchdog::{Post, Watch};
+
 /// Why a run gave no outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
     /// The engine said so.
     #[error("{0}")]
     Failed(String),
+    /// The engine said so, and that it lies in the request.
+    #[error("{0}")]
+    Unfit(String),
     /// The engine said so, and what is answered in place of `on_error`.
     #[error("{0}")]
     Answered(String, Action),
@@ -41,6 +47,9 @@ pub enum RunError {
     /// Too many runs were waiting.
     #[error("{0} runs are waiting already")]
     Overloaded(u32),
+    /// It has failed too often; it was not asked.
+    #[error("{0}")]
+    Suspended(Arc<str>),
     /// The actor is gone.
     #[error("the engine's actor has ended")]
     Gone,
@@ -51,12 +60,19 @@ impl RunError {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            RunError::Failed(_) | RunError::Answered(..) => "failed",
+            RunError::Failed(_) | RunError::Unfit(_) | RunError::Answered(..) => "failed",
             RunError::Panicked(_) => "panic",
             RunError::TimedOut(_) => "timeout",
             RunError::Overloaded(_) => "overloaded",
+            RunError::Suspended(_) => "suspended",
             RunError::Gone => "gone",
         }
+    }
+
+    /// Whether it says that the engine does not work, and not that a request was too much for it.
+    #[must_use]
+    pub fn is_of_engine(&self) -> bool {
+        !matches!(self, RunError::Unfit(_) | RunError::Overloaded(_) | RunError::Suspended(_))
     }
 }
 
@@ -65,6 +81,7 @@ impl From<Failure> for RunError {
         let whole = failure.whole();
         match failure.reply() {
             Some(reply) => RunError::Answered(whole, reply.clone()),
+            None if failure.is_of_request() => RunError::Unfit(whole),
             None => RunError::Failed(whole),
         }
     }
@@ -82,12 +99,46 @@ impl Message for Run {
     type Result = RunResult;
 }
 
+/// The pause before an engine that could not be made anew is made once more, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// After so long the next failure is taken for a first one.
+const SOUND: Duration = Duration::from_secs(10);
+
+/// When something that has failed is to be tried again.
+#[derive(Debug, Default)]
+struct Backoff(Option<Rest>);
+
+#[derive(Debug)]
+struct Rest {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Backoff {
+    fn is_over(&self, now: Instant) -> bool {
+        self.0.as_ref().is_none_or(|rest| rest.until <= now)
+    }
+
+    /// It has failed once more.
+    fn failed(&mut self, now: Instant) {
+        let recent = self.0.as_ref().filter(|rest| now < rest.until + SOUND);
+        let pause = recent.map_or(FIRST_PAUSE, |rest| (rest.pause * 2).min(LONGEST_PAUSE));
+        self.0 = Some(Rest { until: now + pause, pause });
+    }
+}
+
 /// The actor.
 pub struct Host {
     prototype: Arc<dyn Prototype>,
     engine: Rc<dyn mppd_engine::Running>,
     /// Set by a run that panicked; the engine is made anew before the next one.
     broken: Rc<Cell<bool>>,
+    /// Why that could not be done, and when it is tried again.
+    unmade: Option<RunError>,
+    backoff: Backoff,
+    watch: Rc<Watch>,
 }
 
 impl Host {
@@ -96,24 +147,44 @@ impl Host {
     /// # Errors
     /// When the engine can't be copied, which is a panic of its author's making.
     pub fn start(
-        prototype: &Arc<dyn Prototype>,
+        plan: &EnginePlan,
         most_waiting: u32,
+        post: &Arc<Post>,
     ) -> Result<HostAddress, RunError> {
-        let host = Host {
+        let (prototype, watch) = (plan.prototype.clone(), Rc::new(post.watch(plan)));
+        let actor = RefCell::new(Host::begin(&prototype, &watch)?);
+        let desk = Desk { prototype, watch, actor, backoff: RefCell::default() };
+        Ok(HostAddress { desk: Rc::new(desk), waiting: Rc::default(), most_waiting })
+    }
+
+    fn begin(prototype: &Arc<dyn Prototype>, watch: &Rc<Watch>) -> Result<Addr<Host>, RunError> {
+        Ok(Actor::start(Host {
             engine: copy(prototype)?,
             prototype: prototype.clone(),
             broken: Rc::new(Cell::new(false)),
-        };
-        Ok(HostAddress { actor: Actor::start(host), waiting: Rc::default(), most_waiting })
+            unmade: None,
+            backoff: Backoff::default(),
+            watch: watch.clone(),
+        }))
     }
 
     fn repair(&mut self) -> Result<(), RunError> {
-        if self.broken.get() {
-            let broken = std::mem::replace(&mut self.engine, copy(&self.prototype)?);
-            self.broken.set(false);
-            // What a panic left half-way may panic again when it is dropped.
-            let _dropped = catch_unwind(AssertUnwindSafe(|| drop(broken)));
+        if !self.broken.get() {
+            return Ok(());
         }
+        let now = Instant::now();
+        if let Some(error) = self.unmade.as_ref().filter(|_| !self.backoff.is_over(now)) {
+            return Err(error.clone());
+        }
+        let copied = copy(&self.prototype).inspect_err(|error| {
+            self.backoff.failed(now);
+            self.unmade = Some(error.clone());
+        });
+        let broken = std::mem::replace(&mut self.engine, copied?);
+        self.unmade = None;
+        self.broken.set(false);
+        // What a panic left half-way may panic again when it is dropped.
+        let _dropped = catch_unwind(AssertUnwindSafe(|| drop(broken)));
         Ok(())
     }
 
@@ -122,6 +193,7 @@ impl Host {
         self.repair()?;
         let engine = self.engine.clone();
         let started = catch_unwind(AssertUnwindSafe(|| {
+            let _turn = self.watch.enter();
             let mut future = engine.run(run.exchange);
             let mut nobody = TaskContext::from_waker(Waker::noop());
             match future.as_mut().poll(&mut nobody) {
@@ -133,8 +205,8 @@ impl Host {
         match started {
             Ok(Started::Done(result)) => Ok(Answer::Now(result.map_err(RunError::from))),
             Ok(Started::Waits(future)) => {
-                let broken = self.broken.clone();
-                Ok(Answer::Later(Box::pin(finish(future, run.limit, broken))))
+                let run_on = RunOn { future, watch: self.watch.clone() };
+                Ok(Answer::Later(Box::pin(finish(run_on, run.limit, self.broken.clone()))))
             }
             Err(panic) => {
                 self.broken.set(true);
@@ -149,14 +221,37 @@ enum Started {
     Waits(Running),
 }
 
-async fn finish(future: Running, limit: Duration, broken: Rc<Cell<bool>>) -> RunResult {
-    match tokio::time::timeout(limit, AssertUnwindSafe(future).catch_unwind()).await {
-        Ok(Ok(result)) => result.map_err(RunError::from),
-        Ok(Err(panic)) => {
+/// A run that is polled again.
+struct RunOn {
+    future: Running,
+    watch: Rc<Watch>,
+}
+
+impl Future for RunOn {
+    type Output = Result<Outcome, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let RunOn { future, watch } = &mut *self;
+        let _turn = watch.enter();
+        future.as_mut().poll(cx)
+    }
+}
+
+async fn finish(run: RunOn, limit: Duration, broken: Rc<Cell<bool>>) -> RunResult {
+    let watch = run.watch.clone();
+    let mut run = AssertUnwindSafe(run).catch_unwind();
+    let ended = tokio::time::timeout(limit, &mut run).await;
+    let dropped = catch_unwind(AssertUnwindSafe(|| {
+        let _turn = watch.enter();
+        drop(run);
+    }));
+    match (ended, dropped) {
+        (Ok(Err(panic)), _) | (_, Err(panic)) => {
             broken.set(true);
             Err(RunError::Panicked(panic_text(panic.as_ref())))
         }
-        Err(_) => Err(RunError::TimedOut(limit)),
+        (Ok(Ok(result)), Ok(())) => result.map_err(RunError::from),
+        (Err(_), Ok(())) => Err(RunError::TimedOut(limit)),
     }
 }
 
@@ -210,7 +305,7 @@ fn reply(caller: Option<OneshotSender<RunResult>>, result: RunResult) {
 /// Where runs are asked for, by the sessions of one worker. Bounds what waits.
 #[derive(Clone)]
 pub struct HostAddress {
-    actor: Addr<Host>,
+    desk: Rc<Desk>,
     waiting: Rc<Cell<u32>>,
     most_waiting: u32,
 }
@@ -234,7 +329,32 @@ impl HostAddress {
     pub async fn run_in_any_case(&self, exchange: &Arc<Exchange>, limit: Duration) -> RunResult {
         let _waiting = Waiting::enter(&self.waiting);
         let run = Run { exchange: exchange.clone(), limit };
-        self.actor.send(run).await.unwrap_or(Err(RunError::Gone))
+        let actor = self.desk.actor()?;
+        actor.send(run).await.unwrap_or(Err(RunError::Gone))
+    }
+}
+
+/// Where the actor is found, and started again when it has ended.
+struct Desk {
+    prototype: Arc<dyn Prototype>,
+    watch: Rc<Watch>,
+    actor: RefCell<Addr<Host>>,
+    backoff: RefCell<Backoff>,
+}
+
+impl Desk {
+    fn actor(&self) -> Result<Addr<Host>, RunError> {
+        let mut actor = self.actor.borrow_mut();
+        if !actor.connected() {
+            let (mut backoff, now) = (self.backoff.borrow_mut(), Instant::now());
+            if !backoff.is_over(now) {
+                return Err(RunError::Gone);
+            }
+            // Counted as a failure, so that one that ends at once is not started all the time.
+            backoff.failed(now);
+            *actor = Host::begin(&self.prototype, &self.watch)?;
+        }
+        Ok(actor.clone())
     }
 }
 
@@ -257,5 +377,161 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use actix::ActorContext as _;
+    use mppd_engine::testkit::exchange;
+
+    use super::*;
+
+    struct Halt;
+
+    impl Message for Halt {
+        type Result = ();
+    }
+
+    impl Handler<Halt> for Host {
+        type Result = ();
+
+        fn handle(&mut self, _: Halt, context: &mut Context<Self>) {
+            context.stop();
+        }
+    }
+
+    /// Can be copied so often; its first copy panics in each run, and when it is dropped.
+    struct Fragile {
+        copies: AtomicU32,
+        most: u32,
+    }
+
+    impl Prototype for Fragile {
+        fn copy(&self) -> Rc<dyn mppd_engine::Running> {
+            let number = self.copies.fetch_add(1, Ordering::Relaxed);
+            assert!(number < self.most, "no copy {number}");
+            Rc::new(FragileCopy { is_first: number == 0 })
+        }
+    }
+
+    struct FragileCopy {
+        is_first: bool,
+    }
+
+    impl mppd_engine::Running for FragileCopy {
+        fn run(self: Rc<Self>, _: Arc<Exchange>) -> Running {
+            assert!(!self.is_first, "in the run");
+            Box::pin(std::future::ready(Ok(Outcome::new("done"))))
+        }
+    }
+
+    impl Drop for FragileCopy {
+        fn drop(&mut self) {
+            assert!(!self.is_first, "when dropped");
+        }
+    }
+
+    /// Never ends, and panics when it is dropped.
+    struct Brittle;
+
+    impl Prototype for Brittle {
+        fn copy(&self) -> Rc<dyn mppd_engine::Running> {
+            Rc::new(Brittle)
+        }
+    }
+
+    impl mppd_engine::Running for Brittle {
+        fn run(self: Rc<Self>, _: Arc<Exchange>) -> Running {
+            struct Glass;
+            impl Drop for Glass {
+                fn drop(&mut self) {
+                    panic!("broken glass");
+                }
+            }
+            Box::pin(async {
+                let _glass = Glass;
+                std::future::pending().await
+            })
+        }
+    }
+
+    const LIMIT: Duration = Duration::from_millis(20);
+
+    fn start(prototype: Arc<dyn Prototype>) -> HostAddress {
+        let plan = EnginePlan::new("a".into(), "fragile", prototype);
+        Host::start(&plan, 9, &Arc::default()).unwrap()
+    }
+
+    fn fragile(most: u32) -> (HostAddress, Arc<Fragile>) {
+        let prototype = Arc::new(Fragile { copies: AtomicU32::new(0), most });
+        (start(prototype.clone()), prototype)
+    }
+
+    async fn ran(host: &HostAddress) -> &'static str {
+        let result = host.run(&exchange([("sender", "")]), LIMIT).await;
+        result.map_or_else(|error| error.kind(), |outcome| outcome.status)
+    }
+
+    #[actix_rt::test]
+    async fn an_engine_that_panics_in_a_run_and_when_dropped_is_made_anew() {
+        let (host, _) = fragile(9);
+        assert_eq!(ran(&host).await, "panic");
+        assert_eq!(ran(&host).await, "done");
+    }
+
+    #[actix_rt::test]
+    async fn an_engine_that_cannot_be_made_anew_is_tried_after_a_pause_only() {
+        let (host, prototype) = fragile(1);
+        for _ in 0..50 {
+            assert_eq!(ran(&host).await, "panic");
+        }
+        let copies = prototype.copies.load(Ordering::Relaxed);
+        // The first, and the attempts of a moment.
+        assert!(copies < 40, "{copies}");
+    }
+
+    #[actix_rt::test]
+    async fn an_actor_that_has_ended_is_started_again_once_in_a_while() {
+        let (host, _) = fragile(99);
+        let mut ends = Vec::new();
+        for _ in 0..20 {
+            let actor = host.desk.actor.borrow().clone();
+            // One that has ended already is told nothing.
+            let _ended = actor.send(Halt).await;
+            while actor.connected() {
+                tokio::task::yield_now().await;
+            }
+            ends.push(ran(&host).await);
+        }
+        // The first copy panics.
+        assert_eq!(ends[0], "done");
+        assert!(ends.contains(&"gone"), "{ends:?}");
+    }
+
+    #[actix_rt::test]
+    async fn a_run_that_panics_when_it_is_dropped_is_a_panic() {
+        let host = start(Arc::new(Brittle));
+        for _ in 0..3 {
+            assert_eq!(ran(&host).await, "panic");
+        }
+    }
+
+    #[test]
+    fn pauses_double_and_begin_anew_after_a_while() {
+        let (mut backoff, mut now) = (Backoff::default(), Instant::now());
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            backoff.failed(now);
+            let rest = backoff.0.as_ref().unwrap();
+            assert!(!backoff.is_over(now));
+            pauses.push(rest.pause.as_millis());
+            now = rest.until;
+        }
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        backoff.failed(now + SOUND);
+        assert_eq!(backoff.0.unwrap().pause, FIRST_PAUSE);
     }
 }

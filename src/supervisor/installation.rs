@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::blueprint::Blueprint;
 use super::chain::{EngineSet, RaiseError};
+use super::watchdog::Post;
 use crate::groups::Groups;
 use crate::policy::codec::Limits;
 use crate::ration::Ration;
@@ -104,10 +105,14 @@ pub struct Installed {
 }
 
 impl Installed {
-    pub(super) fn raise(installation: &Installation, logger: &Logger) -> Result<Self, RaiseError> {
+    pub(super) fn raise(
+        installation: &Installation,
+        logger: &Logger,
+        post: &Arc<Post>,
+    ) -> Result<Self, RaiseError> {
         let Installation { blueprint, engine_queue, .. } = installation;
         Ok(Installed {
-            engines: EngineSet::raise(blueprint, *engine_queue, logger)?,
+            engines: EngineSet::raise(blueprint, *engine_queue, logger, post)?,
             groups: installation.groups.clone(),
             node: installation.node.clone(),
             limits: installation.limits,

@@ -3,6 +3,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | [`breaker`] | suspending an engine that keeps failing |
 //! | [`blueprint`] | engines built and chains resolved: what a configuration means |
 //! | [`host`] | the actor around an engine |
 //! | [`chain`] | one request through the chains |
@@ -11,9 +12,11 @@
 //! | [`installation`] | one configuration in force, and what a session sees of it |
 //! | [`state`] | the state store in force |
 //! | [`state_directory`] | one mppd for each state directory |
+//! | [`watchdog`] | noticing threads that are stuck |
 //! | [`worker`] | an arbiter with a copy of every chain, and its connections |
 
 pub mod blueprint;
+pub mod breaker;
 pub mod chain;
 mod common_options;
 pub mod effect;
@@ -26,6 +29,7 @@ pub mod state;
 pub mod state_directory;
 #[cfg(test)]
 mod tests;
+pub mod watchdog;
 pub mod worker;
 
 use std::path::Path;
@@ -38,9 +42,9 @@ use actix::{Actor, ActorFutureExt, Addr, AtomicResponse, Context, Handler, Messa
 use actix_rt::Arbiter;
 use actix_rt::task::JoinHandle;
 use mppd_database::ResolvedConnection;
-use mppd_engine::slog::{Logger, error, info, warn};
+use mppd_engine::slog::{Logger, crit, error, info, warn};
 use mppd_engine::tracking::{Recorded, TrackingError};
-use mppd_engine::{EngineKind, Exchange, Tracker, Transition};
+use mppd_engine::{EngineKind, Exception, Exchange, Tracker, Transition};
 use tokio::sync::{Mutex, oneshot, watch};
 
 use self::blueprint::GroupPlan;
@@ -48,7 +52,8 @@ use self::chain::RaiseError;
 use self::installation::{Group, Installation, PolicyGroups, Shared};
 use self::state::{StateStoreError, States};
 use self::state_directory::{StateDirectory, StateDirectoryError};
-use self::worker::{Conclude, Prepare, Worker};
+use self::watchdog::{GiveUp, MOST_STUCK, Post, Posts, Watchdog};
+use self::worker::{Adopt, Conclude, Prepare, Worker};
 use crate::config::report::one_line;
 use crate::config::settings::LogOptions;
 use crate::config::{LoadRequest, Rejected};
@@ -57,12 +62,16 @@ use crate::overload::{self, OnOverload};
 use crate::plan::Plan;
 use crate::ration::Ration;
 use crate::repeats::Repeats;
+use crate::seat::{Seats, Taken};
 use crate::session::Bounds;
 use crate::tracking::{TrackerHandle, TrackerOptions, TrackingStartError, abandoned_spools};
 use crate::traffic::Traffic;
 
 /// How often the end of the last connections is looked for.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How long a worker may take to raise a configuration.
+const MOST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the server can't start.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +94,12 @@ pub enum StartError {
     /// A worker's thread.
     #[error("worker {0} ended before it had begun")]
     Worker(usize),
+    /// A worker that does nothing.
+    #[error("worker {0} does not answer; the log says what holds it up")]
+    HeldUp(usize),
+    /// The thread that watches over them.
+    #[error("can't start the watchdog: {0}")]
+    Watchdog(#[source] std::io::Error),
 }
 
 /// Why a reload changed nothing.
@@ -114,6 +129,11 @@ struct State {
     arbiters: Vec<Arbiter>,
     workers: Vec<Addr<Worker>>,
     intake: Arc<Intake>,
+    /// What is in force, for a worker that takes the place of another.
+    installation: Arc<Installation>,
+    shared: Arc<Shared>,
+    posts: Arc<Posts>,
+    watchdog: Option<Watchdog>,
     listeners: Vec<Open>,
     /// One for each connection.
     tracking: Vec<Tracking>,
@@ -185,15 +205,17 @@ impl Supervisor {
         });
         let mut arbiters = Vec::new();
         let mut workers = Vec::new();
+        let posts = Arc::<Posts>::default();
         for number in 0..plan.workers() {
             let arbiter = Arbiter::new();
-            let worker = raise_worker(&arbiter, &installation, &shared, number).await?;
-            workers.push(worker);
+            let post = Arc::<Post>::default();
+            let raised = raise_worker(&arbiter, &installation, &shared, &post, number);
+            workers.push((raised.await?, post.seats.clone()));
+            posts.man(number, post, arbiter.handle());
             arbiters.push(arbiter);
         }
-        let slot = |worker: &Addr<Worker>| WorkerSlot {
-            worker: worker.clone().recipient(),
-            connections: Arc::new(AtomicU32::new(0)),
+        let slot = |(worker, seats): &(Addr<Worker>, Arc<Seats>)| {
+            WorkerSlot::new(worker.clone().recipient(), seats.clone())
         };
         let intake = Arc::new(Intake {
             workers: workers.iter().map(slot).collect(),
@@ -208,18 +230,26 @@ impl Supervisor {
             listeners: listeners.collect(),
             request,
             kinds,
-            logger,
+            logger: logger.clone(),
             stopping,
             arbiters,
-            workers,
-            intake,
+            workers: workers.into_iter().map(|(worker, _)| worker).collect(),
+            intake: intake.clone(),
+            installation,
+            shared,
+            posts: posts.clone(),
+            watchdog: None,
             tracking,
             retiring: Vec::new(),
             states,
             drain_timeout: server.drain_timeout.0,
             log: plan.configuration.common.log.clone(),
         };
-        Ok(Supervisor { state: Rc::new(Mutex::new(state)) }.start())
+        let state = Rc::new(Mutex::new(state));
+        let supervisor = Supervisor { state: state.clone() }.start();
+        let watchdog = Watchdog::start(posts, intake, supervisor.clone().recipient(), logger);
+        state.lock().await.watchdog = Some(watchdog.map_err(StartError::Watchdog)?);
+        Ok(supervisor)
     }
 }
 
@@ -268,6 +298,25 @@ impl Handler<Stop> for Supervisor {
     }
 }
 
+impl Handler<GiveUp> for Supervisor {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, given_up: GiveUp, _: &mut Context<Self>) -> Self::Result {
+        let state = self.state.clone();
+        let give_up = async move { state.lock().await.give_up(given_up).await };
+        AtomicResponse::new(Box::pin(give_up.into_actor(self).map(|(), _, _| ())))
+    }
+}
+
+/// Why no other worker takes the place of one that is stuck.
+#[derive(Debug, thiserror::Error)]
+enum ReplaceError {
+    #[error("{MOST_STUCK} threads are stuck already; restart mppd")]
+    TooMany,
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
 impl State {
     async fn reload(&mut self) -> Result<(), ReloadError> {
         let plan = self.read().await?;
@@ -307,7 +356,7 @@ impl State {
 
     /// Does what can fail; the sockets that are new, and the state store.
     async fn put_in_force(
-        &self,
+        &mut self,
         plan: &Plan,
         new: &[Tracking],
     ) -> Result<(Vec<(ListenPlan, Vec<Listener>)>, Option<Arc<state::State>>), StartError> {
@@ -320,7 +369,9 @@ impl State {
         }
         let trackers = || self.tracking.iter().chain(new);
         let state_store = self.states.open(plan, trackers(), &self.logger).await?;
-        self.install(&Arc::new(installation(plan, &self.tracking, new))).await?;
+        let installation = Arc::new(installation(plan, &self.tracking, new));
+        self.install(&installation).await?;
+        self.installation = installation;
         Ok((new_sockets, state_store))
     }
 
@@ -341,8 +392,7 @@ impl State {
     async fn install(&self, installation: &Arc<Installation>) -> Result<(), StartError> {
         let mut outcome = Ok(());
         for (number, worker) in self.workers.iter().enumerate() {
-            let prepared = worker.send(Prepare(installation.clone())).await;
-            outcome = prepared.map_err(|_| StartError::Worker(number)).and_then(|r| Ok(r?));
+            outcome = self.prepare(number, worker, installation).await;
             if outcome.is_err() {
                 break;
             }
@@ -351,6 +401,73 @@ impl State {
             worker.do_send(Conclude { accept: outcome.is_ok() });
         }
         outcome
+    }
+
+    async fn prepare(
+        &self,
+        number: usize,
+        worker: &Addr<Worker>,
+        installation: &Arc<Installation>,
+    ) -> Result<(), StartError> {
+        if self.posts.is_held_up(number) {
+            return Err(StartError::HeldUp(number));
+        }
+        let prepared = worker.send(Prepare(installation.clone()));
+        let prepared = tokio::time::timeout(MOST_PATIENCE, prepared).await;
+        let prepared = prepared.map_err(|_| StartError::HeldUp(number))?;
+        Ok(prepared.map_err(|_| StartError::Worker(number))??)
+    }
+
+    /// Puts another worker in the place of one that is stuck, and has its requests answered.
+    async fn give_up(&mut self, GiveUp { number, held_up_by }: GiveUp) {
+        let Some(post) = self.posts.current(number).filter(|_| self.posts.is_held_up(number))
+        else {
+            return;
+        };
+        let by = held_up_by.as_deref().unwrap_or("mppd");
+        match self.replace(number).await {
+            Ok(()) => error!(self.logger, "a worker that is held up has been replaced";
+                "worker" => number, "by" => by, "stuck_threads" => self.posts.stuck()),
+            Err(error) => crit!(self.logger, "a worker that is held up can't be replaced";
+                "worker" => number, "by" => by, "reason" => %error,
+                "stuck_threads" => self.posts.stuck()),
+        }
+        let able = (number..self.workers.len()).chain(0..number);
+        let heir = able.into_iter().find(|number| !self.posts.is_held_up(*number));
+        let mut orphans = Vec::new();
+        for taken in post.seats.take_all() {
+            match taken {
+                Taken::Connection(connection, counted) => {
+                    let heir = heir.unwrap_or(number);
+                    self.intake.workers[heir].admit(connection, counted);
+                }
+                Taken::Request(orphan) => orphans.push(orphan),
+                Taken::Line(line) => line.end(),
+                Taken::Nothing => {}
+            }
+        }
+        let message = "the engine blocks its thread".to_owned();
+        let exception = Exception { engine: held_up_by, kind: "timeout", message };
+        match heir {
+            Some(heir) => self.workers[heir].do_send(Adopt { orphans, exception }),
+            // Postfix asks again, and then does what it does without an answer.
+            None => orphans.iter().for_each(|orphan| orphan.line.end()),
+        }
+    }
+
+    async fn replace(&mut self, number: usize) -> Result<(), ReplaceError> {
+        if self.posts.stuck() >= MOST_STUCK {
+            return Err(ReplaceError::TooMany);
+        }
+        let (arbiter, post) = (Arbiter::new(), Arc::<Post>::default());
+        let raised = raise_worker(&arbiter, &self.installation, &self.shared, &post, number);
+        let raised = tokio::time::timeout(MOST_PATIENCE, raised).await;
+        let worker = raised.map_err(|_| StartError::HeldUp(number))??;
+        self.posts.man(number, post.clone(), arbiter.handle());
+        self.intake.workers[number].replace(worker.clone().recipient(), post.seats.clone());
+        self.workers[number] = worker;
+        self.arbiters.push(arbiter);
+        Ok(())
     }
 
     fn exchange_listeners(&mut self, plans: &[ListenPlan], new: Vec<(ListenPlan, Vec<Listener>)>) {
@@ -429,6 +546,7 @@ impl State {
             handle.stop().await;
         }
         self.states.settle(&self.logger).await;
+        self.watchdog = None;
         for arbiter in self.arbiters.drain(..) {
             arbiter.stop();
         }
@@ -510,12 +628,13 @@ async fn raise_worker(
     arbiter: &Arbiter,
     installation: &Arc<Installation>,
     shared: &Arc<Shared>,
+    post: &Arc<Post>,
     number: usize,
 ) -> Result<Addr<Worker>, StartError> {
     let (sender, raised) = oneshot::channel();
-    let (installation, shared) = (installation.clone(), shared.clone());
+    let (installation, shared, post) = (installation.clone(), shared.clone(), post.clone());
     arbiter.spawn_fn(move || {
-        let worker = Worker::new(&installation, shared).map(Actor::start);
+        let worker = Worker::new(&installation, shared, post).map(Actor::start);
         // The starter waits; if it is gone, so is the server.
         let _gone = sender.send(worker);
     });

@@ -3,19 +3,21 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix::{Actor, Context, Handler, Message};
+use actix::{Actor, AsyncContext as _, Context, Handler, Message};
+use mppd_engine::Exception;
 use mppd_engine::slog::{error, warn};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 
 use super::chain::RaiseError;
 use super::installation::{Installation, Installed, Shared, WorkerState};
-use crate::listener::{Connection, Counted, Peer, Room, Serve};
+use super::watchdog::{BEAT, Post};
+use crate::listener::{Room, Serve};
+use crate::seat::Orphan;
 use crate::session;
 
 /// The actor of one worker.
 pub struct Worker {
     state: Rc<WorkerState>,
+    post: Arc<Post>,
     /// Raised, but not yet in force.
     prepared: Option<Installed>,
 }
@@ -25,14 +27,22 @@ impl Worker {
     ///
     /// # Errors
     /// The first engine that could not be started.
-    pub fn new(installation: &Installation, shared: Arc<Shared>) -> Result<Self, RaiseError> {
-        let installed = Installed::raise(installation, &shared.logger)?;
-        Ok(Worker { state: Rc::new(WorkerState::new(installed, shared)), prepared: None })
+    pub fn new(
+        installation: &Installation,
+        shared: Arc<Shared>,
+        post: Arc<Post>,
+    ) -> Result<Self, RaiseError> {
+        let installed = Installed::raise(installation, &shared.logger, &post)?;
+        Ok(Worker { state: Rc::new(WorkerState::new(installed, shared)), post, prepared: None })
     }
 }
 
 impl Actor for Worker {
     type Context = Context<Self>;
+
+    fn started(&mut self, cx: &mut Context<Self>) {
+        cx.run_interval(BEAT, |worker, _| worker.post.beat());
+    }
 }
 
 /// Raise a configuration beside the one in force.
@@ -46,7 +56,8 @@ impl Handler<Prepare> for Worker {
     type Result = Result<(), RaiseError>;
 
     fn handle(&mut self, Prepare(installation): Prepare, _: &mut Context<Self>) -> Self::Result {
-        self.prepared = Some(Installed::raise(&installation, &self.state.shared.logger)?);
+        self.prepared =
+            Some(Installed::raise(&installation, &self.state.shared.logger, &self.post)?);
         Ok(())
     }
 }
@@ -76,19 +87,19 @@ impl Handler<Conclude> for Worker {
 impl Handler<Serve> for Worker {
     type Result = ();
 
-    fn handle(&mut self, Serve { connection, counted }: Serve, _: &mut Context<Self>) {
+    fn handle(&mut self, Serve { seated }: Serve, _: &mut Context<Self>) {
         let state = self.state.clone();
         let logger = state.shared.logger.clone();
         let served = actix_rt::spawn(async move {
-            match connection {
-                Connection::Inet(stream, peer) => match TcpStream::from_std(stream) {
-                    Ok(stream) => serve(stream, peer, state, counted).await,
-                    Err(error) => warn!(state.shared.logger, "connection lost"; "reason" => %error),
-                },
-                Connection::Unix(stream, peer) => match UnixStream::from_std(stream) {
-                    Ok(stream) => serve(stream, peer, state, counted).await,
-                    Err(error) => warn!(state.shared.logger, "connection lost"; "reason" => %error),
-                },
+            match seated.seat().serve() {
+                Ok(Some((stream, peer, Room::Whole))) => {
+                    session::serve(stream, peer, state, seated.seat().clone()).await;
+                }
+                Ok(Some((stream, peer, Room::OneAnswer))) => {
+                    session::turn_away(stream, peer, state).await;
+                }
+                Ok(None) => {}
+                Err(error) => warn!(state.shared.logger, "connection lost"; "reason" => %error),
             }
         });
         actix_rt::spawn(async move {
@@ -100,13 +111,25 @@ impl Handler<Serve> for Worker {
     }
 }
 
-/// Serves a connection as far as there is room for it; counted to its end.
-async fn serve<S>(stream: S, peer: Peer, state: Rc<WorkerState>, counted: Counted)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    match counted.room() {
-        Room::Whole => session::serve(stream, peer, state).await,
-        Room::OneAnswer => session::turn_away(stream, peer, state).await,
+/// Answer requests whose own worker can't.
+pub struct Adopt {
+    /// The requests.
+    pub orphans: Vec<Orphan>,
+    /// What is the matter.
+    pub exception: Exception,
+}
+
+impl Message for Adopt {
+    type Result = ();
+}
+
+impl Handler<Adopt> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, Adopt { orphans, exception }: Adopt, _: &mut Context<Self>) {
+        for orphan in orphans {
+            let (state, exception) = (self.state.clone(), exception.clone());
+            actix_rt::spawn(async move { session::answer_orphan(&state, orphan, exception).await });
+        }
     }
 }

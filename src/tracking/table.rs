@@ -192,7 +192,7 @@ pub const COLUMNS: &[Column] = &[
         "error_text",
         Kind::Text,
         Source::Error,
-        "The exception that ended the chains: engine, kind and message.",
+        "The exception that ended the chains: engine, kind and message. The kinds: `failed`, `panic`, `timeout`, `overloaded`, `suspended`, `gone`, `deadline`.",
     ),
     Column::new(
         "decision",

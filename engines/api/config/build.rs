@@ -20,11 +20,26 @@ use crate::options;
 
 /// The names that the server reads from every engine's element itself; `on_STATUS` stands for
 /// one name for each status. An engine's own options must not use them.
-pub const COMMON_OPTIONS: &[&str] =
-    &["id", "precondition", "timeout", "on_exception", "dry_run", "result"];
+pub const COMMON_OPTIONS: &[&str] = &[
+    "id",
+    "precondition",
+    "timeout",
+    "on_exception",
+    "breaker_failures",
+    "breaker_pause",
+    "dry_run",
+    "result",
+];
 
 /// How long one run of an engine may take unless its `timeout` says otherwise.
 pub const DEFAULT_TIMEOUT: Period = Period::seconds(10);
+
+/// After how many failures in a row an engine is suspended unless its `breaker_failures` says
+/// otherwise.
+pub const DEFAULT_BREAKER_FAILURES: u32 = 5;
+
+/// How long an engine is suspended at first unless its `breaker_pause` says otherwise.
+pub const DEFAULT_BREAKER_PAUSE: Period = Period::seconds(5);
 
 options! {
     /// `<result>`: a value that an engine gives besides its own.
@@ -92,6 +107,23 @@ pub fn common_option_docs() -> Vec<OptionDoc> {
              as if it had no opinion. `fail` ends the chains: the end-exception chain runs, and \
              the reply is the group's `on_error`. An action of access(5) decides; in its text, \
              `$text` is what went wrong. `permit` and `score N` as in `on_STATUS`.",
+        ),
+        doc(
+            "breaker_failures",
+            u32::TYPE,
+            &DEFAULT_BREAKER_FAILURES.to_string(),
+            "After how many failures in a row the engine is suspended: whatever would run it gets \
+             the exception `suspended` at once, until a run on trial succeeds. A panic counts, and \
+             so does a `timeout` of its own; what lies in the request, a full queue, and the \
+             request's deadline do not. 0 for never. An engine that puts requests on record is \
+             never suspended.",
+        ),
+        doc(
+            "breaker_pause",
+            Period::TYPE,
+            &DEFAULT_BREAKER_PAUSE.to_string(),
+            "How long the engine is suspended before one run is tried. The pause doubles with each \
+             trial that fails, up to five minutes.",
         ),
         doc(
             "dry_run",

@@ -385,7 +385,7 @@ const MACROS: &[MacroDoc] = &[
     ]),
     entry!(Exchange "exception" ("") = Value::Exception(exception),
     "What kind of exception it was, in the end-exception chain: `timeout`, `panic`, `failed`, \
-     `overloaded`, `deadline`.",
+     `overloaded`, `suspended`, `gone`, `deadline`.",
     ["$exception" => ""],
     parts: &[
         PartDoc {

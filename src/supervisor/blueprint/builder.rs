@@ -28,7 +28,7 @@ pub(super) fn build(
     state_store: &Arc<StateStore>,
     logger: &Logger,
 ) -> (Blueprint, Vec<Finding>) {
-    let (services, findings) = services(draft.common.as_ref(), state_store);
+    let (services, findings) = services(draft.common.as_ref(), state_store, logger);
     let mut builder = Builder {
         draft,
         kinds,
@@ -402,6 +402,8 @@ impl Builder<'_> {
         self.used_patterns.append(&mut common.used_patterns);
         self.report(std::mem::take(&mut common.warnings));
         self.facts.push(facts_of(&full, whole, &part, &common, names));
+        let plan = EnginePlan::new(full.clone(), whole.kind.name(), part.prototype);
+        self.warn_of_no_breaker(&plan, &common);
         self.engines.push(EnginePlan {
             stages: whole.kind.stages(),
             effects: common.effects,
@@ -410,9 +412,24 @@ impl Builder<'_> {
             dry_run: common.dry_run,
             precondition: common.precondition,
             results: common.results,
-            ..EnginePlan::new(full.clone(), whole.kind.name(), part.prototype)
+            ..plan.with_breaker(common.breaker)
         });
         Some((full, self.engines.len() - 1))
+    }
+
+    /// Warns of options for suspending an engine that is never suspended.
+    fn warn_of_no_breaker(&mut self, plan: &EnginePlan, common: &Common) {
+        if plan.breaker.is_some() {
+            return;
+        }
+        for option in ["breaker_failures", "breaker_pause"] {
+            if let Some(place) = common.places.get(option) {
+                let message = format!("\"{option}\" has no effect here");
+                let warning = Finding::warning(*place, message);
+                let help = "an engine that puts requests on record is never suspended";
+                self.report([warning.with_help(help)]);
+            }
+        }
     }
 
     /// Reads what every engine's element, or that of its method, can say, and the names of what

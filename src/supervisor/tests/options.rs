@@ -107,7 +107,7 @@ fn configured(chain: &str, engines: &str) -> Configured {
     kinds.extend([kind::<Echo>(), &Several]);
     let logger = crate::log::silent();
     let plan = Plan::load(&request, &kinds, &logger).unwrap();
-    let set = EngineSet::raise(&plan.blueprint, 9, &logger).unwrap();
+    let set = EngineSet::raise(&plan.blueprint, 9, &logger, &Arc::default()).unwrap();
     Configured { plan, set }
 }
 
