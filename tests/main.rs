@@ -2,6 +2,8 @@
 //! front of it.
 
 #[cfg(test)]
+mod almost_postfix;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod control;
@@ -25,6 +27,8 @@ mod grants;
 mod groups;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod import;
 #[cfg(test)]
