@@ -59,7 +59,7 @@ fn no_secret_is_shown_whatever_fails() {
     daemon.logged("that the database is away", |line| mentions(line, "away"));
     let xml = std::fs::read_to_string(&configuration).unwrap();
     // What is at fault stands on the line of each secret.
-    let broken = xml.replace("</password>", "</password><oops/>").replace("\n", " ");
+    let broken = xml.replace("</password>", "</password><oops/>").replace('\n', " ");
     for text in
         [xml.clone(), broken, xml.replace("password>", "pasword>"), xml.replacen('<', "", 1)]
     {
