@@ -193,7 +193,7 @@ pub async fn tell(traffic: Arc<Traffic>, ration: Arc<Ration>, logger: Logger) {
         match ration.take_left_out() {
             0 => {}
             count => {
-                info!(logger, "more connections ended by their peers' faults"; "count" => count)
+                info!(logger, "more connections ended by their peers' faults"; "count" => count);
             }
         }
     }

@@ -7,7 +7,9 @@ use crate::harness::daemon::{Daemon, Settings, mentions};
 use crate::harness::eventually;
 use crate::harness::mariadb::MariaDb;
 use crate::harness::policy_client::{PolicyClient, PolicyRequest};
+use crate::harness::postfix::{Postfix, PostfixSettings};
 use crate::harness::records::{Row, Store};
+use crate::harness::smtp::SmtpClient;
 
 /// Engines that refuse every client, each with its ID as the text.
 fn refusing(ids: &[&str]) -> String {
@@ -492,4 +494,29 @@ fn while_a_database_is_away_the_other_methods_find_groups() {
     block_on(server.restart());
     let back = eventually(|| (to(&mut client, "x@b.example") == "REJECT b").then_some(()));
     assert!(back.is_some(), "the database is not asked again");
+}
+
+#[test]
+fn under_stress_the_lighter_group_answers_and_is_on_record_through_a_real_postfix() {
+    let daemon = Daemon::start(Settings {
+        checks: "full".into(),
+        group: "<under_stress>light</under_stress>".into(),
+        groups: "<group id=\"light\"><policy_check_engines>light</policy_check_engines></group>"
+            .into(),
+        engines: refusing(&["full", "light"]),
+        tracking: true,
+        ..Settings::default()
+    });
+    let settings = PostfixSettings::asking(&daemon.endpoint(), &["smtpd_recipient_restrictions"]);
+    let postfix = Postfix::start(&settings.service(&[("stress", "yes")]));
+    for (port, group) in [(postfix.port(), "full"), (postfix.service_port(0), "light")] {
+        let mut client = SmtpClient::connect(port);
+        client.come_from("ADDR=192.0.2.17 NAME=mail.example.net");
+        client.mail("alice@example.org");
+        let answer = client.rcpt("bob@example.com").text();
+        assert!(answer.contains(&format!("rejected: {group}")), "{answer}");
+    }
+    let rows = Store::Sqlite.rows(&daemon);
+    let groups: Vec<String> = rows.iter().map(|row| row.text("group_id")).collect();
+    assert_eq!(groups, ["default", "light"]);
 }

@@ -1,4 +1,5 @@
-//! `kill -9` under load: whoever got an answer has a record of it.
+//! `kill -9` under load, of the server, of its database, of both: whoever got an answer has a record
+//! of it, once.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -6,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::harness::daemon::{Daemon, Settings};
 use crate::harness::mariadb::MariaDb;
-use crate::harness::pause;
 use crate::harness::policy_client::{Endpoint, PolicyClient, PolicyRequest};
 use crate::harness::records;
+use crate::harness::{eventually, pause};
 
 const CONNECTIONS: usize = 50;
 
@@ -22,17 +23,25 @@ struct Load {
 impl Load {
     /// Asks over [`CONNECTIONS`] connections until mppd is killed.
     fn until_killed(&self, daemon: &mut Daemon) {
+        let enough = self.answered.lock().unwrap().len() + 2_000;
+        self.during(daemon, |daemon| {
+            let end = Instant::now() + Duration::from_mins(1);
+            while self.answered.lock().unwrap().len() < enough {
+                assert!(Instant::now() < end, "mppd hardly answers");
+                pause(Duration::from_millis(20));
+            }
+            daemon.kill9();
+        });
+    }
+
+    /// Asks over [`CONNECTIONS`] connections while something happens that ends with mppd.
+    fn during(&self, daemon: &mut Daemon, happens: impl FnOnce(&mut Daemon)) {
         let endpoint = daemon.endpoint();
         std::thread::scope(|scope| {
             for _ in 0..CONNECTIONS {
                 scope.spawn(|| self.ask_on_and_on(&endpoint));
             }
-            let end = Instant::now() + Duration::from_mins(1);
-            while self.answered.lock().unwrap().len() < 2_000 {
-                assert!(Instant::now() < end, "mppd hardly answers");
-                pause(Duration::from_millis(20));
-            }
-            daemon.kill9();
+            happens(daemon);
         });
     }
 
@@ -119,4 +128,81 @@ fn whatever_was_answered_is_in_the_database_after_a_kill() {
     let load = Load::default();
     load.until_killed(&mut daemon);
     load.assert_on_record(in_database(&database));
+}
+
+/// A time up to so many milliseconds.
+fn some_time(random: &mut fastrand::Rng, most: u64) -> Duration {
+    Duration::from_millis(random.u64(0..=most))
+}
+
+#[test]
+fn whatever_dies_at_any_instant_nothing_answered_is_lost_or_doubled() {
+    let seed = std::env::var("MPPD_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("MPPD_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut database = block_on(MariaDb::start());
+    let mut daemon = Daemon::start(Settings {
+        tracking: true,
+        group: database.element(),
+        ..Settings::default()
+    });
+    let load = Load::default();
+    for _ in 0..4 {
+        let is_database_killed = random.bool();
+        let is_server_first = random.bool();
+        load.during(&mut daemon, |daemon| {
+            pause(some_time(&mut random, 500));
+            if is_database_killed && !is_server_first {
+                database.kill();
+                pause(some_time(&mut random, 300));
+            }
+            daemon.kill9();
+        });
+        if is_database_killed && is_server_first {
+            pause(some_time(&mut random, 20));
+            database.kill();
+        }
+        // Half the time mppd comes up without its database.
+        let is_back_first = random.bool();
+        if is_database_killed && is_back_first {
+            block_on(database.restart());
+        }
+        daemon = daemon.again();
+        if is_database_killed && !is_back_first {
+            block_on(database.restart());
+        }
+    }
+    let request = PolicyRequest::new();
+    assert_eq!(daemon.connect().ask(&request.octets()).unwrap(), "DUNNO");
+    load.sent.lock().unwrap().insert(request.instance());
+    load.answered.lock().unwrap().insert(request.instance());
+    assert!(load.answered.lock().unwrap().len() > 100, "mppd hardly answers");
+    let is_moved = eventually(|| {
+        let in_database = in_database(&database);
+        let is_there = |instance: &String| in_database.iter().any(|(there, _)| there == instance);
+        let is_moved = spooled(&daemon) == 0 && is_there(&request.instance());
+        // What was under way is closed when everything is moved.
+        let is_closed = in_database.iter().all(|(_, state)| state == "processed");
+        (is_moved && is_closed).then_some(())
+    });
+    assert!(is_moved.is_some(), "{} rows wait in the spool", spooled(&daemon));
+    load.assert_on_record(in_database(&database));
+}
+
+/// How many rows wait in the spool.
+fn spooled(daemon: &Daemon) -> i64 {
+    let files = std::fs::read_dir(daemon.state_directory()).unwrap();
+    let paths = files.map(|entry| entry.unwrap().path());
+    let is_spool = |path: &std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name.starts_with("spool-") && name.ends_with(".sqlite")
+    };
+    let count = |path: std::path::PathBuf| -> i64 {
+        let connection = rusqlite::Connection::open(path).unwrap();
+        connection.busy_timeout(Duration::from_secs(10)).unwrap();
+        let sql = "SELECT count(*) FROM track_policy_request";
+        connection.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    paths.filter(is_spool).map(count).sum()
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::harness::daemon::{Daemon, Settings};
+use crate::harness::pause;
 use crate::harness::policy_client::{Endpoint, PolicyClient, PolicyRequest};
 use crate::harness::ports::free_port;
-use crate::harness::{eventually, pause};
 
 fn unix_socket() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
@@ -136,33 +136,6 @@ fn a_terminated_server_removes_its_socket() {
     assert!(std::fs::metadata(&path).unwrap().file_type().is_socket());
     assert!(daemon.terminate().success());
     assert!(!path.exists());
-}
-
-#[test]
-fn one_connection_too_many_is_closed_and_logged_until_another_ends() {
-    let daemon = Daemon::start(Settings {
-        policy_server: "<max_connections>2</max_connections>".into(),
-        ..Settings::default()
-    });
-    let mut first = served(&daemon);
-    let second = served(&daemon);
-    let mut third = daemon.connect();
-    assert_eq!(third.until_closed().unwrap(), b"");
-    let line = daemon.logged("that the limit is reached", |line| line["max_connections"] == 2);
-    assert_eq!(line["level"], "WARN", "{line}");
-    assert_eq!(line["endpoint"], daemon.endpoint().to_string());
-    drop(second);
-    drop(served(&daemon));
-    assert_eq!(first.ask(&PolicyRequest::new().octets()).unwrap(), "DUNNO");
-}
-
-/// A connection that is served, as soon as there is room for one.
-fn served(daemon: &Daemon) -> PolicyClient {
-    let client = eventually(|| {
-        let mut client = daemon.connect();
-        client.ask(&PolicyRequest::new().octets()).ok().map(|_| client)
-    });
-    client.expect("no room for another connection")
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use mppd_database::ResolvedConnection;
 use mppd_engine::config::{Severity, SourceMap, Spanned, nearest, salvage};
@@ -196,6 +197,12 @@ impl Draft {
         for group in &self.groups {
             let Some(options) = &group.tracking else { continue };
             let resolved = keep(mppd_database::resolve(options, sources), findings);
+            let deadline = self.common.as_ref().map(|common| common.policy_server.request_deadline);
+            if let (Some(connection), Some(deadline)) = (&resolved, deadline)
+                && connection.write_timeout >= deadline.0.0
+            {
+                findings.push(slow_database(group, connection, deadline.0.0));
+            }
             let named = resolved.map(|connection| (group.id.value.clone(), connection));
             self.connections.extend(named);
         }
@@ -205,6 +212,22 @@ impl Draft {
         }
         self.engines = engines;
     }
+}
+
+/// A database that hangs must be given up before its requests are.
+fn slow_database(
+    group: &GroupOptions,
+    connection: &ResolvedConnection,
+    deadline: Duration,
+) -> Finding {
+    let message = format!(
+        "the write_timeout of the tracking connection ({:?}) is not shorter than request_deadline \
+         ({deadline:?})",
+        connection.write_timeout
+    );
+    let help = "while the database hangs, requests would come to an end before their rows go to \
+                the spool";
+    Finding::warning(group.id.span, message).with_help(help)
 }
 
 /// What is sound of an element's options.

@@ -55,7 +55,9 @@ options! {
         listen: Vec<ListenOptions> = Vec::new(),
         /// Worker threads, each with a copy of every engine; one for each core unless given.
         workers: Option<Positive<u16>> = None,
-        /// Most connections at once; one more is closed as soon as it comes, and logged.
+        /// Most connections at once. One more gets what `on_overload` says as the answer to its
+        /// first request, and is closed. The limit of open files is raised to fit, as far as the
+        /// system allows.
         max_connections: Positive<u32> = Positive(10_000),
         /// Longest line of a request.
         max_line: Positive<FileSize> = Positive(FileSize::kib(16)),
@@ -67,9 +69,10 @@ options! {
         /// How long a connection may say nothing before it is closed; for ever unless given, as
         /// Postfix expects.
         idle_timeout: Option<Positive<Period>> = None,
-        /// How long a request may take to come whole, from its first octet on.
+        /// How long a request may take to come whole, from its first octet on; the connection is
+        /// closed after that.
         request_timeout: Positive<Period> = Positive(Period::seconds(30)),
-        /// How long a peer may take to read a reply.
+        /// How long a peer may take to read a reply; the connection is closed after that.
         write_timeout: Positive<Period> = Positive(Period::seconds(30)),
         /// Most requests that may be under way at once; one more gets what `on_overload` says.
         max_requests: Positive<u32> = Positive(10_000),
@@ -78,8 +81,9 @@ options! {
         max_memory: Positive<FileSize> = Positive(FileSize::kib(256 << 10)),
         /// What a request gets, unchecked and at once, where a limit of connections, requests or
         /// memory is reached: an action of access(5), or `silence`, which closes the connection, so
-        /// that Postfix tries again and then answers by its own default_action. It is counted, and
-        /// neither logged one by one nor put on record.
+        /// that Postfix tries again and then answers by its own default_action; DUNNO unless given.
+        /// Actions that lose or change mail (DISCARD, PREPEND, FILTER, REDIRECT, BCC) are refused.
+        /// It is counted, and neither logged one by one nor put on record.
         on_overload: Option<Spanned<String>> = None,
         /// How many runs of one check may wait or be under way in one worker; one more is the
         /// exception `overloaded`.
@@ -157,8 +161,9 @@ options! {
         /// Most transitions that may wait to be written; more wait before they are taken in.
         queue: Positive<u32> = Positive(10_000),
         /// What becomes of requests that were under way when mppd ended without stopping, as soon as
-        /// it starts again. `close`: they are `processed`, with an `error_text` that says so.
-        /// `keep`: they stay `received`.
+        /// it has started again, the database is there and the spool is moved; and of those that
+        /// `drain_timeout` cuts off. `close`: they are `processed`, with an `error_text` that says
+        /// so. `keep`: they stay `received`.
         interrupted: Interrupted = Interrupted::Close,
         /// Bounds of what waits while a database is away.
         spool: SpoolOptions = SpoolOptions::default(),
@@ -168,15 +173,19 @@ options! {
 }
 
 options! {
-    /// `<spool>`: bounds of the rows that wait while a database is away.
+    /// `<spool>`: bounds of the rows that wait while a database is away, and what happens when rows
+    /// can be kept nowhere.
     pub struct SpoolOptions: Default {
-        /// Most octets of all rows that wait, as they take up space in the file.
+        /// Most octets of all rows that wait, as they take up space in the file; a batch that is
+        /// written, and the log beside the file, may go beyond.
         max_size: Positive<FileSize> = Positive(FileSize::kib(1 << 20)),
-        /// How long a row may wait; for ever unless given.
+        /// How long a row may wait before it is lost; for ever unless given.
         max_age: Option<Positive<Period>> = None,
-        /// What happens at a bound. `answer`: requests are answered, and their rows are lost.
-        /// `defer`: requests are answered with DEFER_IF_PERMIT. `drop_oldest`: the oldest rows are
-        /// lost. Each is logged as long as it lasts, and what is lost is counted.
+        /// What happens when `max_size` is reached, or no file can be written, so that at most
+        /// `queue` rows wait in memory. `answer`: requests are answered, and their rows are lost.
+        /// `defer`: requests are answered with `DEFER_IF_PERMIT Service is unavailable`.
+        /// `drop_oldest`: the oldest rows are lost. Each is logged as long as it lasts, and what is
+        /// lost is counted.
         at_bound: AtBound = AtBound::Answer,
     }
 }
@@ -293,7 +302,8 @@ options! {
         /// nothing either.
         on_error: Option<Spanned<String>> = None,
         /// The group to which its requests belong while Postfix is under stress and says so
-        /// (`stress=yes`): one with lighter chains.
+        /// (`stress=yes`): one with lighter chains. Only one step is taken. A group that names
+        /// itself stays itself although `default` says otherwise.
         under_stress: Option<Spanned<String>> = None,
         /// Whether requests are checked, logged and put on record, but always answered with DUNNO.
         /// The log and the records tell what would have been answered.

@@ -7,7 +7,7 @@ use mppd_engine::{Attribute, Finding, Request, Spanned};
 
 use crate::config::settings::{DEFAULT_GROUP, GroupOptions};
 
-/// What Postfix sends under stress (STRESS_README); without it the attribute is empty.
+/// What Postfix sends under stress (`STRESS_README`); without it the attribute is empty.
 const STRESS: &[u8] = b"yes";
 
 /// Whether Postfix says so.

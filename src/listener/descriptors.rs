@@ -35,7 +35,7 @@ pub fn make_room(max_connections: u32, logger: &Logger) {
             warn!(logger, "the system allows fewer open files than max_connections may need; raise \
             it (LimitNOFILE of systemd, ulimit -n) or lower max_connections";
             "wanted" => wanted, "allowed" => raised.unwrap_or(soft),
-            "max_connections" => max_connections)
+            "max_connections" => max_connections);
         }
     }
 }

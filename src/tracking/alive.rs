@@ -69,7 +69,15 @@ impl Alive {
 
     /// Takes the sign away: nothing was under way at the end.
     pub(super) fn end(self) -> io::Result<()> {
-        fs::remove_file(self.path)
+        remove(&self.path)
+    }
+}
+
+/// Removes a sign, which another tracker of the same database may have done.
+fn remove(sign: &Path) -> io::Result<()> {
+    match fs::remove_file(sign) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
@@ -128,7 +136,7 @@ impl Interruption {
 
     /// Forgets them, once they are closed or are to stay as they are; how many were closed.
     pub(super) fn end(self) -> io::Result<u64> {
-        self.signs.iter().try_for_each(fs::remove_file)?;
+        self.signs.iter().try_for_each(|sign| remove(sign))?;
         Ok(self.closed)
     }
 }

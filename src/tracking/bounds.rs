@@ -94,23 +94,22 @@ impl Alarm {
     /// What is to be said, now that it is so or is not so, with what was lost since it began.
     pub(super) fn observe(&mut self, is_so: bool, losses: Losses) -> Option<Say> {
         let now = Instant::now();
-        match (&mut self.running, is_so) {
-            (None, false) => None,
-            (None, true) => {
+        let Some(running) = &mut self.running else {
+            if is_so {
                 self.running = Some(Running { began: now, said: now, losses });
-                Some(Say::Began)
             }
-            (Some(running), true) if now - running.said >= REMINDED_EVERY => {
-                running.said = now;
-                Some(Say::Lasts(losses.since(running.losses)))
-            }
-            (Some(_), true) => None,
-            (Some(running), false) => {
-                let over = Say::Over(now - running.began, losses.since(running.losses));
-                self.running = None;
-                Some(over)
-            }
+            return is_so.then_some(Say::Began);
+        };
+        if !is_so {
+            let over = Say::Over(now - running.began, losses.since(running.losses));
+            self.running = None;
+            return Some(over);
         }
+        if now - running.said < REMINDED_EVERY {
+            return None;
+        }
+        running.said = now;
+        Some(Say::Lasts(losses.since(running.losses)))
     }
 }
 

@@ -324,6 +324,7 @@ impl Database {
         if let Err(error) = expired {
             error!(self.logger, "rows that have waited too long cannot be removed";
                 "reason" => %error);
+            self.expired = Some(Instant::now() + SPOOL_REST);
         }
         let dropped = self.spool.dropped() - before;
         if dropped > 0 {

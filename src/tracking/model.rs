@@ -183,6 +183,8 @@ enum Step {
     Rest,
 }
 
+type Told = oneshot::Receiver<Result<(), TrackingError>>;
+
 /// The server's side.
 struct Run {
     world: Rc<World>,
@@ -191,7 +193,7 @@ struct Run {
     server: Option<(Arc<Queue>, JoinHandle<()>)>,
     /// What is under way, oldest first.
     open: Vec<Exchange>,
-    waiting: Vec<(RequestKey, State, oneshot::Receiver<Result<(), TrackingError>>)>,
+    waiting: Vec<(RequestKey, State, Told)>,
     /// How far each request is durably, as somebody was told.
     acknowledged: BTreeMap<RequestKey, State>,
     asked: Vec<(RequestKey, bool)>,
@@ -200,10 +202,8 @@ struct Run {
 impl Run {
     async fn begin(is_strict: bool) -> Self {
         let memory = PathBuf::from("/dev/shm");
-        let directory = match memory.is_dir() {
-            true => tempfile::tempdir_in(memory),
-            false => tempfile::tempdir(),
-        };
+        let directory =
+            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let world =
             World { mode: Cell::new(Mode::Up), rows: RefCell::default(), came: RefCell::default() };
         let mut run = Run {
@@ -230,7 +230,7 @@ impl Run {
         let spool = Spool::open(&self.spool(), bounds.clone(), logger.clone()).unwrap();
         let connector = Rc::new(Rc::clone(&self.world));
         let database = Database::open(connector, spool, logger.clone()).await.unwrap();
-        let received_delay = Duration::from_millis(if self.is_strict { 0 } else { 1 });
+        let received_delay = Duration::from_millis(u64::from(!self.is_strict));
         let manner = Manner { node: "node".into(), batch_rows: 512, received_delay, bounds };
         let status = TrackerStatus::new("fake".into(), Place::Connected);
         let target = Target::Database(Box::new(database));
@@ -299,9 +299,8 @@ impl Run {
         match step {
             Step::Receive => self.receive("good"),
             Step::ReceivePoison => self.receive("poison"),
-            Step::Decide if self.open.is_empty() => {}
+            Step::Decide | Step::DecideLast if self.open.is_empty() => {}
             Step::Decide => self.decide(0),
-            Step::DecideLast if self.open.is_empty() => {}
             Step::DecideLast => self.decide(self.open.len() - 1),
             Step::Become(mode) => self.world.mode.set(mode),
             Step::Die => {
@@ -346,10 +345,7 @@ fn rows_of(path: &std::path::Path) -> BTreeMap<RequestKey, State> {
     let condition = Condition::All(Vec::new());
     let query = Query { condition, limit: 1_000_000, newest_first: false };
     let rows = futures_util::FutureExt::now_or_never(store.search(&query)).unwrap().unwrap();
-    let state = |row: &Row| match row.is_processed() {
-        true => State::Processed,
-        false => State::Received,
-    };
+    let state = |row: &Row| if row.is_processed() { State::Processed } else { State::Received };
     rows.iter().map(|row| (row.key().unwrap(), state(row))).collect()
 }
 

@@ -161,6 +161,10 @@ impl Connected {
         };
         check_version(version)?;
         let present: Vec<String> = self.conn.query(Dialect::MySql.read_columns()).await?;
+        if present.is_empty() {
+            // The version is known, but somebody has taken the table away.
+            return self.define(Dialect::MySql.create()).await;
+        }
         self.define(Dialect::MySql.migrate(&present, version)).await
     }
 

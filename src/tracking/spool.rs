@@ -265,11 +265,9 @@ impl Spool {
         self.refused = self.store.count_refused()?;
         self.octets = if self.rows == 0 { 0 } else { self.store.octets()? };
         let max_size = self.bounds.max_size;
-        self.is_full = match self.is_full {
-            // Not off and on again with every row.
-            true => self.octets >= max_size - max_size / 8,
-            false => self.octets >= max_size,
-        };
+        // Not off and on again with every row.
+        let relief = if self.is_full { max_size / 8 } else { 0 };
+        self.is_full = self.octets >= max_size - relief;
         Ok(())
     }
 

@@ -107,6 +107,7 @@ pub trait Store {
     fn remove_oldest(&mut self, range: Range<RequestKey>, most: usize) -> Working<'_, Removed>;
 
     /// Ends the connection politely, as far as that takes no time.
+    #[must_use]
     fn end(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()>>> {
         Box::pin(std::future::ready(()))
     }

@@ -16,7 +16,7 @@ pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-async fn until_moved(tracker: &TrackerHandle) {
+pub(super) async fn until_moved(tracker: &TrackerHandle) {
     until("the spool is not moved", || {
         let status = tracker.status();
         status.place == Where::Connected && status.spooled == 0
@@ -25,13 +25,13 @@ async fn until_moved(tracker: &TrackerHandle) {
 }
 
 /// Callers that ask one request after another until told to stop; the keys of those answered.
-struct Load {
+pub(super) struct Load {
     stop: Arc<std::sync::atomic::AtomicBool>,
     callers: Vec<actix_rt::task::JoinHandle<(Vec<RequestKey>, Duration)>>,
 }
 
 impl Load {
-    fn begin(tracker: &TrackerHandle, callers: usize) -> Self {
+    pub(super) fn begin(tracker: &TrackerHandle, callers: usize) -> Self {
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let call = |caller: usize| {
             let (tracker, stop) = (tracker.clone(), Arc::clone(&stop));
@@ -50,7 +50,7 @@ impl Load {
         Load { callers: (0..callers).map(call).collect(), stop }
     }
 
-    async fn end(self) -> (Vec<RequestKey>, Duration) {
+    pub(super) async fn end(self) -> (Vec<RequestKey>, Duration) {
         self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
         let (mut answered, mut longest) = (Vec::new(), Duration::ZERO);
         for caller in self.callers {
@@ -63,7 +63,7 @@ impl Load {
     }
 }
 
-async fn each_is_there_once(server: &MariaDb, answered: &[RequestKey]) {
+pub(super) async fn each_is_there_once(server: &MariaDb, answered: &[RequestKey]) {
     let rows = rows_in_database(server).await;
     let found: HashSet<RequestKey> = keys(&rows).into_iter().collect();
     let expected: HashSet<RequestKey> = answered.iter().copied().collect();
@@ -370,4 +370,23 @@ fn rows_that_wait_for_another_database_are_mentioned_at_the_start() {
         line["msg"].as_str().is_some_and(|msg| msg.starts_with("rows for another database wait"))
     });
     assert_eq!(line["rows"], 1);
+}
+
+#[test]
+fn a_damaged_store_is_set_aside_and_mail_goes_on() {
+    let mut daemon = Daemon::start(Settings { tracking: true, ..Settings::default() });
+    daemon.connect().ask(&PolicyRequest::new().octets()).unwrap();
+    daemon.kill9();
+    let file = daemon.state_directory().join("requests.sqlite");
+    std::fs::write(&file, "a".repeat(100_000)).unwrap();
+    // Whole as it is, its log would make up for all of that.
+    std::fs::write(daemon.state_directory().join("requests.sqlite-wal"), "torn").unwrap();
+    let daemon = daemon.again();
+    assert_eq!(daemon.connect().ask(&PolicyRequest::new().octets()).unwrap(), "DUNNO");
+    let line = daemon.logged("the damage", |line| {
+        line["msg"].as_str().is_some_and(|msg| msg.starts_with("a file of records is damaged"))
+    });
+    let aside = std::fs::read(line["set_aside"].as_str().unwrap()).unwrap();
+    assert_eq!(aside.len(), 100_000);
+    assert_eq!(crate::harness::records::sqlite(&daemon.state_directory()).len(), 1);
 }

@@ -16,7 +16,7 @@ fn settings(durability: &str, spool: &str) -> Settings {
     Settings {
         tracking: true,
         common: format!(
-            "<tracking><durability>{durability}</durability><spool><max_size>200k</max_size>
+            "<tracking><durability>{durability}</durability><spool><max_size>200KiB</max_size>
              {spool}</spool></tracking>"
         ),
         group: format!(

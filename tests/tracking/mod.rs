@@ -1,7 +1,11 @@
 //! The records: stores and tracker, against SQLite and a private MariaDB.
 
 mod absence;
+mod bounds;
+mod faults;
+mod interrupted;
 mod promises;
+mod retention;
 mod search;
 mod stores;
 mod verbatim;
@@ -20,10 +24,11 @@ use mppd::tracking::row::Cell;
 use mppd::tracking::search::Place;
 use mppd::tracking::sqlite::SqliteStore;
 use mppd::tracking::status::Place as Where;
-use mppd::tracking::store::{Condition, Query, RowWrite};
+use mppd::tracking::store::{Condition, Ending, Query, Removed, RowWrite, Undecided};
 use mppd::tracking::table::COLUMNS;
 use mppd::tracking::{
-    Row, Store, StoreError, TrackerHandle, TrackerOptions, TrackingStartError, new_key,
+    Row, Store, StoreError, TrackerHandle, TrackerOptions, TrackerStatus, TrackingStartError,
+    new_key,
 };
 use mppd_database::ResolvedConnection;
 use mppd_engine::exchange::Receipt;

@@ -43,7 +43,59 @@ async fn store_suite(store: &mut dyn Store) {
     assert_eq!(store.count().await.unwrap(), 0);
     rows_are_written_once_and_only_forward(store).await;
     rows_come_back_in_the_order_of_keys(store).await;
+    undecided_rows_are_closed(store).await;
+    the_oldest_rows_are_removed(store).await;
     questions_are_answered(store).await;
+}
+
+const FIRST: RequestKey = RequestKey([0; 16]);
+const LAST: RequestKey = RequestKey([0xff; 16]);
+
+async fn undecided_rows_are_closed(store: &mut dyn Store) {
+    let mut keys = Vec::new();
+    for number in 0..5 {
+        let (received, processed) = life().await;
+        let row = if number % 2 == 0 { received } else { processed };
+        store.write(&[write(&row, true)]).await.unwrap();
+        keys.push(row.key().unwrap());
+    }
+    let others = store.undecided("other", FIRST..LAST, 10).await.unwrap();
+    assert_eq!(others, Undecided { keys: Vec::new(), last: Some(keys[4]) });
+    let some = store.undecided("node-1", FIRST..LAST, 2).await.unwrap();
+    assert_eq!(some, Undecided { keys: vec![keys[0]], last: Some(keys[1]) });
+    let rest = store.undecided("node-1", keys[1]..keys[4], 10).await.unwrap();
+    assert_eq!(rest, Undecided { keys: vec![keys[2]], last: Some(keys[3]) });
+    let none = store.undecided("node-1", LAST..LAST, 10).await.unwrap();
+    assert_eq!(none, Undecided::default());
+    let ending = Ending { at: 1_795_352_400_000_042, error_text: "it's over".to_owned() };
+    assert_eq!(store.close(&keys[..3], &ending).await.unwrap(), 2);
+    let closed = store.find(keys[0]).await.unwrap().unwrap();
+    assert!(closed.is_processed());
+    assert_eq!(closed.get("error_text"), Cell::Text("it's over"));
+    assert_eq!(closed.get("processed_timestamp"), Cell::Time(ending.at));
+    let decided = store.find(keys[1]).await.unwrap().unwrap();
+    assert_eq!(decided.get("error_text"), Cell::Null);
+    let open = store.undecided("node-1", FIRST..LAST, 10).await.unwrap();
+    assert_eq!(open.keys, [keys[4]]);
+    store.remove(&keys).await.unwrap();
+}
+
+async fn the_oldest_rows_are_removed(store: &mut dyn Store) {
+    let mut rows = Vec::new();
+    for _ in 0..5 {
+        rows.push(life().await.1);
+    }
+    let writes: Vec<RowWrite> = rows.iter().map(|row| write(row, true)).collect();
+    store.write(&writes).await.unwrap();
+    let key = |index: usize| rows[index].key().unwrap();
+    let removed = store.remove_oldest(FIRST..key(4), 3).await.unwrap();
+    assert_eq!(removed, Removed { rows: 3, last: Some(key(2)) });
+    let removed = store.remove_oldest(key(2)..key(4), 3).await.unwrap();
+    assert_eq!(removed, Removed { rows: 1, last: Some(key(3)) });
+    let removed = store.remove_oldest(FIRST..key(4), 3).await.unwrap();
+    assert_eq!(removed, Removed::default());
+    assert_eq!(store.oldest(None, 10).await.unwrap(), rows[4..]);
+    store.remove(&[key(4)]).await.unwrap();
 }
 
 async fn rows_are_written_once_and_only_forward(store: &mut dyn Store) {

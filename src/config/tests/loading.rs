@@ -247,3 +247,14 @@ fn a_byte_order_mark_is_no_part_of_the_text() {
     let place = configuration.engines[0].name_span;
     assert_eq!(configuration.sources.text(place), "e");
 }
+
+#[test]
+fn a_database_that_is_waited_for_longer_than_a_request_has_time_is_mentioned() {
+    let slow = connection("<write_timeout>30s</write_timeout>");
+    let warnings = Files::main(&slow).loaded().warnings;
+    assert_eq!(warnings.len(), 1);
+    let expected = "the write_timeout of the tracking connection (30s) is not shorter than request_deadline (30s)";
+    assert_eq!(warnings[0].message, expected);
+    let quick = connection("<write_timeout>29s</write_timeout>");
+    assert!(Files::main(&quick).loaded().warnings.is_empty());
+}
