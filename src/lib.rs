@@ -16,9 +16,13 @@
 //! | [`supervisor`] | engines as actors, chains, workers, reload |
 //! | [`tracking`] | the records: rows, stores, spool, the tracking actor |
 //! | [`traffic`] | counters of what comes in |
+//! | [`control`] | the socket at which the server is asked how it is, and told to reload |
+//! | [`status`] | how the server is |
+//! | [`service_manager`] | what systemd is told |
 //! | [`overload`] | what is answered at a limit, and what is said of it |
 //! | [`ration`] | lines of the log that a peer can cause |
 //! | [`config`] | files, includes, layers, and reports of what is wrong |
+//! | [`rights`] | whose rights the server keeps |
 //! | [`plan`] | the whole configuration as meant, ready to be put in force |
 //! | [`mod@reference`] | the reference of every option and engine |
 //! | [`cli`] | the command line |
@@ -28,6 +32,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod groups;
 pub mod listener;
 pub mod log;
@@ -37,8 +42,11 @@ pub mod policy;
 pub mod ration;
 pub mod reference;
 pub mod repeats;
+pub mod rights;
 pub mod seat;
+pub mod service_manager;
 pub mod session;
+pub mod status;
 pub mod supervisor;
 pub mod tracking;
 pub mod traffic;

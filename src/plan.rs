@@ -13,6 +13,7 @@ use crate::groups::Groups;
 use crate::listener::{Endpoint, ListenPlan, Permissions};
 use crate::overload::OnOverload;
 use crate::policy::codec::Limits;
+use crate::rights::Rights;
 use crate::supervisor::blueprint::{Blueprint, GroupPlan};
 use crate::tracking::TrackerOptions;
 
@@ -30,6 +31,8 @@ pub struct Plan {
     pub blueprint: Arc<Blueprint>,
     /// The sockets.
     pub listen: Vec<ListenPlan>,
+    /// The rights that are kept; all that there are unless given.
+    pub rights: Option<Rights>,
     /// What a request gets at a limit.
     pub on_overload: OnOverload,
     /// What the engines remember. It is not open.
@@ -61,6 +64,11 @@ impl Plan {
     ) -> Result<Plan, Rejected> {
         let mut draft = draft(request, limits);
         let listen = listen_plans(&mut draft);
+        let rights = draft.common.as_ref().map(Rights::of).transpose();
+        let rights = rights.unwrap_or_else(|findings| {
+            draft.findings.extend(findings);
+            None
+        });
         let on_overload = on_overload(&mut draft);
         let (groups, findings) = Groups::build(&draft, logger);
         draft.findings.extend(findings);
@@ -69,7 +77,8 @@ impl Plan {
         draft.findings.extend(findings);
         let configuration = draft.finish()?;
         let (groups, blueprint) = (Arc::new(groups), Arc::new(blueprint));
-        Ok(Plan { configuration, groups, blueprint, listen, on_overload, state_store })
+        let rights = rights.flatten();
+        Ok(Plan { configuration, groups, blueprint, listen, rights, on_overload, state_store })
     }
 
     /// How much a peer may send.

@@ -145,7 +145,7 @@ impl MySql {
                 return error.into();
             }
             let user = Escaped(self.user.as_bytes());
-            ServerError(format!(
+            ServerError::Away(format!(
                 "the table state_store does not exist, and the user {user} may not make it: make \
                  it with what `mppd schema state_store` prints, and GRANT SELECT, INSERT, UPDATE, \
                  DELETE on it"
@@ -186,7 +186,7 @@ async fn patiently<T>(
 ) -> Result<T, ServerError> {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(done) => done.map_err(ServerError::from),
-        Err(_) => Err(ServerError(format!("no answer within {PATIENCE:?}"))),
+        Err(_) => Err(ServerError::Away(format!("no answer within {PATIENCE:?}"))),
     }
 }
 
@@ -299,7 +299,7 @@ fn code(error: &mysql_async::Error) -> Option<u16> {
 
 impl From<mysql_async::Error> for ServerError {
     fn from(error: mysql_async::Error) -> Self {
-        ServerError(Escaped(error.to_string().as_bytes()).to_string())
+        ServerError::Away(Escaped(error.to_string().as_bytes()).to_string())
     }
 }
 

@@ -50,6 +50,9 @@ const NUMBER: usize = 8;
 /// Keys that a server is asked to look at for each part of a list.
 const LOOKED_AT: usize = 1_000;
 
+/// What the server says where a key holds no string.
+const WRONG_TYPE: &str = "WRONGTYPE";
+
 /// How often the cluster's own client tries again.
 const RETRIES: u32 = 3;
 
@@ -288,8 +291,8 @@ impl Redis {
     /// What is kept under a whole key and not forgotten by now.
     async fn stored(&self, key: &[u8], now: Millis) -> Result<Option<Stored>, ServerError> {
         let record: RedisResult<Option<Vec<u8>>> = self.ask(cmd("GET").arg(key)).await;
-        let Some(record) = record.map_err(ServerError::from)? else { return Ok(None) };
-        let Held { until, octets, .. } = unpack(&record)?;
+        let Some(record) = record.map_err(|error| of(key, error))? else { return Ok(None) };
+        let Held { until, octets, .. } = unpack(key, &record)?;
         let key = key.get(self.prefix.len()..).unwrap_or_default().to_vec();
         Ok((until > now).then(|| Stored { key, octets, until: timestamp(until) }))
     }
@@ -326,7 +329,8 @@ impl Server for Redis {
         if answer.as_ref().is_err_and(RedisError::is_io_error) {
             answer = self.ask(cmd("GET").arg(&key)).await;
         }
-        answer.map_err(ServerError::from)?.as_deref().map(unpack).transpose()
+        let answer = answer.map_err(|error| of(&key, error))?;
+        answer.map(|record| unpack(&key, &record)).transpose()
     }
 
     async fn exchange(
@@ -359,7 +363,13 @@ impl Server for Redis {
                 if listed.len() == page.limit {
                     return Ok(listed);
                 }
-                listed.extend(self.stored(key, page.now).await?);
+                match self.stored(key, page.now).await {
+                    Ok(stored) => listed.extend(stored),
+                    Err(ServerError::Key(reason)) => {
+                        warn!(self.logger, "a key is left out of a list"; "reason" => reason);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             if is_all {
                 return Ok(listed);
@@ -381,8 +391,18 @@ fn pack(held: &Held) -> Vec<u8> {
     packed
 }
 
-fn unpack(packed: &[u8]) -> Result<Held, ServerError> {
-    let strange = || ServerError("what is kept under one of its keys is no record".to_owned());
+/// What an error says about the server: one that keeps something else under a key is well.
+fn of(key: &[u8], error: RedisError) -> ServerError {
+    if error.code() == Some(WRONG_TYPE) { strange(key) } else { error.into() }
+}
+
+fn strange(key: &[u8]) -> ServerError {
+    let key = Escaped(key);
+    ServerError::Key(format!("holds something else than a record under the key \"{key}\""))
+}
+
+fn unpack(key: &[u8], packed: &[u8]) -> Result<Held, ServerError> {
+    let strange = || strange(key);
     let (version, rest) = packed.split_first_chunk::<NUMBER>().ok_or_else(strange)?;
     let (until, octets) = rest.split_first_chunk::<NUMBER>().ok_or_else(strange)?;
     Ok(Held {
@@ -424,7 +444,7 @@ fn masters(slots: &Value) -> Vec<ConnectionAddr> {
 
 impl From<RedisError> for ServerError {
     fn from(error: RedisError) -> Self {
-        ServerError(Escaped(error.to_string().as_bytes()).to_string())
+        ServerError::Away(Escaped(error.to_string().as_bytes()).to_string())
     }
 }
 
@@ -490,8 +510,8 @@ mod tests {
     #[test]
     fn what_was_packed_is_unpacked() {
         let held = Held { version: u64::MAX - 1, until: 99, octets: b"record".to_vec() };
-        assert_eq!(unpack(&pack(&held)).unwrap(), held);
-        assert!(unpack(b"too short").is_err());
+        assert_eq!(unpack(b"key", &pack(&held)).unwrap(), held);
+        assert!(unpack(b"key", b"too short").is_err());
     }
 
     #[test]

@@ -66,8 +66,14 @@ pub(crate) struct Held {
 
 /// Why a server did not do what it was asked; in words for the log.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct ServerError(pub(crate) String);
+pub(crate) enum ServerError {
+    /// Nothing is to be had of it.
+    #[error("{0}")]
+    Away(String),
+    /// It is well, and what it keeps under this key is not of mppd's making.
+    #[error("{0}")]
+    Key(String),
+}
 
 /// What a server can do.
 pub(crate) trait Server: 'static {
@@ -324,9 +330,17 @@ impl<S: Server> Office<S> {
     ) -> Result<T, StateError> {
         let work = async {
             self.wait_until_started().await?;
-            let done = work.await.map_err(|error| self.note_away(&error.0))?;
-            self.note_answer();
-            Ok(done)
+            match work.await {
+                Ok(done) => {
+                    self.note_answer();
+                    Ok(done)
+                }
+                Err(ServerError::Key(reason)) => {
+                    self.note_answer();
+                    Err(StateError::new(reason))
+                }
+                Err(ServerError::Away(reason)) => Err(self.note_away(&reason)),
+            }
         };
         match timeout_at(deadline.into(), work).await {
             Ok(done) => done,
@@ -463,7 +477,7 @@ impl<S: Server> Office<S> {
                     away_since = Some(said);
                 }
                 Err(error) if away_since.is_none() => {
-                    drop(self.note_away(&error.0));
+                    drop(self.note_away(&error.to_string()));
                     said = Instant::now();
                     away_since = Some(said);
                 }
@@ -472,7 +486,7 @@ impl<S: Server> Office<S> {
                         said = Instant::now();
                         error!(self.logger, "the state store is still away"; "reason" => %error);
                     }
-                    self.condition.send_replace(Condition::Away(error.0.into()));
+                    self.condition.send_replace(Condition::Away(error.to_string().into()));
                 }
             }
             tokio::time::sleep(pause).await;
@@ -493,7 +507,7 @@ impl<S: Server> Office<S> {
         };
         let timeout = self.manners.timeout;
         let done = tokio::time::timeout(timeout, work).await;
-        done.unwrap_or_else(|_| Err(ServerError(format!("no answer within {timeout:?}"))))
+        done.unwrap_or_else(|_| Err(ServerError::Away(format!("no answer within {timeout:?}"))))
     }
 
     /// Tends the server for ever, at times that differ from node to node.

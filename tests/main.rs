@@ -6,6 +6,8 @@ mod almost_postfix;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod day;
 #[cfg(test)]
 mod delegate;
@@ -19,6 +21,8 @@ mod examples;
 mod faults;
 #[cfg(test)]
 mod faulty;
+#[cfg(test)]
+mod grants;
 #[cfg(test)]
 mod groups;
 #[cfg(test)]
@@ -42,6 +46,8 @@ mod mysql;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
+mod packaging;
+#[cfg(test)]
 mod pages;
 #[cfg(test)]
 mod postfix;
@@ -52,13 +58,21 @@ mod recipient;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod rights;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod seeds;
+#[cfg(test)]
+mod shown;
 #[cfg(test)]
 mod spf;
 #[cfg(test)]
 mod state;
 #[cfg(test)]
 mod supervision;
+#[cfg(test)]
+mod takeover;
 #[cfg(test)]
 mod threshold;
 #[cfg(test)]

@@ -34,6 +34,7 @@ fn the_server_runs_although_nobody_reads_its_hints() {
     drop(reader);
     let mut command = Command::new(env!("CARGO_BIN_EXE_mppd"));
     command.arg("run").arg("--config").arg(&configuration).stdin(Stdio::null());
+    command.current_dir(directory.path());
     let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
     pause(Duration::from_secs(1));
     let ended = child.try_wait().unwrap();

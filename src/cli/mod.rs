@@ -2,6 +2,8 @@
 
 mod ask;
 mod check;
+mod control;
+mod grants;
 mod import;
 mod run;
 mod state;
@@ -71,8 +73,10 @@ impl Program {
     pub fn main(self) -> ExitCode {
         let arguments = Arguments::parse();
         let settings = Settings { source: arguments.source, kinds: self.kinds };
-        match arguments.command.unwrap_or(Command::Run) {
-            Command::Run => run::run(&settings),
+        match arguments.command.unwrap_or(Command::Run(run::RunArguments::default())) {
+            Command::Run(arguments) => run::run(&settings, &arguments),
+            Command::Status(arguments) => control::status(&settings, &arguments),
+            Command::Reload(arguments) => control::reload(&settings, &arguments),
             Command::Check(arguments) => check::run(&settings, &arguments),
             Command::Schema(arguments) => schema(&settings, &arguments),
             Command::Ask(arguments) => ask::run(&settings, &arguments),
@@ -114,10 +118,17 @@ struct SourceArguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Answers Postfix (the default)
-    Run,
+    Run(run::RunArguments),
+    /// Shows how the server is that runs. Exit code 1 where something needs attention, 3 where none
+    /// runs
+    Status(control::StatusArguments),
+    /// Has the server read its configuration again, and waits. Exit code 78 where that has errors, 1
+    /// where it can't be put in force, 3 where no server runs
+    Reload(control::ReloadArguments),
     /// Checks the configuration and touches nothing
     Check(check::CheckArguments),
-    /// Prints the SQL that makes the table of the records, or that of the state store
+    /// Prints the SQL that makes the table of the records, or that of the state store, or that grants
+    /// what is needed
     Schema(SchemaArguments),
     /// Sends a request and prints the reply
     Ask(ask::AskArguments),
@@ -149,6 +160,12 @@ struct SchemaArguments {
     /// That of this policy group
     #[arg(long, value_name = "ID")]
     group: Option<String>,
+    /// With `grants`: also what is needed to make the tables, and to bring them up to date
+    #[arg(long)]
+    create: bool,
+    /// With `grants`: the host that mppd connects from, as the database knows it
+    #[arg(long, value_name = "HOST", default_value = "localhost")]
+    client: String,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -160,15 +177,19 @@ enum SchemaDialect {
     /// The state store, in MySQL or MariaDB
     #[value(name = "state_store")]
     StateStore,
+    /// What the database users of the configuration must be allowed to do
+    Grants,
 }
 
 impl SchemaDialect {
-    fn schema(self) -> String {
-        match self {
+    /// The SQL, where it does not depend on the configuration.
+    fn schema(self) -> Option<String> {
+        Some(match self {
             SchemaDialect::Mysql => Dialect::MySql.schema(),
             SchemaDialect::Sqlite => Dialect::Sqlite.schema(),
             SchemaDialect::StateStore => mppd_state::SCHEMA.to_owned(),
-        }
+            SchemaDialect::Grants => return None,
+        })
     }
 }
 
@@ -243,14 +264,16 @@ fn places(configuration: &Configuration, name: Option<&str>) -> Result<Vec<Place
 
 /// Prints the table for a kind of database, or for that of a group.
 fn schema(settings: &Settings, arguments: &SchemaArguments) -> ExitCode {
-    let Some(name) = &arguments.group else {
-        // One of the two is required.
-        let dialect = arguments.dialect.unwrap_or(SchemaDialect::Mysql);
-        return print_text(&dialect.schema());
-    };
+    if let Some(schema) = arguments.dialect.and_then(SchemaDialect::schema) {
+        return print_text(&schema);
+    }
     let configuration = match load(&settings.load_request()) {
         Ok(configuration) => configuration,
         Err(rejected) => return refuse(&rejected),
+    };
+    let Some(name) = &arguments.group else {
+        let SchemaArguments { create, client, .. } = arguments;
+        return print_text(&grants::statements(&configuration, *create, client));
     };
     match group(&configuration, name).map(|group| configuration.connection(&group.id.value)) {
         Ok(Some(_)) => print_text(&Dialect::MySql.schema()),

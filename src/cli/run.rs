@@ -4,17 +4,20 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use actix::{Addr, MailboxError};
+use clap::Args;
 use mppd_engine::slog::{Logger, error, info, warn};
+use nix::sys::signal::{SigSet, Signal as NixSignal};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Settings, refuse};
 use crate::config::report::one_line;
 use crate::config::settings::LogFormat;
-use crate::listener::Endpoint;
-use crate::log;
+use crate::listener::{Endpoint, HandedOver};
 use crate::plan::Plan;
-use crate::supervisor::{Reload, StartError, Stop, Supervisor};
+use crate::rights::RightsError;
+use crate::supervisor::{Doors, Origin, Reload, StartError, Stop, Supervisor};
 use crate::tracking::TrackerOptions;
+use crate::{log, rights};
 
 /// Why the server ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +28,29 @@ enum RunError {
     Signals(#[from] std::io::Error),
     #[error("the supervisor has ended: {0}")]
     Supervisor(#[from] MailboxError),
+    #[error(transparent)]
+    Rights(#[from] RightsError),
+    #[error("can't forbid core dumps: {0}")]
+    CoreDumps(#[source] std::io::Error),
 }
 
-pub(super) fn run(settings: &Settings) -> ExitCode {
+/// Options of `mppd run`.
+#[derive(Debug, Default, Args)]
+pub(super) struct RunArguments {
+    /// Lets the system write a core when mppd crashes: passwords are in it
+    #[arg(long)]
+    core_dumps: bool,
+}
+
+/// Sockets and rights come before the first thread: what is read from peers is read without the
+/// rights of root, and so is the configuration that comes into force, so that no reload is the
+/// first to find out what can't be read any more.
+pub(super) fn run(settings: &Settings, arguments: &RunArguments) -> ExitCode {
+    // To read the configuration again is for later, and no reason to die.
+    let hangup = SigSet::from(NixSignal::SIGHUP);
+    if let Err(error) = hangup.thread_block() {
+        eprintln!("mppd: SIGHUP can't be put off: {error}");
+    }
     let request = settings.load_request();
     // Engines log through a logger that does not exist before the configuration is read; what is
     // said while it is read comes out as findings.
@@ -35,32 +58,79 @@ pub(super) fn run(settings: &Settings) -> ExitCode {
         Ok(plan) => plan,
         Err(rejected) => return refuse(&rejected),
     };
+    let doors = prepare(&plan, arguments);
     let (logger, _flush) = log::start(&plan.configuration.common.log);
+    let doors = match doors {
+        Ok(doors) => doors,
+        Err(error) => return give_up(&logger, &error),
+    };
     // The engines are built anew with the logger that they keep.
+    let rights = plan.rights;
     let plan = match Plan::load(&request, &settings.kinds, &logger) {
         Ok(plan) => plan,
-        Err(rejected) => return refuse(&rejected),
+        Err(rejected) => {
+            if let Some(rights) = rights {
+                eprintln!("mppd: what user {} can't read is refused", rights.who());
+            }
+            return refuse(&rejected);
+        }
     };
+    warn_of(&plan, &doors, &logger);
+    let system = actix_rt::System::new();
+    match system.block_on(serve(plan, settings, doors, logger.clone())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => give_up(&logger, &error),
+    }
+}
+
+fn give_up(logger: &Logger, error: &RunError) -> ExitCode {
+    error!(logger, "mppd can't go on"; "reason" => %error);
+    ExitCode::FAILURE
+}
+
+/// Opens the sockets and gives up the rights that are not to be kept.
+fn prepare(plan: &Plan, arguments: &RunArguments) -> Result<Doors, RunError> {
+    let doors = Doors::open(plan, HandedOver::from_environment()).map_err(StartError::from)?;
+    if let Some(rights) = plan.rights.as_ref().filter(|_| rights::is_root()) {
+        rights.keep(&plan.configuration.common.state_directory)?;
+    }
+    if !arguments.core_dumps {
+        // After the rights have changed, which has a say in this as well.
+        rights::forbid_core_dumps().map_err(RunError::CoreDumps)?;
+    }
+    Ok(doors)
+}
+
+fn warn_of(plan: &Plan, doors: &Doors, logger: &Logger) {
     for warning in &plan.configuration.warnings {
         warn!(logger, "configuration warning";
             "what" => one_line(&plan.configuration.sources, warning));
     }
-    let system = actix_rt::System::new();
-    match system.block_on(serve(plan, settings, logger.clone())) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!(logger, "mppd can't go on"; "reason" => %error);
-            ExitCode::FAILURE
+    for socket in doors.unwanted(plan) {
+        warn!(logger, "a socket was handed over that no <listen> names"; "socket" => socket);
+    }
+    match &plan.rights {
+        Some(rights) if !rights.are_kept() => {
+            warn!(logger, "mppd was not started as root and can't become another user";
+                "user" => rights.who());
         }
+        None if rights::is_root() => {
+            warn!(logger, "mppd has the rights of root; <user> in <common> has it give them up");
+        }
+        _ => {}
     }
 }
 
-async fn serve(plan: Plan, settings: &Settings, logger: Logger) -> Result<(), RunError> {
+async fn serve(
+    plan: Plan,
+    settings: &Settings,
+    doors: Doors,
+    logger: Logger,
+) -> Result<(), RunError> {
     // Before anything is started, so that no signal finds its default action, which is death.
     let mut signals = Signals::new()?;
-    let request = settings.load_request();
-    let supervisor =
-        Supervisor::start(&plan, request, settings.kinds.clone(), logger.clone()).await?;
+    let origin = Origin { request: settings.load_request(), kinds: settings.kinds.clone() };
+    let supervisor = Supervisor::start(&plan, origin, doors, logger.clone()).await?;
     info!(logger, "mppd is ready"; "version" => env!("CARGO_PKG_VERSION"),
         "workers" => plan.workers(), "engines" => plan.blueprint.engines.len());
     if plan.configuration.common.log.format == LogFormat::Terminal {
@@ -85,7 +155,10 @@ impl Signals {
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
         let stop = StopSignals { terminate, interrupt };
-        Ok(Signals { hangup: signal(SignalKind::hangup())?, stop })
+        let hangup = signal(SignalKind::hangup())?;
+        // It was put off until somebody would hear it.
+        SigSet::from(NixSignal::SIGHUP).thread_unblock()?;
+        Ok(Signals { hangup, stop })
     }
 }
 

@@ -391,7 +391,7 @@ fn json(cell: Cell<'_>, kind: Kind) -> String {
 }
 
 // JSON in which everything that a terminal could obey is an escape.
-fn plain(json: &str) -> String {
+pub(super) fn plain(json: &str) -> String {
     let mut plain = String::with_capacity(json.len());
     let mut units = [0; 2];
     for character in json.chars() {

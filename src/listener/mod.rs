@@ -3,6 +3,7 @@
 
 mod connection;
 pub mod descriptors;
+mod handover;
 mod plan;
 mod socket;
 
@@ -17,7 +18,8 @@ use mppd_engine::slog::{Logger, info, warn};
 use tokio::net::{TcpListener, UnixListener};
 
 pub use self::connection::{Connection, Counted, Peer, Room, Serve};
-pub use self::socket::Permissions;
+pub use self::handover::HandedOver;
+pub use self::socket::{Permissions, SocketFile, find_group, find_user};
 pub use mppd_engine::Endpoint;
 
 use crate::seat::Seats;
@@ -84,30 +86,77 @@ pub enum ListenError {
     },
 }
 
-/// One open socket.
-pub enum Listener {
+/// One socket that is open. Connections wait in it from now on, and nobody accepts them yet: it
+/// needs no runtime, so that it can be opened before there are threads, with rights that are given
+/// up afterwards.
+#[derive(Debug)]
+pub enum Socket {
     /// TCP.
-    Inet(TcpListener),
-    /// A socket file, removed when the listener goes.
-    Unix(UnixListener, socket::SocketFile),
+    Inet(std::net::TcpListener),
+    /// A socket file.
+    Unix(std::os::unix::net::UnixListener, SocketFile),
 }
 
-impl Listener {
-    /// Opens every socket of a plan: a host name may stand for several addresses.
+/// The sockets of one `<listen>`.
+pub type Sockets = (ListenPlan, Vec<Socket>);
+
+impl Socket {
+    /// Takes what was handed over for a plan, and opens the rest: a host name may stand for several
+    /// addresses.
     ///
     /// # Errors
     /// The first that could not be opened.
-    pub fn open(plan: &ListenPlan) -> Result<Vec<Listener>, ListenError> {
-        match &plan.endpoint {
-            Endpoint::Unix(path) => Ok(vec![socket::open_unix(path, &plan.permissions)?]),
-            inet @ Endpoint::Inet { .. } => {
-                let failed = |source| ListenError::Io { endpoint: inet.clone(), source };
-                let addresses = inet.addresses().map_err(failed)?;
-                addresses.into_iter().map(|at| socket::open_inet(at).map_err(failed)).collect()
+    pub fn open(plan: &ListenPlan, handed_over: &HandedOver) -> Result<Vec<Socket>, ListenError> {
+        let endpoint = &plan.endpoint;
+        let failed = |source| ListenError::Io { endpoint: endpoint.clone(), source };
+        match endpoint {
+            Endpoint::Unix(path) => match handed_over.at_path(path).map_err(failed)? {
+                Some(socket) => Ok(vec![socket]),
+                None => Ok(vec![socket::open_unix(path, &plan.permissions)?]),
+            },
+            Endpoint::Inet { .. } => {
+                let open = |address| match handed_over.at_address(address)? {
+                    Some(socket) => Ok(socket),
+                    None => socket::open_inet(address),
+                };
+                let addresses = endpoint.addresses().map_err(failed)?;
+                addresses.into_iter().map(|at| open(at).map_err(failed)).collect()
             }
         }
     }
 
+    /// Opens the sockets of all plans, or none.
+    ///
+    /// # Errors
+    /// The first that could not be opened.
+    pub fn open_all(
+        plans: &[ListenPlan],
+        handed_over: &HandedOver,
+    ) -> Result<Vec<Sockets>, ListenError> {
+        plans.iter().map(|plan| Ok((plan.clone(), Socket::open(plan, handed_over)?))).collect()
+    }
+
+    /// Makes it ready to be accepted from, in the current runtime.
+    ///
+    /// # Errors
+    /// The runtime can't have it.
+    pub fn into_listener(self) -> io::Result<Listener> {
+        match self {
+            Socket::Inet(socket) => Ok(Listener::Inet(TcpListener::from_std(socket)?)),
+            Socket::Unix(socket, file) => Ok(Listener::Unix(UnixListener::from_std(socket)?, file)),
+        }
+    }
+}
+
+/// One socket that is accepted from.
+pub enum Listener {
+    /// TCP.
+    Inet(TcpListener),
+    /// A socket file. One of our own is removed when the listener goes.
+    Unix(UnixListener, SocketFile),
+}
+
+impl Listener {
     /// Where it listens, for people: the port that the system chose in place of 0.
     #[must_use]
     pub fn name(&self) -> String {

@@ -7,10 +7,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User};
-use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::net::{TcpListener, UnixListener};
+use socket2::{Domain, SockAddr, Type};
 
-use super::{ListenError, Listener};
+use super::{ListenError, Socket};
 use crate::listener::Endpoint;
 
 /// Connections that may wait to be accepted; the system caps it.
@@ -31,7 +30,7 @@ pub struct Permissions {
 ///
 /// # Errors
 /// When there is none of that name.
-pub(super) fn find_user(name: &str) -> Result<Uid, String> {
+pub fn find_user(name: &str) -> Result<Uid, String> {
     if let Ok(number) = name.parse() {
         return Ok(Uid::from_raw(number));
     }
@@ -46,7 +45,7 @@ pub(super) fn find_user(name: &str) -> Result<Uid, String> {
 ///
 /// # Errors
 /// When there is none of that name.
-pub(super) fn find_group(name: &str) -> Result<Gid, String> {
+pub fn find_group(name: &str) -> Result<Gid, String> {
     if let Ok(number) = name.parse() {
         return Ok(Gid::from_raw(number));
     }
@@ -57,8 +56,8 @@ pub(super) fn find_group(name: &str) -> Result<Gid, String> {
     }
 }
 
-pub(super) fn open_inet(address: SocketAddr) -> io::Result<Listener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+pub(super) fn open_inet(address: SocketAddr) -> io::Result<Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         // So that an IPv4 socket can be opened beside it on the same port.
@@ -67,21 +66,20 @@ pub(super) fn open_inet(address: SocketAddr) -> io::Result<Listener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    Ok(Listener::Inet(TcpListener::from_std(socket.into())?))
+    Ok(Socket::Inet(socket.into()))
 }
 
-pub(super) fn open_unix(path: &Path, permissions: &Permissions) -> Result<Listener, ListenError> {
+pub(super) fn open_unix(path: &Path, permissions: &Permissions) -> Result<Socket, ListenError> {
     remove_stale(path)?;
     let failed = |source| ListenError::Io { endpoint: Endpoint::Unix(path.to_owned()), source };
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
     socket.bind(&SockAddr::unix(path).map_err(failed)?).map_err(failed)?;
     let file = SocketFile::of(path).map_err(failed)?;
     // Until it listens nobody can connect, whatever the file's mode is.
     apply(path, permissions)?;
     socket.listen(BACKLOG).map_err(failed)?;
     socket.set_nonblocking(true).map_err(failed)?;
-    let listener = UnixListener::from_std(socket.into()).map_err(failed)?;
-    Ok(Listener::Unix(listener, file))
+    Ok(Socket::Unix(socket.into(), file))
 }
 
 /// Removes a socket file that no server listens on any more.
@@ -117,16 +115,23 @@ pub(super) fn apply(path: &Path, permissions: &Permissions) -> Result<(), Listen
     Ok(())
 }
 
-/// A socket file of ours; removed when it is dropped, unless another one has taken its name.
+/// A socket file. One of ours is removed when this is dropped, unless another one has taken its
+/// name.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    identity: (u64, u64),
+    /// None where it belongs to whoever handed the socket over.
+    identity: Option<(u64, u64)>,
 }
 
 impl SocketFile {
     fn of(path: &Path) -> io::Result<Self> {
-        Ok(SocketFile { path: path.to_owned(), identity: identity(path)? })
+        Ok(SocketFile { path: path.to_owned(), identity: Some(identity(path)?) })
+    }
+
+    /// That of a socket which somebody else has opened.
+    pub(super) fn of_somebody_else(path: &Path) -> Self {
+        SocketFile { path: path.to_owned(), identity: None }
     }
 
     /// Its name.
@@ -143,7 +148,8 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+        let Some(ours) = self.identity else { return };
+        if identity(&self.path).is_ok_and(|identity| identity == ours) {
             // A file that can't be removed is replaced as stale at the next start.
             let _left_behind = std::fs::remove_file(&self.path);
         }

@@ -6,6 +6,7 @@
 //! | [`breaker`] | suspending an engine that keeps failing |
 //! | [`blueprint`] | engines built and chains resolved: what a configuration means |
 //! | [`host`] | the actor around an engine |
+//! | `board` | what is known of the server, for whoever asks |
 //! | [`chain`] | one request through the chains |
 //! | [`effect`] | what a status does |
 //! | [`results`] | what an engine gives besides its own values |
@@ -16,6 +17,7 @@
 //! | [`worker`] | an arbiter with a copy of every chain, and its connections |
 
 pub mod blueprint;
+mod board;
 pub mod breaker;
 pub mod chain;
 mod common_options;
@@ -36,34 +38,46 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use actix::{Actor, ActorFutureExt, Addr, AtomicResponse, Context, Handler, Message, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext as _, AtomicResponse, Context, Handler, Message,
+    WrapFuture,
+};
 use actix_rt::Arbiter;
 use actix_rt::task::JoinHandle;
 use mppd_database::ResolvedConnection;
+use mppd_engine::config::{Severity, SourceMap};
 use mppd_engine::slog::{Logger, crit, error, info, warn};
 use mppd_engine::tracking::{Recorded, TrackingError};
-use mppd_engine::{EngineKind, Exception, Exchange, Tracker, Transition};
+use mppd_engine::{EngineKind, Exception, Exchange, Finding, Tracker, Transition};
 use tokio::sync::{Mutex, oneshot, watch};
 
 use self::blueprint::GroupPlan;
+use self::board::{Board, Sights};
 use self::chain::RaiseError;
 use self::installation::{Group, Installation, PolicyGroups, Shared};
 use self::state::{StateStoreError, States};
 use self::state_directory::{StateDirectory, StateDirectoryError};
 use self::watchdog::{GiveUp, MOST_STUCK, Post, Posts, Watchdog};
 use self::worker::{Adopt, Conclude, Prepare, Worker};
-use crate::config::report::one_line;
+use crate::config::report::{Look, one_line, render};
 use crate::config::settings::LogOptions;
-use crate::config::{LoadRequest, Rejected};
-use crate::listener::{self, Intake, ListenError, ListenPlan, Listener, WorkerSlot, descriptors};
+use crate::config::{Configuration, LoadRequest, Rejected};
+use crate::control::{self, Control, Desk, Refusal};
+use crate::listener::{
+    self, Endpoint, HandedOver, Intake, ListenError, ListenPlan, Listener, Socket, Sockets,
+    WorkerSlot, descriptors,
+};
 use crate::overload::{self, OnOverload};
 use crate::plan::Plan;
 use crate::ration::Ration;
 use crate::repeats::Repeats;
+use crate::rights::Rights;
 use crate::seat::{Seats, Taken};
+use crate::service_manager::ServiceManager;
 use crate::session::Bounds;
+use crate::status::ServerStatus;
 use crate::tracking::{TrackerHandle, TrackerOptions, TrackingStartError, abandoned_spools};
 use crate::traffic::Traffic;
 
@@ -79,6 +93,9 @@ pub enum StartError {
     /// A socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A socket that is open can't be accepted from.
+    #[error("can't accept connections: {0}")]
+    Accept(#[source] std::io::Error),
     /// An engine.
     #[error(transparent)]
     Raise(#[from] RaiseError),
@@ -116,14 +133,47 @@ pub enum ReloadError {
     Panicked(String),
 }
 
+/// Where the configuration comes from, at the start and with every reload.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The files, and what overrides them.
+    pub request: LoadRequest,
+    /// The engines that it can name.
+    pub kinds: Vec<&'static dyn EngineKind>,
+}
+
+/// The sockets of a plan, opened before anything else is started.
+#[derive(Debug)]
+pub struct Doors {
+    sockets: Vec<Sockets>,
+    handed_over: HandedOver,
+}
+
+impl Doors {
+    /// Opens all sockets of a plan that nobody has handed over.
+    ///
+    /// # Errors
+    /// The first that can't be opened.
+    pub fn open(plan: &Plan, handed_over: HandedOver) -> Result<Self, ListenError> {
+        let sockets = Socket::open_all(&plan.listen, &handed_over)?;
+        Ok(Doors { sockets, handed_over })
+    }
+
+    /// The sockets that were handed over and that a plan does not want, in words.
+    #[must_use]
+    pub fn unwanted(&self, plan: &Plan) -> Vec<String> {
+        self.handed_over.unwanted(&plan.listen)
+    }
+}
+
 /// The actor that owns all others.
 pub struct Supervisor {
     state: Rc<Mutex<State>>,
+    board: Rc<Board>,
 }
 
 struct State {
-    request: LoadRequest,
-    kinds: Vec<&'static dyn EngineKind>,
+    origin: Origin,
     logger: Logger,
     stopping: watch::Sender<bool>,
     arbiters: Vec<Arbiter>,
@@ -135,6 +185,8 @@ struct State {
     posts: Arc<Posts>,
     watchdog: Option<Watchdog>,
     listeners: Vec<Open>,
+    /// What whoever started mppd has opened for it.
+    handed_over: HandedOver,
     /// One for each connection.
     tracking: Vec<Tracking>,
     /// Trackers that a reload has replaced, for as long as requests are under way with them.
@@ -142,8 +194,14 @@ struct State {
     /// What engines remember.
     states: States,
     drain_timeout: Duration,
+    board: Rc<Board>,
+    service_manager: ServiceManager,
+    /// Where the server is asked how it is, if it can be.
+    control: Option<(Control, Rc<FrontDesk>)>,
     /// How it was started to log.
     log: LogOptions,
+    /// Whose rights it was started to keep.
+    rights: Option<Rights>,
 }
 
 /// A socket that is listened on.
@@ -173,6 +231,10 @@ impl Tracking {
     }
 }
 
+fn handles(tracking: &[Tracking]) -> Vec<TrackerHandle> {
+    tracking.iter().map(|tracking| tracking.handle.clone()).collect()
+}
+
 impl Supervisor {
     /// Starts the server as planned. Afterwards it answers.
     ///
@@ -180,14 +242,12 @@ impl Supervisor {
     /// What keeps it from starting; nothing is left running then.
     pub async fn start(
         plan: &Plan,
-        request: LoadRequest,
-        kinds: Vec<&'static dyn EngineKind>,
+        origin: Origin,
+        doors: Doors,
         logger: Logger,
     ) -> Result<Addr<Supervisor>, StartError> {
         let server = &plan.configuration.common.policy_server;
         descriptors::make_room(server.max_connections.0, &logger);
-        // Sockets first: they are what most often can't be had.
-        let sockets = open_all(&plan.listen)?;
         let tracking = start_tracking(plan, &[], &[], &logger).await?;
         let mut states = States::default();
         let state_store = states.open(plan, tracking.iter(), &logger).await?;
@@ -224,13 +284,20 @@ impl Supervisor {
             is_silent: AtomicBool::new(plan.on_overload == OnOverload::Silence),
             logger: logger.clone(),
         });
-        let listeners =
-            sockets.into_iter().map(|(plan, listeners)| accept(plan, listeners, &intake));
+        let accept = |(plan, listeners)| accept(plan, listeners, &intake);
+        let sights = Sights {
+            traffic: shared.traffic.clone(),
+            posts: posts.clone(),
+            intake: intake.clone(),
+        };
         let state = State {
-            listeners: listeners.collect(),
-            request,
-            kinds,
-            logger: logger.clone(),
+            board: Board::new(plan, handles(&tracking), sights),
+            service_manager: ServiceManager::new(logger.clone()),
+            control: None,
+            listeners: ready(doors.sockets)?.into_iter().map(accept).collect(),
+            handed_over: doors.handed_over,
+            origin,
+            logger,
             stopping,
             arbiters,
             workers: workers.into_iter().map(|(worker, _)| worker).collect(),
@@ -244,12 +311,62 @@ impl Supervisor {
             states,
             drain_timeout: server.drain_timeout.0,
             log: plan.configuration.common.log.clone(),
+            rights: plan.rights.clone(),
         };
-        let state = Rc::new(Mutex::new(state));
-        let supervisor = Supervisor { state: state.clone() }.start();
-        let watchdog = Watchdog::start(posts, intake, supervisor.clone().recipient(), logger);
-        state.lock().await.watchdog = Some(watchdog.map_err(StartError::Watchdog)?);
+        Supervisor::of(state, &plan.configuration.common.state_directory).await
+    }
+
+    /// The actor of a server that answers, and what goes on beside it.
+    async fn of(mut state: State, directory: &Path) -> Result<Addr<Supervisor>, StartError> {
+        let (board, service_manager) = (state.board.clone(), state.service_manager.clone());
+        let (logger, posts, intake) =
+            (state.logger.clone(), state.posts.clone(), state.intake.clone());
+        let mut shared_state = None;
+        let supervisor = Supervisor::create(|context| {
+            let desk = FrontDesk { supervisor: context.address(), board: board.clone() };
+            state.open_control(directory, Rc::new(desk));
+            let state = Rc::new(Mutex::new(state));
+            shared_state = Some(state.clone());
+            Supervisor { state, board: board.clone() }
+        });
+        let watchdog =
+            Watchdog::start(posts, intake, supervisor.clone().recipient(), logger.clone());
+        let watchdog = watchdog.map_err(StartError::Watchdog)?;
+        if let Some(state) = shared_state {
+            state.lock().await.watchdog = Some(watchdog);
+        }
+        actix_rt::spawn(board.clone().remind(logger));
+        actix_rt::spawn(service_manager.clone().keep_watchdog_quiet());
+        service_manager.ready(&board.line());
         Ok(supervisor)
+    }
+}
+
+/// Who answers at the control socket.
+struct FrontDesk {
+    supervisor: Addr<Supervisor>,
+    board: Rc<Board>,
+}
+
+impl Desk for FrontDesk {
+    async fn status(&self) -> ServerStatus {
+        self.board.status()
+    }
+
+    async fn reload(&self, color: bool) -> control::Reloaded {
+        let look = Look { color, ..Look::default() };
+        match self.supervisor.send(Reload).await {
+            Ok(Ok(Reloaded { sources, warnings })) => Ok(render(&sources, &warnings, look)),
+            Ok(Err(ReloadError::Rejected(rejected))) => {
+                let report = render(&rejected.sources, &rejected.findings, look);
+                Err(Refusal { report, is_faulty: true })
+            }
+            Ok(Err(error)) => Err(Refusal { report: error.to_string(), is_faulty: false }),
+            Err(_) => {
+                let report = "mppd is about to end".to_owned();
+                Err(Refusal { report, is_faulty: false })
+            }
+        }
     }
 }
 
@@ -262,19 +379,26 @@ impl Actor for Supervisor {
 pub struct Reload;
 
 impl Message for Reload {
-    type Result = Result<(), ReloadError>;
+    type Result = Result<Reloaded, ReloadError>;
+}
+
+/// A new configuration is in force.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// Where everything stands.
+    pub sources: SourceMap,
+    /// What works, but probably not as meant.
+    pub warnings: Vec<Finding>,
 }
 
 impl Handler<Reload> for Supervisor {
-    type Result = AtomicResponse<Self, Result<(), ReloadError>>;
+    type Result = AtomicResponse<Self, Result<Reloaded, ReloadError>>;
 
     fn handle(&mut self, _: Reload, _: &mut Context<Self>) -> Self::Result {
         let state = self.state.clone();
         let reload = async move {
             let mut state = state.lock().await;
-            let reloaded = state.reload().await;
-            state.report(&reloaded);
-            reloaded
+            state.reload_and_report().await
         };
         AtomicResponse::new(Box::pin(reload.into_actor(self).map(|result, _, _| result)))
     }
@@ -293,6 +417,8 @@ impl Handler<Stop> for Supervisor {
 
     fn handle(&mut self, _: Stop, _: &mut Context<Self>) -> Self::Result {
         let state = self.state.clone();
+        // What is said from now on is that it stops, whatever has to end before.
+        self.board.stopping();
         let stop = async move { state.lock().await.stop().await };
         AtomicResponse::new(Box::pin(stop.into_actor(self).map(|(), _, _| ())))
     }
@@ -318,7 +444,40 @@ enum ReplaceError {
 }
 
 impl State {
-    async fn reload(&mut self) -> Result<(), ReloadError> {
+    /// Opens the control socket in a state directory. Without one the server goes on all the same.
+    fn open_control(&mut self, directory: &Path, desk: Rc<FrontDesk>) {
+        match Control::open(directory, desk.clone(), self.logger.clone()) {
+            Ok(control) => self.control = Some((control, desk)),
+            Err(error) => {
+                warn!(self.logger, "mppd status and mppd reload do not work";
+                    "reason" => %error);
+            }
+        }
+    }
+
+    /// It moves with the state directory; whoever has asked already gets an answer.
+    fn move_control(&mut self, directory: &Path) {
+        let moves = |(control, _): &mut (Control, Rc<FrontDesk>)| control.directory() != directory;
+        if let Some((_, desk)) = self.control.take_if(moves) {
+            self.open_control(directory, desk);
+        }
+    }
+
+    async fn reload_and_report(&mut self) -> Result<Reloaded, ReloadError> {
+        self.service_manager.reloading();
+        let was_refused = self.board.is_refused();
+        let reloaded = self.reload().await;
+        if let Err(error) = &reloaded {
+            self.board.refused(error);
+        }
+        self.report(&reloaded, was_refused);
+        self.service_manager.ready(&self.board.line());
+        reloaded
+    }
+
+    async fn reload(&mut self) -> Result<Reloaded, ReloadError> {
+        // What changes while it is read is newer than what was read.
+        let began = SystemTime::now();
         let plan = self.read().await?;
         self.states.wait_for_closing().await;
         let ours = self.states.directories();
@@ -342,13 +501,15 @@ impl State {
         self.drain_timeout = server.drain_timeout.0;
         self.exchange_tracking(&plan.trackers(), new);
         self.warn_of_what_stays(&plan);
-        Ok(())
+        self.move_control(&plan.configuration.common.state_directory);
+        self.board.reloaded(&plan, handles(&self.tracking), began);
+        let Configuration { sources, warnings, .. } = plan.configuration;
+        Ok(Reloaded { sources, warnings })
     }
 
     /// Reads the files on another thread: a list of a million entries must not hold up accepts.
     async fn read(&self) -> Result<Plan, ReloadError> {
-        let (request, kinds, logger) =
-            (self.request.clone(), self.kinds.clone(), self.logger.clone());
+        let (Origin { request, kinds }, logger) = (self.origin.clone(), self.logger.clone());
         let read = actix_rt::task::spawn_blocking(move || Plan::load(&request, &kinds, &logger));
         let plan = read.await.map_err(|panic| ReloadError::Panicked(panic.to_string()))?;
         plan.map_err(ReloadError::Rejected)
@@ -359,10 +520,14 @@ impl State {
         &mut self,
         plan: &Plan,
         new: &[Tracking],
-    ) -> Result<(Vec<(ListenPlan, Vec<Listener>)>, Option<Arc<state::State>>), StartError> {
+    ) -> Result<(Vec<Ready>, Option<Arc<state::State>>), StartError> {
         let new_sockets = self.open_new(&plan.listen)?;
+        let is_ours = |plan: &ListenPlan| match &plan.endpoint {
+            Endpoint::Unix(path) => !self.handed_over.has_file(path),
+            Endpoint::Inet { .. } => true,
+        };
         let has_changed = |plan: &&ListenPlan| {
-            self.is_open(plan) && self.listeners.iter().all(|o| o.plan != **plan)
+            is_ours(plan) && self.is_open(plan) && self.listeners.iter().all(|o| o.plan != **plan)
         };
         for plan in plan.listen.iter().filter(has_changed) {
             plan.apply_permissions()?;
@@ -379,13 +544,10 @@ impl State {
         self.listeners.iter().any(|open| open.plan.endpoint == plan.endpoint)
     }
 
-    fn open_new(
-        &self,
-        plans: &[ListenPlan],
-    ) -> Result<Vec<(ListenPlan, Vec<Listener>)>, StartError> {
+    fn open_new(&self, plans: &[ListenPlan]) -> Result<Vec<Ready>, StartError> {
         let new: Vec<ListenPlan> =
             plans.iter().filter(|plan| !self.is_open(plan)).cloned().collect();
-        Ok(open_all(&new)?)
+        ready(Socket::open_all(&new, &self.handed_over)?)
     }
 
     /// Raises the installation on every worker, then puts it in force on all, or on none.
@@ -470,7 +632,7 @@ impl State {
         Ok(())
     }
 
-    fn exchange_listeners(&mut self, plans: &[ListenPlan], new: Vec<(ListenPlan, Vec<Listener>)>) {
+    fn exchange_listeners(&mut self, plans: &[ListenPlan], new: Vec<Ready>) {
         for mut open in std::mem::take(&mut self.listeners) {
             match plans.iter().find(|plan| plan.endpoint == open.plan.endpoint) {
                 Some(plan) => {
@@ -507,18 +669,28 @@ impl State {
         if (old.level, old.format) != (new.level, new.format) {
             warn!(self.logger, "other options of <log> take a restart");
         }
+        if plan.rights != self.rights {
+            warn!(self.logger, "another <user> or <group> takes a restart");
+        }
+        for socket in self.handed_over.unwanted(&plan.listen) {
+            warn!(self.logger, "a socket was handed over that no <listen> names";
+                "socket" => socket);
+        }
     }
 
-    fn report(&self, reloaded: &Result<(), ReloadError>) {
+    fn report(&self, reloaded: &Result<Reloaded, ReloadError>, was_refused: bool) {
         match reloaded {
-            Ok(()) => info!(self.logger, "configuration reloaded"),
+            Ok(Reloaded { sources, warnings }) => {
+                info!(self.logger, "configuration reloaded");
+                if was_refused {
+                    info!(self.logger, "the configuration that was refused is mended");
+                }
+                self.log_findings(sources, warnings);
+            }
             Err(ReloadError::Rejected(rejected)) => {
                 error!(self.logger, "reload refused, the old configuration stays in force";
                     "findings" => rejected.findings.len());
-                for finding in &rejected.findings {
-                    error!(self.logger, "configuration error";
-                        "what" => one_line(&rejected.sources, finding));
-                }
+                self.log_findings(&rejected.sources, &rejected.findings);
             }
             Err(error) => {
                 error!(self.logger, "reload failed, the old configuration stays in force";
@@ -527,8 +699,19 @@ impl State {
         }
     }
 
+    fn log_findings(&self, sources: &SourceMap, findings: &[Finding]) {
+        for finding in findings {
+            let what = one_line(sources, finding);
+            match finding.severity {
+                Severity::Error => error!(self.logger, "configuration error"; "what" => what),
+                Severity::Warning => warn!(self.logger, "configuration warning"; "what" => what),
+            }
+        }
+    }
+
     async fn stop(&mut self) {
         info!(self.logger, "stopping");
+        self.service_manager.stopping();
         for open in self.listeners.drain(..) {
             open.close(&self.logger);
         }
@@ -550,6 +733,8 @@ impl State {
         for arbiter in self.arbiters.drain(..) {
             arbiter.stop();
         }
+        // The last word: until now it could be asked how far the end is.
+        self.control = None;
         info!(self.logger, "stopped");
     }
 }
@@ -562,8 +747,15 @@ impl Open {
     }
 }
 
-fn open_all(plans: &[ListenPlan]) -> Result<Vec<(ListenPlan, Vec<Listener>)>, ListenError> {
-    plans.iter().map(|plan| Ok((plan.clone(), Listener::open(plan)?))).collect()
+/// The sockets of one `<listen>`, ready to be accepted from.
+type Ready = (ListenPlan, Vec<Listener>);
+
+fn ready(sockets: Vec<Sockets>) -> Result<Vec<Ready>, StartError> {
+    let ready = |(plan, sockets): Sockets| {
+        let listeners: Result<_, _> = sockets.into_iter().map(Socket::into_listener).collect();
+        Ok((plan, listeners.map_err(StartError::Accept)?))
+    };
+    sockets.into_iter().map(ready).collect()
 }
 
 fn accept(plan: ListenPlan, listeners: Vec<Listener>, intake: &Arc<Intake>) -> Open {

@@ -38,7 +38,7 @@ impl StateDirectory {
     /// Somebody else has it, or it can't be written.
     pub fn take(path: &Path) -> Result<Self, StateDirectoryError> {
         let failed = |source| StateDirectoryError::Io { path: path.to_owned(), source };
-        std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(failed)?;
+        make(path).map_err(failed)?;
         let lock = open_lock(path).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(StateDirectory { path: path.to_owned(), _lock: lock }),
@@ -52,6 +52,14 @@ impl StateDirectory {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Makes a state directory where it is missing: what is in there is nobody else's business.
+///
+/// # Errors
+/// What the system said.
+pub fn make(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path)
 }
 
 /// Opens the file that is locked. One that is made belongs to whoever has the directory, so that a

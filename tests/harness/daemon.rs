@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -44,6 +46,12 @@ pub(crate) struct Settings {
     pub(crate) whole: Option<String>,
     /// Files beside the configuration, by their names.
     pub(crate) files: Vec<(String, String)>,
+    /// Variables of its environment.
+    pub(crate) environment: Vec<(&'static str, String)>,
+    /// Whether only who starts it may read the configuration.
+    pub(crate) private: bool,
+    /// Sockets that are open when it starts, as systemd hands them over; at most two.
+    pub(crate) handed_over: Vec<Arc<OwnedFd>>,
 }
 
 impl Settings {
@@ -56,7 +64,7 @@ impl Settings {
         }
     }
 
-    fn xml(&self, state: &Path) -> String {
+    pub(crate) fn xml(&self, state: &Path) -> String {
         let mut listen = String::new();
         for (attributes, endpoint) in &self.listen {
             write!(listen, "<listen{attributes}>{endpoint}</listen>").unwrap();
@@ -134,6 +142,12 @@ impl Daemon {
         Daemon::start_in(Arc::clone(&self.directory), self.settings.clone())
     }
 
+    /// Starts another `mppd` with the directories of this one, which has ended, and waits for nothing.
+    pub(crate) fn next(mut self) -> Self {
+        self.finish_log();
+        Daemon::spawn(Arc::clone(&self.directory), self.settings.clone())
+    }
+
     fn start_in(directory: Arc<TempDir>, settings: Settings) -> Self {
         let mut daemon = Daemon::spawn(directory, settings);
         let mut missing: Vec<Endpoint> = daemon.endpoints();
@@ -144,6 +158,16 @@ impl Daemon {
             missing.is_empty().then_some(())
         })
         .unwrap_or_else(|| panic!("mppd does not listen on {missing:?}"));
+        // Connections wait in its sockets long before it answers. Its log may be about errors only.
+        let control = daemon.state_directory().join("control.sock");
+        let is_ready = |line: &String| line.contains("mppd is ready");
+        eventually(|| {
+            let exit = daemon.child.try_wait().unwrap();
+            assert!(exit.is_none(), "mppd did not start: {exit:?}\n{}", daemon.log_text());
+            (UnixStream::connect(&control).is_ok() || daemon.log().iter().any(is_ready))
+                .then_some(())
+        })
+        .unwrap_or_else(|| panic!("mppd is not ready: {}", daemon.log_text()));
         daemon
     }
 
@@ -159,15 +183,20 @@ impl Daemon {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
+        if settings.private {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&configuration, mode).unwrap();
+        }
         let mppd = Path::new(env!("CARGO_BIN_EXE_mppd"));
-        let mut command = Command::new(settings.program.as_deref().unwrap_or(mppd));
+        let mut command = command(settings.program.as_deref().unwrap_or(mppd), &settings);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("MPPD_") {
                 command.env_remove(name);
             }
         }
         command.arg("run").arg("--config").arg(&configuration).current_dir(directory.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.envs(settings.environment.iter().map(|(name, value)| (name, value)));
+        command.stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = Lines::default();
         let reader = read_log(child.stderr.take().unwrap(), Arc::clone(&log));
@@ -180,6 +209,8 @@ impl Daemon {
         std::fs::create_dir(directory.path().join("state")).unwrap();
         let mut daemon = Daemon::spawn(Arc::new(directory), settings);
         let status = eventually(|| daemon.child.try_wait().unwrap());
+        // Its log ends with it.
+        drop(daemon.child.kill());
         daemon.finish_log();
         let status = status.unwrap_or_else(|| panic!("mppd runs all the same"));
         (status, daemon.log_text())
@@ -307,6 +338,32 @@ pub(crate) fn mentions(line: &Value, text: &str) -> bool {
             other => other.to_string().contains(text),
         })
     })
+}
+
+/// The program, with nothing to read or to print to, or with the sockets that are handed over: only
+/// standard input and output can be given to a child, so a shell moves them to where they belong.
+fn command(program: &Path, settings: &Settings) -> Command {
+    let sockets: Vec<Stdio> = settings
+        .handed_over
+        .iter()
+        .map(|socket| Stdio::from(socket.try_clone().unwrap()))
+        .collect();
+    let count = sockets.len();
+    assert!(count <= 2, "no more can be handed over");
+    let mut sockets = sockets.into_iter();
+    let Some(first) = sockets.next() else {
+        let mut command = Command::new(program);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        return command;
+    };
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!(
+        "exec 3<&0 4>&1 </dev/null >/dev/null; [ {count} = 2 ] || exec 4>&-; \
+         LISTEN_PID=$$ LISTEN_FDS={count} exec \"$@\""
+    ));
+    command.arg("sh").arg(program).stdin(first);
+    command.stdout(sockets.next().unwrap_or_else(Stdio::null));
+    command
 }
 
 fn read_log(stderr: ChildStderr, log: Lines) -> JoinHandle<()> {

@@ -97,6 +97,21 @@ fn a_server_that_does_not_answer_is_waited_for_no_longer_than_said() {
 }
 
 #[test]
+fn what_somebody_else_keeps_under_a_key_is_in_the_way_of_this_key_only() {
+    let redis = Redis::start();
+    redis.say(&["set", "mppd:a/foreign", "hello"]);
+    redis.say(&["rpush", "mppd:a/list", "hello"]);
+    let (store, log) = open_with_log(&short(&redis));
+    for key in ["foreign", "list"] {
+        let error = block_on(count(&store, "a", key)).unwrap_err().to_string();
+        assert!(error.contains(&format!("\"mppd:a/{key}\"")), "{error}");
+        assert_eq!(block_on(count(&store, "a", &format!("other than {key}"))).unwrap(), 1);
+    }
+    assert_eq!(redis.say(&["get", "mppd:a/foreign"]).trim(), "hello");
+    assert_eq!(log.lines(), Vec::<String>::new());
+}
+
+#[test]
 fn a_redis_that_wants_a_password_is_given_it() {
     let redis = Redis::start_with(&["--requirepass", "geheim"]);
     let StorePlan::Redis(plan) = short(&redis) else { unreachable!() };

@@ -13,8 +13,9 @@ use tokio::net::UnixStream;
 
 use super::{NoOptions, answered};
 use crate::config::{ConfigurationFile, LoadRequest};
+use crate::listener::HandedOver;
 use crate::plan::Plan;
-use crate::supervisor::{Reload, ReloadError, Stop, Supervisor};
+use crate::supervisor::{Doors, Origin, Reload, ReloadError, Reloaded, Stop, Supervisor};
 
 const SLOW: Duration = Duration::from_millis(400);
 
@@ -58,7 +59,9 @@ impl Server {
         kinds.push(kind::<Slow>());
         let logger = crate::log::silent();
         let plan = Plan::load(&request, &kinds, &logger).unwrap();
-        let supervisor = Supervisor::start(&plan, request, kinds, logger).await.unwrap();
+        let doors = Doors::open(&plan, HandedOver::default()).unwrap();
+        let origin = Origin { request, kinds };
+        let supervisor = Supervisor::start(&plan, origin, doors, logger).await.unwrap();
         Server { directory, supervisor }
     }
 
@@ -67,7 +70,7 @@ impl Server {
     }
 
     /// Writes another configuration and has it read.
-    async fn reload(&self, listen: &str, common: &str) -> Result<(), ReloadError> {
+    async fn reload(&self, listen: &str, common: &str) -> Result<Reloaded, ReloadError> {
         write(self.directory.path(), listen, common);
         self.supervisor.send(Reload).await.unwrap()
     }

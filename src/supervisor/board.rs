@@ -1,0 +1,164 @@
+//! What the supervisor knows of the server, for whoever asks how it is: also while a reload or the
+//! end keeps the supervisor busy.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use mppd_engine::config::Origin;
+use mppd_engine::slog::{Logger, error};
+
+use super::ReloadError;
+use super::blueprint::Blueprint;
+use super::watchdog::Posts;
+use crate::config::report::one_line;
+use crate::listener::Intake;
+use crate::plan::Plan;
+use crate::status::{ConfigurationStatus, RefusedReload, ServerStatus, changed_since, text};
+use crate::tracking::TrackerHandle;
+use crate::traffic::Traffic;
+
+/// How often it is said again that the configuration is refused.
+const REMINDED_EVERY: Duration = Duration::from_mins(5);
+
+/// Most findings of a refused configuration that are kept.
+const MOST_FINDINGS: usize = 100;
+
+/// What is known.
+pub(super) struct Board {
+    started: SystemTime,
+    sights: Sights,
+    known: RefCell<Known>,
+}
+
+/// What is there for as long as the server runs, and says by itself how it is.
+pub(super) struct Sights {
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) posts: Arc<Posts>,
+    pub(super) intake: Arc<Intake>,
+}
+
+struct Known {
+    node: Arc<str>,
+    files: Vec<PathBuf>,
+    loaded: SystemTime,
+    refused: Option<RefusedReload>,
+    listening: Vec<String>,
+    trackers: Vec<TrackerHandle>,
+    blueprint: Arc<Blueprint>,
+    stopping: bool,
+}
+
+impl Known {
+    /// After a configuration that was read at a time has come into force.
+    fn of(plan: &Plan, trackers: Vec<TrackerHandle>, read: SystemTime) -> Self {
+        let file = |origin: &Origin| match origin {
+            Origin::File(path) => Some(path.clone()),
+            _ => None,
+        };
+        let sources = &plan.configuration.sources;
+        Known {
+            node: plan.node(),
+            files: sources.iter().filter_map(|source| file(&source.origin)).collect(),
+            loaded: read,
+            refused: None,
+            listening: plan.listen.iter().map(|plan| plan.endpoint.to_string()).collect(),
+            trackers,
+            blueprint: plan.blueprint.clone(),
+            stopping: false,
+        }
+    }
+}
+
+impl Board {
+    pub(super) fn new(plan: &Plan, trackers: Vec<TrackerHandle>, sights: Sights) -> Rc<Self> {
+        let now = SystemTime::now();
+        let known = RefCell::new(Known::of(plan, trackers, now));
+        Rc::new(Board { started: now, sights, known })
+    }
+
+    /// A configuration that began to be read at a time has come into force.
+    pub(super) fn reloaded(&self, plan: &Plan, trackers: Vec<TrackerHandle>, read: SystemTime) {
+        let stopping = self.known.borrow().stopping;
+        *self.known.borrow_mut() = Known { stopping, ..Known::of(plan, trackers, read) };
+    }
+
+    /// A configuration did not come into force.
+    pub(super) fn refused(&self, error: &ReloadError) {
+        let findings = match error {
+            ReloadError::Rejected(rejected) => {
+                let shown = rejected.findings.iter().take(MOST_FINDINGS);
+                shown.map(|finding| one_line(&rejected.sources, finding)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let at = text(SystemTime::now());
+        let mut known = self.known.borrow_mut();
+        let since = known.refused.take().map_or_else(|| at.clone(), |refused| refused.since);
+        known.refused = Some(RefusedReload { since, at, reason: error.to_string(), findings });
+    }
+
+    /// Whether what was read last did not come into force.
+    pub(super) fn is_refused(&self) -> bool {
+        self.known.borrow().refused.is_some()
+    }
+
+    pub(super) fn stopping(&self) {
+        self.known.borrow_mut().stopping = true;
+    }
+
+    /// The server in a line.
+    pub(super) fn line(&self) -> String {
+        let known = self.known.borrow();
+        match &known.refused {
+            Some(refused) => format!(
+                "answering; the configuration is refused since {}: {}",
+                refused.since, refused.reason
+            ),
+            None => format!("answering at {}", known.listening.join(", ")),
+        }
+    }
+
+    /// How the server is.
+    pub(super) fn status(&self) -> ServerStatus {
+        let known = self.known.borrow();
+        ServerStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: known.node.to_string(),
+            pid: std::process::id(),
+            started: text(self.started),
+            stopping: known.stopping,
+            listening: known.listening.clone(),
+            configuration: ConfigurationStatus {
+                files: known.files.iter().map(|file| file.display().to_string()).collect(),
+                loaded: text(known.loaded),
+                changed: changed_since(&known.files, known.loaded),
+                refused: known.refused.clone(),
+            },
+            traffic: self.sights.traffic.status(),
+            workers: self.sights.posts.status(&self.sights.intake),
+            stuck_threads: self.sights.posts.stuck(),
+            engines: known.blueprint.breakers(),
+            trackers: known.trackers.iter().map(TrackerHandle::status).collect(),
+        }
+    }
+
+    /// Says it again and again while the configuration is refused: whoever restarts mppd would have
+    /// none.
+    pub(super) async fn remind(self: Rc<Self>, logger: Logger) {
+        loop {
+            tokio::time::sleep(REMINDED_EVERY).await;
+            if let Some(reminder) = self.reminder() {
+                error!(logger, "the configuration is still refused, an old one is in force";
+                    "since" => reminder.since, "reason" => reminder.reason,
+                    "findings" => reminder.findings.len());
+            }
+        }
+    }
+
+    fn reminder(&self) -> Option<RefusedReload> {
+        self.known.borrow().refused.clone()
+    }
+}
