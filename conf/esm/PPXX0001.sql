@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS `track_policy_request` (
   `spf` VARCHAR(64) NULL COMMENT 'Status of the engine of this ID; NULL where it did not run.',
   `rbl` VARCHAR(64) NULL COMMENT 'Status of the engine of this ID; NULL where it did not run.',
   `greylist` VARCHAR(64) NULL COMMENT 'Status of the engine of this ID; NULL where it did not run.',
-  `error_text` TEXT NULL COMMENT 'The exception that ended the chains: engine, kind and message.',
+  `error_text` TEXT NULL COMMENT 'The exception that ended the chains: engine, kind and message. The kinds: `failed`, `panic`, `timeout`, `overloaded`, `suspended`, `gone`, `deadline`.',
   `decision` VARCHAR(32) NULL COMMENT 'The action''s word or code, as in access(5): `REJECT`, `DUNNO`, `450`.',
   `decision_text` TEXT NULL COMMENT 'What follows that word. Where the policy group is in a dry run, the word is `DUNNO`, and this is what would have been answered: `dry run: REJECT listed`.',
   `ccert_pubkey_fingerprint` VARCHAR(255) NULL COMMENT 'Fingerprint of the client certificate''s public key.',
