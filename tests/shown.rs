@@ -51,10 +51,10 @@ fn repeating(format: &str) -> Settings {
     Settings {
         tracking: true,
         checks: "said threshold prepend".to_owned(),
-        engines: "<log id=\"said\"><text>$sender $recipient $helo_name</text></log>
+        engines: "<log id=\"said\"><text>$sender $recipient $helo</text></log>
             <threshold id=\"threshold\"><key>$sender</key><limit max=\"9000\" per=\"1h\"/>
             <on_over>450 4.7.1 enough of $sender</on_over></threshold>
-            <set id=\"prepend\"><on_done>PREPEND X-Sender: $sender $helo_name</on_done></set>"
+            <set id=\"prepend\"><on_done>PREPEND X-Sender: $sender $helo</on_done></set>"
             .to_owned(),
         environment: vec![("MPPD_COMMON__LOG__FORMAT", format.to_owned())],
         ..Settings::default()

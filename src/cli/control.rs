@@ -99,7 +99,7 @@ fn question(
         return Err(ExitCode::FAILURE);
     };
     ask(&directory, question).map_err(|error| {
-        eprintln!("mppd: {error}");
+        eprintln!("mppd: {}", Escaped(error.to_string().as_bytes()));
         match error {
             ControlError::NotRunning(_) => ExitCode::from(EXIT_NOT_RUNNING),
             _ => ExitCode::FAILURE,

@@ -85,6 +85,26 @@ pub fn write_safe(text: &str, to: &mut impl fmt::Write) -> fmt::Result {
     to.write_str(rest)
 }
 
+/// A line of JSON with its unsafe characters as escapes; `None` where it has none.
+fn safe_json(line: &str) -> Option<String> {
+    let text = line.strip_suffix('\n').unwrap_or(line);
+    if text.bytes().all(|octet| matches!(octet, b' '..=b'~')) || !text.contains(is_unsafe) {
+        return None;
+    }
+    let mut safe = String::with_capacity(line.len() + 16);
+    for character in text.chars() {
+        if is_unsafe(character) {
+            // All that are unsafe are in the basic plane. Writing to a String can't fail.
+            let _infallible =
+                fmt::Write::write_fmt(&mut safe, format_args!("\\u{:04x}", u32::from(character)));
+        } else {
+            safe.push(character);
+        }
+    }
+    safe.push_str(&line[text.len()..]);
+    Some(safe)
+}
+
 /// Whether a character can do something to a terminal or to the reading of a line.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
@@ -96,6 +116,16 @@ fn is_unsafe(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_json_says_the_same_without_unsafe_characters() {
+        let line = "{\"text\":\"a\u{9b}31m\u{202e}\u{e9}\"}\n";
+        let safe = safe_json(line).unwrap();
+        assert_eq!(safe, "{\"text\":\"a\\u009b31m\\u202e\u{e9}\"}\n");
+        let read = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        assert_eq!(read(&safe), read(line));
+        assert_eq!(safe_json("{\"text\":\"\u{e9}\"}\n"), None);
+    }
 
     #[test]
     fn a_text_can_neither_end_a_line_nor_command_a_terminal() {

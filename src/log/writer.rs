@@ -100,8 +100,13 @@ impl Write for Lines {
         Ok(octets.len())
     }
 
+    /// The line is one of JSON, whose own characters are all US-ASCII: what is dangerous stands in
+    /// texts, where it can be written as an escape of JSON.
     fn flush(&mut self) -> io::Result<()> {
-        self.add(&self.line);
+        match std::str::from_utf8(&self.line).ok().and_then(super::safe_json) {
+            Some(safe) => self.add(safe.as_bytes()),
+            None => self.add(&self.line),
+        }
         self.line.clear();
         Ok(())
     }

@@ -60,7 +60,7 @@ use self::installation::{Group, Installation, PolicyGroups, Shared};
 use self::state::{StateStoreError, States};
 use self::state_directory::{StateDirectory, StateDirectoryError};
 use self::watchdog::{GiveUp, MOST_STUCK, Post, Posts, Watchdog};
-use self::worker::{Adopt, Conclude, Prepare, Worker};
+use self::worker::{Adopt, Conclude, Concluded, Prepare, Worker};
 use crate::config::report::{Look, one_line, render};
 use crate::config::settings::LogOptions;
 use crate::config::{Configuration, LoadRequest, Rejected};
@@ -562,7 +562,16 @@ impl State {
         for worker in &self.workers {
             worker.do_send(Conclude { accept: outcome.is_ok() });
         }
+        self.wait_for_conclusions().await;
         outcome
+    }
+
+    /// Who is told that a configuration is in force finds it so. A worker that is held up at this
+    /// very moment is not waited for: it concludes before it does anything else.
+    async fn wait_for_conclusions(&self) {
+        let concluded = self.workers.iter().map(|worker| worker.send(Concluded));
+        let concluded = futures_util::future::join_all(concluded);
+        let _held_up = tokio::time::timeout(MOST_PATIENCE, concluded).await;
     }
 
     async fn prepare(

@@ -73,6 +73,19 @@ impl Message for Conclude {
     type Result = ();
 }
 
+/// Answer when everything is concluded that was sent before.
+pub struct Concluded;
+
+impl Message for Concluded {
+    type Result = ();
+}
+
+impl Handler<Concluded> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, _: Concluded, _: &mut Context<Self>) {}
+}
+
 impl Handler<Conclude> for Worker {
     type Result = ();
 
