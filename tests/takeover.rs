@@ -86,15 +86,18 @@ fn postfix_takes_all_mail_while_the_server_is_exchanged() {
     std::thread::scope(|scope| {
         let load = scope.spawn(move || {
             std::process::Command::new("/usr/sbin/smtp-source")
-                .args(["-s", "4", "-m", "200", "-f", "alice@example.org", "-t", "bob@example.com"])
+                .args(["-s", "4", "-m", "600", "-f", "alice@example.org", "-t", "bob@example.com"])
                 .arg(format!("inet:127.0.0.1:{}", postfix.port()))
                 .output()
                 .unwrap()
         });
+        pause(Duration::from_millis(300));
         while !load.is_finished() {
-            pause(Duration::from_millis(200));
             assert!(daemon.terminate().success());
             daemon = daemon.next();
+            // Postfix asks twice, a second apart: more exchanges than that are nobody's upgrade.
+            daemon.logged("that it is ready", |line| mentions(line, "mppd is ready"));
+            pause(Duration::from_secs(3));
         }
         let load = load.join().unwrap();
         let said = String::from_utf8_lossy(&load.stderr).into_owned();
