@@ -105,17 +105,14 @@ struct Silence {
 
 impl Silence {
     fn note(&self, answer: &Answer) {
-        let reason = match answer {
-            Answer::Temporary(
-                reason @ (TemporaryFailure::TimedOut | TemporaryFailure::Failed(_)),
-            ) => reason,
-            _ => {
-                if self.unanswered.load(Ordering::Relaxed) > 0 {
-                    self.unanswered.store(0, Ordering::Relaxed);
-                    self.trouble.log_end(&self.logger, "name servers answer again");
-                }
-                return;
+        let Answer::Temporary(reason @ (TemporaryFailure::TimedOut | TemporaryFailure::Failed(_))) =
+            answer
+        else {
+            if self.unanswered.load(Ordering::Relaxed) > 0 {
+                self.unanswered.store(0, Ordering::Relaxed);
+                self.trouble.log_end(&self.logger, "name servers answer again");
             }
+            return;
         };
         let before = self.unanswered.fetch_add(1, Ordering::Relaxed);
         if before.saturating_add(1) >= SILENT_AFTER {

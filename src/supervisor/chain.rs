@@ -181,7 +181,7 @@ impl EngineSet {
         let elapsed = started.elapsed();
         let (outcome, effect) = match result {
             Ok(outcome) => self.consequence(plan, place, exchange, outcome),
-            Err(error) => self.failed(plan, place, exchange, &error),
+            Err(error) => failed(plan, place, exchange, &error),
         };
         let verdict = match effect {
             _ if plan.dry_run => Ok(Verdict::Continue),
@@ -238,10 +238,9 @@ impl EngineSet {
     ) {
         let error = match (result, permit) {
             (Ok(_), Some(permit)) => return permit.succeeded(&self.logger),
-            (Ok(_), None) => return,
             (Err(RunError::Overloaded(_)), _) => return self.tell_overload(plan),
-            // It is the same for every request, and is logged where it begins.
-            (Err(RunError::Answered(..)), _) => return,
+            // What answers for itself is the same for every request, and is logged where it begins.
+            (Ok(_), None) | (Err(RunError::Answered(..)), _) => return,
             // Others have used up most of the request's time.
             (Err(error @ RunError::TimedOut(_)), _) if limit < plan.timeout / 2 => error,
             (Err(error), Some(permit)) if error.is_of_engine() => {
@@ -296,43 +295,42 @@ impl EngineSet {
             Err(unusable) => {
                 let error = RunError::Unfit(format!("on_{}: {unusable}", outcome.status));
                 self.tell_failure(plan, exchange, &error);
-                self.failed(plan, place, exchange, &error)
+                failed(plan, place, exchange, &error)
             }
         }
     }
+}
 
-    /// What follows from a failure.
-    fn failed(
-        &self,
-        plan: &EnginePlan,
-        place: Place,
-        exchange: &Exchange,
-        error: &RunError,
-    ) -> (Outcome, StepEffect) {
-        let kind = error.kind();
-        let outcome = Outcome::new(EXCEPTION).with_text(error.to_string());
-        if plan.dry_run {
-            return (outcome, StepEffect::Of(Verdict::Continue));
+/// What follows from a failure.
+fn failed(
+    plan: &EnginePlan,
+    place: Place,
+    exchange: &Exchange,
+    error: &RunError,
+) -> (Outcome, StepEffect) {
+    let kind = error.kind();
+    let outcome = Outcome::new(EXCEPTION).with_text(error.to_string());
+    if plan.dry_run {
+        return (outcome, StepEffect::Of(Verdict::Continue));
+    }
+    // What the engine wants answered stands unless the configuration says what follows.
+    if let (None, RunError::Answered(_, reply)) = (&plan.on_exception, error) {
+        return (outcome, StepEffect::Exception(kind, Some(reply.clone())));
+    }
+    let default = place.default_on_exception();
+    let effect = plan.on_exception.as_ref().unwrap_or(&default);
+    match effect.resolve(&View::after(exchange, &plan.id, &outcome)) {
+        Ok(Verdict::Fail) => (outcome, StepEffect::Exception(kind, None)),
+        // Actions decide among the checks; elsewhere one that is asked for must not be passed
+        // over.
+        Ok(Verdict::Act(action)) if place != Place::Check => {
+            (outcome, StepEffect::Exception(kind, Some(action)))
         }
-        // What the engine wants answered stands unless the configuration says what follows.
-        if let (None, RunError::Answered(_, reply)) = (&plan.on_exception, error) {
-            return (outcome, StepEffect::Exception(kind, Some(reply.clone())));
-        }
-        let default = place.default_on_exception();
-        let effect = plan.on_exception.as_ref().unwrap_or(&default);
-        match effect.resolve(&View::after(exchange, &plan.id, &outcome)) {
-            Ok(Verdict::Fail) => (outcome, StepEffect::Exception(kind, None)),
-            // Actions decide among the checks; elsewhere one that is asked for must not be passed
-            // over.
-            Ok(Verdict::Act(action)) if place != Place::Check => {
-                (outcome, StepEffect::Exception(kind, Some(action)))
-            }
-            Ok(verdict) => (outcome, StepEffect::Of(verdict)),
-            // Nothing is left that could say what follows.
-            Err(unusable) => {
-                let text = format!("{error}; on_exception: {unusable}");
-                (Outcome::new(EXCEPTION).with_text(text), StepEffect::Exception("failed", None))
-            }
+        Ok(verdict) => (outcome, StepEffect::Of(verdict)),
+        // Nothing is left that could say what follows.
+        Err(unusable) => {
+            let text = format!("{error}; on_exception: {unusable}");
+            (Outcome::new(EXCEPTION).with_text(text), StepEffect::Exception("failed", None))
         }
     }
 }

@@ -427,9 +427,9 @@ impl Handler<Stop> for Supervisor {
 impl Handler<GiveUp> for Supervisor {
     type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, given_up: GiveUp, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, held_up: GiveUp, _: &mut Context<Self>) -> Self::Result {
         let state = self.state.clone();
-        let give_up = async move { state.lock().await.give_up(given_up).await };
+        let give_up = async move { state.lock().await.give_up(held_up).await };
         AtomicResponse::new(Box::pin(give_up.into_actor(self).map(|(), _, _| ())))
     }
 }

@@ -343,9 +343,10 @@ impl Rounds {
         }
         let Some(held_up) = &known.held_up else { return };
         // Where no other worker could take its place, connections may have come to it since.
-        let is_time = match known.given_up {
-            true => known.still.is_multiple_of(ASKED_AGAIN),
-            false => known.is_still(LONGEST) || known.post.seats.are_overdue(Instant::now()),
+        let is_time = if known.given_up {
+            known.still.is_multiple_of(ASKED_AGAIN)
+        } else {
+            known.is_still(LONGEST) || known.post.seats.are_overdue(Instant::now())
         };
         if is_time && !known.replaced {
             known.given_up = true;

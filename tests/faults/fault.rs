@@ -190,8 +190,9 @@ fn bring_back(site: &Site) {
         site.in_database("RENAME TABLE mppd.elsewhere TO mppd.track_policy_request");
         return;
     }
+    // A row that was being written when the table went may be in both; the later one is complete.
     site.in_database(
-        "INSERT INTO mppd.track_policy_request SELECT * FROM mppd.elsewhere; \
+        "INSERT IGNORE INTO mppd.track_policy_request SELECT * FROM mppd.elsewhere; \
          DROP TABLE mppd.elsewhere",
     );
 }

@@ -37,9 +37,10 @@ fn at_the_bound_requests_are_put_off_whatever_the_durability_where_that_is_chose
     for durability in ["answer", "strict", "relaxed"] {
         let daemon = Daemon::start(settings(durability, "<at_bound>defer</at_bound>"));
         let mut client = daemon.connect();
-        let mut replies = (0..200).map(|_| client.ask(&large()).unwrap());
+        // Answers that wait for nothing may be some time ahead of the spool.
+        let mut replies = (0..5_000).map(|_| client.ask(&large()).unwrap());
         let answered = replies.by_ref().take_while(|reply| reply == "DUNNO").count();
-        assert!(answered > 5 && answered < 150, "{durability}: {answered} answered");
+        assert!(answered > 5 && answered < 4_000, "{durability}: {answered} answered");
         let rest: Vec<String> = replies.take(20).collect();
         assert!(rest.iter().all(|reply| reply == OFF), "{durability}: {rest:?}");
         daemon.logged("the bound", |line| mentions(line, "the spool has reached its bound"));
@@ -137,9 +138,8 @@ fn rows_that_wait_too_long_are_lost_and_counted() {
         let tracker = TrackerHandle::start(options, logger()).await.unwrap();
         server.kill();
         live(&tracker, numbered(1)).await;
-        assert_eq!(tracker.status().spooled, 1);
-        until("the row is not removed", || tracker.status().spooled == 0).await;
-        assert_eq!(tracker.status().dropped, 1);
+        until("the row is not removed", || tracker.status().dropped == 1).await;
+        assert_eq!((tracker.status().spooled, tracker.status().lost), (0, 0));
         tracker.stop().await;
     });
 }
