@@ -27,7 +27,7 @@ use crate::harness::pause;
 const ROUNDS: usize = 24;
 
 /// How long the records may take to be complete once nothing is at fault any more.
-const SETTLED_WITHIN: Duration = Duration::from_mins(1);
+const SETTLED_WITHIN: Duration = Duration::from_mins(3);
 
 /// What fails in one round.
 #[derive(Debug, Clone, Copy)]

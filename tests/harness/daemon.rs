@@ -323,8 +323,15 @@ impl Drop for Daemon {
         drop(self.child.kill());
         drop(self.child.wait());
         if std::thread::panicking() {
-            let log = self.log();
-            let tail = &log[log.len().saturating_sub(50)..];
+            // Under load, one line for each decision would hide all others.
+            let mut log = self.log();
+            let decisions = log.len().saturating_sub(20);
+            let mut number = 0;
+            log.retain(|line| {
+                number += 1;
+                number > decisions || !line.contains(r#""msg":"decision""#)
+            });
+            let tail = &log[log.len().saturating_sub(100)..];
             eprintln!("the end of mppd's log:\n{}", tail.join("\n"));
         }
     }
