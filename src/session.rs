@@ -39,6 +39,9 @@ const READ_SIZE: usize = 16 << 10;
 /// Most octets of bad input that are shown in the log.
 const SHOWN_INPUT: usize = 80;
 
+/// How long a new connection may take for its first request when the server stops.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
+
 /// How long a connection that came when there were too many may take for its one request and for
 /// reading the answer. Postfix sends a request as soon as it is connected.
 const TURNED_AWAY: Duration = Duration::from_secs(2);
@@ -135,6 +138,8 @@ struct Session<S> {
     held: Held,
     /// Since when the server waits for the rest of a request.
     begun: Option<Instant>,
+    /// Whether a whole request has come.
+    has_asked: bool,
     worker: Rc<WorkerState>,
     seat: Arc<Seat>,
 }
@@ -143,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn new(stream: S, peer: Peer, worker: Rc<WorkerState>, seat: Arc<Seat>) -> Self {
         let decoder = Decoder::new(worker.installed().limits);
         let held = Held::nothing(worker.shared.traffic.clone());
-        Session { stream, peer, decoder, held, begun: None, worker, seat }
+        Session { stream, peer, decoder, held, begun: None, has_asked: false, worker, seat }
     }
 
     fn traffic(&self) -> &Traffic {
@@ -153,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn run(&mut self) -> Result<(), Ended> {
         loop {
             while let Some(request) = self.decoder.decode()? {
-                self.begun = None;
+                (self.begun, self.has_asked) = (None, true);
                 self.answer(request).await?;
             }
             if !self.hold(0) {
@@ -206,14 +211,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         is_between_requests: bool,
         mut take: impl FnMut(&mut Decoder, &[u8]),
     ) -> Result<usize, Ended> {
-        let installed = self.worker.installed();
-        let mut stopping = self.worker.shared.stopping.clone();
+        // Not the configuration itself: a connection that says nothing would keep an old one.
+        let (request_timeout, idle_timeout) = self.timeouts();
         let whole_by = if is_between_requests {
             None
         } else {
             let begun = *self.begun.get_or_insert_with(Instant::now);
-            begun.checked_add(installed.bounds.request_timeout)
+            begun.checked_add(request_timeout)
         };
+        let stopping = self.told_to_stop();
         let Session { stream, decoder, worker, .. } = self;
         let received = poll_fn(|cx| {
             let mut scratch = worker.scratch.0.borrow_mut();
@@ -225,9 +231,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         tokio::select! {
             biased;
             octets = received => octets.map_err(Ended::Read),
-            _ = stopping.wait_for(|stopping| *stopping), if is_between_requests => Ok(0),
+            () = stopping, if is_between_requests => Ok(0),
             () = until(whole_by) => Err(Ended::SlowRequest),
-            () = sleep(installed.idle_timeout) => Err(Ended::Idle),
+            () = sleep(idle_timeout) => Err(Ended::Idle),
+        }
+    }
+
+    fn timeouts(&self) -> (Duration, Option<Duration>) {
+        let installed = self.worker.installed();
+        (installed.bounds.request_timeout, installed.idle_timeout)
+    }
+
+    /// Ready when the server stops and nothing is to be waited for here. Whoever has just connected
+    /// is about to ask, and would ask only once more of the next server.
+    fn told_to_stop(&self) -> impl Future<Output = ()> + use<S> {
+        let mut stopping = self.worker.shared.stopping.clone();
+        let grace = if self.has_asked { Duration::ZERO } else { FIRST_REQUEST };
+        async move {
+            // Without a sender the server has ended.
+            let _ended = stopping.wait_for(|stopping| *stopping).await;
+            tokio::time::sleep(grace).await;
         }
     }
 

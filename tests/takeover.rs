@@ -106,6 +106,21 @@ fn postfix_takes_all_mail_while_the_server_is_exchanged() {
 }
 
 #[test]
+fn whoever_has_just_connected_is_answered_when_the_server_stops() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(handed_over(directory.path()));
+    let (mut new, mut old) = (daemon.connect(), daemon.connect());
+    let request = PolicyRequest::new().octets();
+    old.ask(&request).unwrap();
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(daemon.pid()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    daemon.logged("that it stops", |line| mentions(line, "stopping"));
+    assert!(new.ask(&PolicyRequest::new().octets()).is_ok());
+    assert!(old.until_closed().unwrap().is_empty());
+    assert!(new.until_closed().unwrap().is_empty());
+}
+
+#[test]
 fn a_socket_that_no_listen_names_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let mut settings = handed_over(directory.path());
