@@ -1,7 +1,7 @@
 //! Whatever fails, nothing is lost and nothing is doubled: rounds of faults at random instants,
 //! under a load of requests whose answers are known. After each round what was answered is compared
 //! with what is on record, row by row. `./test faults [ROUNDS [SEED]]`; the report is printed and
-//! kept as `target/tmp/faults.md`.
+//! kept as `target/tmp/faults-*.md`. `MPPD_FAULT=frozen` has the database do only that.
 
 mod fault;
 mod load;
@@ -44,7 +44,8 @@ impl Faults {
         if round % 4 == 3 {
             return Faults { database: None, server };
         }
-        let database = DatabaseFault::ALL[(round - round / 4) % DatabaseFault::ALL.len()];
+        let wanted: Vec<DatabaseFault> = wanted();
+        let database = wanted[(round - round / 4) % wanted.len()];
         let server = server.filter(|_| random.bool());
         Faults { database: Some(database), server }
     }
@@ -56,17 +57,26 @@ impl Faults {
     }
 }
 
-fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
+/// Those of the database whose words hold `MPPD_FAULT`; all, unless it is set.
+fn wanted() -> Vec<DatabaseFault> {
+    let part = setting::<String>("MPPD_FAULT").unwrap_or_default();
+    let wanted: Vec<DatabaseFault> =
+        DatabaseFault::ALL.into_iter().filter(|fault| fault.words().contains(&part)).collect();
+    assert!(!wanted.is_empty(), "no fault has the words {part:?}");
+    wanted
+}
+
+fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
 /// Another one each time, so that more is found than was thought of.
 fn seed() -> u64 {
-    number("MPPD_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000))
+    setting("MPPD_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000))
 }
 
 fn play(durability: &'static str) {
-    let rounds = number("MPPD_ROUNDS").unwrap_or(ROUNDS) / 2;
+    let rounds = setting("MPPD_ROUNDS").unwrap_or(ROUNDS) / 2;
     let seed = seed();
     println!("durability {durability}, {rounds} rounds, MPPD_SEED={seed}");
     let mut random = Rng::with_seed(seed);

@@ -12,12 +12,11 @@ use fastrand::Rng;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::fault::DatabaseFault;
 use super::load::Load;
 use super::plot::{self, Curve};
 use super::report::{Report, Round};
 use super::site::Site;
-use super::{number, seed, settled};
+use super::{seed, setting, settled, wanted};
 use crate::harness::pause;
 use crate::harness::policy_client::{Endpoint, PolicyClient, PolicyRequest};
 
@@ -125,7 +124,7 @@ fn disturb(endpoint: &Endpoint) {
 
 #[test]
 fn what_the_server_takes_of_the_machine_stays_as_it_is() {
-    let total = Duration::from_secs(number("MPPD_SOAK_SECONDS").unwrap_or(SECONDS));
+    let total = Duration::from_secs(setting("MPPD_SOAK_SECONDS").unwrap_or(SECONDS));
     // Every ten seconds and every thirty in an hour; oftener where there is less time.
     let reload_every = (total / 12).min(Duration::from_secs(10));
     let fault_every = (total / 4).min(Duration::from_secs(30));
@@ -149,7 +148,8 @@ fn what_the_server_takes_of_the_machine_stays_as_it_is() {
 /// One fault under load, and what became of the requests.
 fn stretch(site: &mut Site, time: Duration, random: &mut Rng) -> Round {
     let end = Instant::now() + time;
-    let fault = DatabaseFault::ALL[random.usize(..DatabaseFault::ALL.len())];
+    let wanted = wanted();
+    let fault = wanted[random.usize(..wanted.len())];
     let endpoint = site.daemon().endpoint();
     let (load, nuisance) = (Load::begin(&endpoint), Nuisance::begin(endpoint));
     pause(time / 3);
