@@ -14,6 +14,7 @@
 //! | [`state`] | the state store in force |
 //! | [`state_directory`] | one mppd for each state directory |
 //! | [`watchdog`] | noticing threads that are stuck |
+//! | `trackers` | the trackers in force |
 //! | [`worker`] | an arbiter with a copy of every chain, and its connections |
 
 pub mod blueprint;
@@ -31,6 +32,7 @@ pub mod state;
 pub mod state_directory;
 #[cfg(test)]
 mod tests;
+mod trackers;
 pub mod watchdog;
 pub mod worker;
 
@@ -46,11 +48,9 @@ use actix::{
 };
 use actix_rt::Arbiter;
 use actix_rt::task::JoinHandle;
-use mppd_database::ResolvedConnection;
 use mppd_engine::config::{Severity, SourceMap};
 use mppd_engine::slog::{Logger, crit, error, info, warn};
-use mppd_engine::tracking::{Recorded, TrackingError};
-use mppd_engine::{EngineKind, Exception, Exchange, Finding, Tracker, Transition};
+use mppd_engine::{EngineKind, Exception, Finding};
 use tokio::sync::{Mutex, oneshot, watch};
 
 use self::blueprint::GroupPlan;
@@ -58,7 +58,8 @@ use self::board::{Board, Sights};
 use self::chain::RaiseError;
 use self::installation::{Group, Installation, PolicyGroups, Shared};
 use self::state::{StateStoreError, States};
-use self::state_directory::{StateDirectory, StateDirectoryError};
+use self::state_directory::StateDirectoryError;
+use self::trackers::{NotTracked, Tracking, handles, start_tracking};
 use self::watchdog::{GiveUp, MOST_STUCK, Post, Posts, Watchdog};
 use self::worker::{Adopt, Conclude, Concluded, Prepare, Worker};
 use crate::config::report::{Look, one_line, render};
@@ -78,7 +79,7 @@ use crate::seat::{Seats, Taken};
 use crate::service_manager::ServiceManager;
 use crate::session::Bounds;
 use crate::status::ServerStatus;
-use crate::tracking::{TrackerHandle, TrackerOptions, TrackingStartError, abandoned_spools};
+use crate::tracking::{TrackerHandle, TrackerOptions, TrackingStartError};
 use crate::traffic::Traffic;
 
 /// How often the end of the last connections is looked for.
@@ -208,31 +209,6 @@ struct State {
 struct Open {
     plan: ListenPlan,
     tasks: Vec<JoinHandle<()>>,
-}
-
-struct Tracking {
-    options: TrackerOptions,
-    handle: TrackerHandle,
-    /// As the workers and their requests know it, and nobody else.
-    tracker: Arc<dyn Tracker>,
-    /// Shared with the tracker that a reload puts in this one's place.
-    directory: Arc<StateDirectory>,
-}
-
-impl Tracking {
-    /// Ends it as soon as no worker and no request knows it any more.
-    async fn retire(self) {
-        let known = Arc::downgrade(&self.tracker);
-        drop(self.tracker);
-        while known.strong_count() > 0 {
-            tokio::time::sleep(DRAIN_INTERVAL).await;
-        }
-        self.handle.stop().await;
-    }
-}
-
-fn handles(tracking: &[Tracking]) -> Vec<TrackerHandle> {
-    tracking.iter().map(|tracking| tracking.handle.clone()).collect()
 }
 
 impl Supervisor {
@@ -774,57 +750,6 @@ fn accept(plan: ListenPlan, listeners: Vec<Listener>, intake: &Arc<Intake>) -> O
     Open { plan, tasks: tasks.collect() }
 }
 
-/// Starts the trackers that the plan needs beside those that are running.
-async fn start_tracking(
-    plan: &Plan,
-    running: &[Tracking],
-    ours: &[Arc<StateDirectory>],
-    logger: &Logger,
-) -> Result<Vec<Tracking>, StartError> {
-    let mut wanted = plan.trackers();
-    warn_of_spools(&plan.configuration.common.state_directory, &wanted, logger).await;
-    wanted.retain(|options| running.iter().all(|tracking| tracking.options != *options));
-    let mut new: Vec<Tracking> = Vec::new();
-    for options in wanted {
-        match start_tracker(options, running.iter().chain(&new), ours, logger).await {
-            Ok(tracking) => new.push(tracking),
-            Err(error) => {
-                for unused in new {
-                    unused.handle.stop().await;
-                }
-                return Err(error);
-            }
-        }
-    }
-    Ok(new)
-}
-
-async fn start_tracker(
-    options: TrackerOptions,
-    others: impl Iterator<Item = &Tracking>,
-    ours: &[Arc<StateDirectory>],
-    logger: &Logger,
-) -> Result<Tracking, StartError> {
-    let mut ours = others.map(|other| &other.directory).chain(ours);
-    let directory = match ours.find(|ours| ours.path() == options.state_directory) {
-        Some(ours) => ours.clone(),
-        None => Arc::new(StateDirectory::take(&options.state_directory)?),
-    };
-    let handle = TrackerHandle::start(options.clone(), logger.clone()).await?;
-    let tracker = Arc::new(handle.clone());
-    Ok(Tracking { options, handle, tracker, directory })
-}
-
-/// Rows that nobody moves must not be forgotten.
-async fn warn_of_spools(directory: &Path, wanted: &[TrackerOptions], logger: &Logger) {
-    let connections: Vec<Option<&ResolvedConnection>> =
-        wanted.iter().map(|options| options.connection.as_ref()).collect();
-    for (spool, rows) in abandoned_spools(directory, &connections).await {
-        warn!(logger, "rows for another database wait in the state directory; they are moved when \
-            the configuration names it again"; "spool" => %spool.display(), "rows" => rows);
-    }
-}
-
 async fn raise_worker(
     arbiter: &Arbiter,
     installation: &Arc<Installation>,
@@ -867,15 +792,5 @@ fn installation(plan: &Plan, running: &[Tracking], new: &[Tracking]) -> Installa
         idle_timeout: server.idle_timeout.map(|period| period.0.0),
         bounds: Bounds::of(server, plan.on_overload.clone()),
         engine_queue: server.engine_queue.0,
-    }
-}
-
-/// Stands where no chain puts requests on record.
-struct NotTracked;
-
-impl Tracker for NotTracked {
-    fn record(&self, _: Transition, _: &Exchange) -> Recorded {
-        let error = TrackingError::new("no chain names an engine that tracks");
-        Box::pin(std::future::ready(Err(error)))
     }
 }
