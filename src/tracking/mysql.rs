@@ -13,6 +13,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, Params, Statement, Value};
 
 use super::row::{Cell, PROCESSED, RECEIVED, Row};
+use super::sql;
 use super::store::{
     Bound, Ending, Query, Removed, RowWrite, Store, StoreError, Undecided, Working, check_version,
     on_duplicate, statement, unreadable,
@@ -240,10 +241,7 @@ impl Connected {
         range: &Range<RequestKey>,
         most: usize,
     ) -> Result<Undecided, StoreError> {
-        let sql = format!(
-            "SELECT id, state = '{RECEIVED}' AND node = ? FROM {TABLE} WHERE id >= ? AND id < ? \
-             ORDER BY id LIMIT {most}"
-        );
+        let sql = sql::select_undecided(most);
         let values = vec![node.into(), octets(range.start), octets(range.end)];
         let found: Vec<(Vec<u8>, Option<bool>)> =
             self.conn.exec(sql, Params::Positional(values)).await?;

@@ -3,7 +3,17 @@
 
 use std::fmt::Write as _;
 
+use super::row::RECEIVED;
 use super::table::{COLUMNS, Column, INDEXES, Index, Kind, SCHEMA_TABLE, TABLE, VERSION};
+
+/// The keys of a range, in order, each with whether its request is still `received` by a node: its
+/// values are the node's name, the first key, and that behind the last.
+pub(super) fn select_undecided(most: usize) -> String {
+    format!(
+        "SELECT id, state = '{RECEIVED}' AND node = ? FROM {TABLE} WHERE id >= ? AND id < ? \
+         ORDER BY id LIMIT {most}"
+    )
+}
 
 /// A dialect of SQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

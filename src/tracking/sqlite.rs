@@ -20,6 +20,7 @@ use rusqlite::{
 
 use super::batch::State;
 use super::row::{Cell, PROCESSED, RECEIVED, Row};
+use super::sql;
 use super::store::{
     Bound, Ending, Query, Removed, RowWrite, Store, StoreError, Undecided, Working, check_version,
     on_duplicate, statement, unreadable,
@@ -190,10 +191,7 @@ impl SqliteStore {
         range: &Range<RequestKey>,
         most: usize,
     ) -> Result<Undecided, StoreError> {
-        let sql = format!(
-            "SELECT id, state = '{RECEIVED}' AND node = ? FROM {TABLE} WHERE id >= ? AND id < ? \
-             ORDER BY id LIMIT {most}"
-        );
+        let sql = sql::select_undecided(most);
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut found = statement.query(params![node, range.start.0, range.end.0])?;
         let mut undecided = Undecided::default();
