@@ -98,10 +98,13 @@ async fn mysql(url: &str, mut rows: Rows, count: i64) {
     for sql in Dialect::MySql.create() {
         connection.query_drop(sql).await.unwrap();
     }
-    let all: Vec<String> = INDEXES.iter().map(|index| format!("DROP KEY `{}`", index.name)).collect();
+    let all: Vec<String> =
+        INDEXES.iter().map(|index| format!("DROP KEY `{}`", index.name)).collect();
     connection.query_drop(format!("ALTER TABLE {TABLE} {}", all.join(", "))).await.unwrap();
-    let names: Vec<&str> =
-        COLUMNS.iter().map(|column| if column.name == "id" { "@id" } else { column.name }).collect();
+    let names: Vec<&str> = COLUMNS
+        .iter()
+        .map(|column| if column.name == "id" { "@id" } else { column.name })
+        .collect();
     let load = format!(
         "LOAD DATA LOCAL INFILE 'rows' INTO TABLE {TABLE} CHARACTER SET utf8mb4 ({}) \
          SET id = UNHEX(@id)",

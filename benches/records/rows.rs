@@ -83,7 +83,12 @@ impl Rows {
         let octets = u32::try_from(self.skewed(600_000)).unwrap_or(0).wrapping_mul(2_654_435_761);
         let [a, b, c, d] = octets.to_be_bytes();
         let client = if self.random.u8(..10) == 0 {
-            format!("2001:db8:{:x}:{:x}::{:x}", u16::from(a) + 1, u16::from(b) + 1, u16::from(c) + 1)
+            format!(
+                "2001:db8:{:x}:{:x}::{:x}",
+                u16::from(a) + 1,
+                u16::from(b) + 1,
+                u16::from(c) + 1
+            )
         } else {
             format!("{}.{b}.{c}.{d}", a % 223 + 1)
         };
@@ -94,7 +99,12 @@ impl Rows {
             is_it
         });
         Message {
-            instance: format!("{:x}.{:x}.{:x}.0", self.random.u16(..), self.random.u32(..), self.next),
+            instance: format!(
+                "{:x}.{:x}.{:x}.0",
+                self.random.u16(..),
+                self.random.u32(..),
+                self.next
+            ),
             sender: (format!("user{number}"), reverse_domain(&domain)),
             client_name: format!("mta{d}.{domain}"),
             client,
@@ -156,9 +166,17 @@ impl Rows {
                 "recipient_reverse_domain" => Cell::Text("com.example"),
                 "client_address" => Cell::Text(&message.client),
                 "instance" => Cell::Text(&message.instance),
-                "queue_id" | "sasl_method" | "sasl_username" | "sasl_sender" | "ccert_subject"
-                | "ccert_issuer" | "ccert_fingerprint" | "ccert_pubkey_fingerprint"
-                | "etrn_domain" | "stress" | "policy_context" => Cell::Text(""),
+                "queue_id"
+                | "sasl_method"
+                | "sasl_username"
+                | "sasl_sender"
+                | "ccert_subject"
+                | "ccert_issuer"
+                | "ccert_fingerprint"
+                | "ccert_pubkey_fingerprint"
+                | "etrn_domain"
+                | "stress"
+                | "policy_context" => Cell::Text(""),
                 "recipient_count" | "size" => Cell::Integer(0),
                 "encryption_protocol" => Cell::Text("TLSv1.3"),
                 "encryption_cipher" => Cell::Text("TLS_AES_256_GCM_SHA384"),
