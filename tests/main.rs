@@ -22,6 +22,8 @@ mod faults;
 #[cfg(test)]
 mod faulty;
 #[cfg(test)]
+mod following;
+#[cfg(test)]
 mod grants;
 #[cfg(test)]
 mod groups;
