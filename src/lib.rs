@@ -17,6 +17,7 @@
 //! | [`tracking`] | the records: rows, stores, spool, the tracking actor |
 //! | [`metrics`] | what is counted on the way, and `/metrics` |
 //! | [`traffic`] | counters of what comes in |
+//! | [`admin`] | the web console, `/metrics`, `/healthz` and `/readyz` |
 //! | [`control`] | the socket at which the server is asked how it is, and told to reload |
 //! | [`status`] | how the server is |
 //! | [`service_manager`] | what systemd is told |
@@ -31,6 +32,7 @@
 //!
 //! To run mppd with engines of one's own, see [`Program`].
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod control;

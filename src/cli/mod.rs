@@ -5,6 +5,7 @@ mod check;
 mod control;
 mod grants;
 mod import;
+mod password;
 mod run;
 mod state;
 mod table;
@@ -83,6 +84,7 @@ impl Program {
             Command::Track(arguments) => search_records(&settings, &arguments),
             Command::Import(arguments) => import::run(&settings, &arguments),
             Command::Threshold(arguments) => threshold::run(&settings, &arguments),
+            Command::Password(arguments) => password::run(&arguments),
             Command::Reference { part: None } => {
                 print_text(&crate::reference::markdown(&settings.kinds))
             }
@@ -138,6 +140,8 @@ enum Command {
     Import(import::ImportArguments),
     /// Shows and resets what the engines `threshold` have counted
     Threshold(threshold::ThresholdArguments),
+    /// Asks for a password, or reads it from standard input, and prints its hash for <admin>
+    Password(password::PasswordArguments),
     /// Prints the reference of every option, engine and macro, as Markdown
     Reference {
         /// Only this part of it

@@ -62,6 +62,7 @@ use self::state_directory::StateDirectoryError;
 use self::trackers::{NotTracked, Tracking, handles, start_tracking};
 use self::watchdog::{GiveUp, MOST_STUCK, Post, Posts, Watchdog};
 use self::worker::{Adopt, Conclude, Concluded, Prepare, Worker};
+use crate::admin::{Admin, Presence};
 use crate::config::report::{Look, one_line, render};
 use crate::config::settings::LogOptions;
 use crate::config::{Configuration, LoadRequest, Rejected};
@@ -147,6 +148,7 @@ pub struct Origin {
 #[derive(Debug)]
 pub struct Doors {
     sockets: Vec<Sockets>,
+    admin: Vec<Sockets>,
     handed_over: HandedOver,
 }
 
@@ -157,13 +159,14 @@ impl Doors {
     /// The first that can't be opened.
     pub fn open(plan: &Plan, handed_over: HandedOver) -> Result<Self, ListenError> {
         let sockets = Socket::open_all(&plan.listen, &handed_over)?;
-        Ok(Doors { sockets, handed_over })
+        let admin = Socket::open_all(&plan.admin.listen, &handed_over)?;
+        Ok(Doors { sockets, admin, handed_over })
     }
 
     /// The sockets that were handed over and that a plan does not want, in words.
     #[must_use]
     pub fn unwanted(&self, plan: &Plan) -> Vec<String> {
-        self.handed_over.unwanted(&plan.listen)
+        self.handed_over.unwanted(&plan.sockets())
     }
 }
 
@@ -199,6 +202,8 @@ struct State {
     service_manager: ServiceManager,
     /// Where the server is asked how it is, if it can be.
     control: Option<(Control, Rc<FrontDesk>)>,
+    /// The web console, and what monitoring asks; `None` while it is being started or has ended.
+    admin: Option<Admin>,
     /// How it was started to log.
     log: LogOptions,
     /// Whose rights it was started to keep.
@@ -270,6 +275,7 @@ impl Supervisor {
             board: Board::new(plan, handles(&tracking), sights),
             service_manager: ServiceManager::new(logger.clone()),
             control: None,
+            admin: None,
             listeners: ready(doors.sockets)?.into_iter().map(accept).collect(),
             handed_over: doors.handed_over,
             origin,
@@ -289,22 +295,30 @@ impl Supervisor {
             log: plan.configuration.common.log.clone(),
             rights: plan.rights.clone(),
         };
-        Supervisor::of(state, &plan.configuration.common.state_directory).await
+        Supervisor::of(state, plan, doors.admin).await
     }
 
     /// The actor of a server that answers, and what goes on beside it.
-    async fn of(mut state: State, directory: &Path) -> Result<Addr<Supervisor>, StartError> {
+    async fn of(
+        mut state: State,
+        plan: &Plan,
+        admin: Vec<Sockets>,
+    ) -> Result<Addr<Supervisor>, StartError> {
         let (board, service_manager) = (state.board.clone(), state.service_manager.clone());
         let (logger, posts, intake) =
             (state.logger.clone(), state.posts.clone(), state.intake.clone());
-        let mut shared_state = None;
+        let directory = &plan.configuration.common.state_directory;
+        let (mut shared_state, mut opened) = (None, Ok(()));
         let supervisor = Supervisor::create(|context| {
             let desk = FrontDesk { supervisor: context.address(), board: board.clone() };
-            state.open_control(directory, Rc::new(desk));
+            let desk = Rc::new(desk);
+            state.open_control(directory, desk.clone());
+            opened = state.open_admin(plan, admin, desk);
             let state = Rc::new(Mutex::new(state));
             shared_state = Some(state.clone());
             Supervisor { state, board: board.clone() }
         });
+        opened.map_err(StartError::Accept)?;
         let watchdog =
             Watchdog::start(posts, intake, supervisor.clone().recipient(), logger.clone());
         let watchdog = watchdog.map_err(StartError::Watchdog)?;
@@ -431,6 +445,19 @@ impl State {
         }
     }
 
+    /// Lets people and monitoring look.
+    fn open_admin(
+        &mut self,
+        plan: &Plan,
+        sockets: Vec<Sockets>,
+        desk: Rc<FrontDesk>,
+    ) -> std::io::Result<()> {
+        let exposition = Arc::new(Presence);
+        let admin = Admin::start(plan, sockets, desk, exposition, self.logger.clone())?;
+        self.admin = Some(admin);
+        Ok(())
+    }
+
     /// It moves with the state directory; whoever has asked already gets an answer.
     fn move_control(&mut self, directory: &Path) {
         let moves = |(control, _): &mut (Control, Rc<FrontDesk>)| control.directory() != directory;
@@ -458,7 +485,7 @@ impl State {
         self.states.wait_for_closing().await;
         let ours = self.states.directories();
         let new = start_tracking(&plan, &self.tracking, &ours, &self.logger).await?;
-        let (new_sockets, state_store) = match self.put_in_force(&plan, &new).await {
+        let (new_sockets, new_admin, state_store) = match self.put_in_force(&plan, &new).await {
             Ok(in_force) => in_force,
             Err(error) => {
                 for unused in new {
@@ -469,6 +496,9 @@ impl State {
         };
         self.states.put_in_force(state_store, &plan.configuration.state_store);
         self.exchange_listeners(&plan.listen, new_sockets);
+        if let Some(admin) = &mut self.admin {
+            admin.exchange(&plan, new_admin);
+        }
         let server = &plan.configuration.common.policy_server;
         descriptors::make_room(server.max_connections.0, &self.logger);
         self.intake.max_connections.store(server.max_connections.0, Ordering::Relaxed);
@@ -496,8 +526,10 @@ impl State {
         &mut self,
         plan: &Plan,
         new: &[Tracking],
-    ) -> Result<(Vec<Ready>, Option<Arc<state::State>>), StartError> {
+    ) -> Result<(Vec<Ready>, Vec<Sockets>, Option<Arc<state::State>>), StartError> {
         let new_sockets = self.open_new(&plan.listen)?;
+        let admin = self.admin.as_ref().map(|admin| admin.prepare(&plan.admin, &self.handed_over));
+        let new_admin = admin.transpose()?.unwrap_or_default();
         let is_ours = |plan: &ListenPlan| match &plan.endpoint {
             Endpoint::Unix(path) => !self.handed_over.has_file(path),
             Endpoint::Inet { .. } => true,
@@ -513,7 +545,7 @@ impl State {
         let installation = Arc::new(installation(plan, &self.tracking, new));
         self.install(&installation).await?;
         self.installation = installation;
-        Ok((new_sockets, state_store))
+        Ok((new_sockets, new_admin, state_store))
     }
 
     fn is_open(&self, plan: &ListenPlan) -> bool {
@@ -657,7 +689,7 @@ impl State {
         if plan.rights != self.rights {
             warn!(self.logger, "another <user> or <group> takes a restart");
         }
-        for socket in self.handed_over.unwanted(&plan.listen) {
+        for socket in self.handed_over.unwanted(&plan.sockets()) {
             warn!(self.logger, "a socket was handed over that no <listen> names";
                 "socket" => socket);
         }
@@ -720,6 +752,9 @@ impl State {
         }
         // The last word: until now it could be asked how far the end is.
         self.control = None;
+        if let Some(admin) = self.admin.take() {
+            admin.stop();
+        }
         info!(self.logger, "stopped");
     }
 }
