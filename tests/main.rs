@@ -40,6 +40,8 @@ mod listeners;
 #[cfg(test)]
 mod lists;
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod modules;
 #[cfg(test)]
 mod mysql;
