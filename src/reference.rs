@@ -1,4 +1,4 @@
-//! The reference of every option, engine, method, status and macro as Markdown, made from the
+//! The reference of every option, engine, method, status, macro and metric as Markdown, made from the
 //! declarations that the parser uses.
 //!
 //! `docs/reference.md` is this text; `cargo run -- reference > docs/reference.md` renews it.
@@ -8,6 +8,7 @@ use mppd_engine::language::{self, MacroDoc, MacroFamily};
 use mppd_engine::{EngineKind, Stage, Stages};
 
 use crate::config::settings;
+use crate::metrics::declared;
 
 /// The field that stands for the text of an element.
 const TEXT: &str = "$text";
@@ -15,7 +16,7 @@ const TEXT: &str = "$text";
 const INTRODUCTION: &str = "\
 # Reference
 
-Every option, engine, method, status and macro, as `mppd reference` prints it from the declarations that
+Every option, engine, method, status, macro and metric, as `mppd reference` prints it from the declarations that
 the parser uses.
 
 An option is an attribute or a child element of its own name. One whose value is an element has a
@@ -44,6 +45,7 @@ pub fn markdown(kinds: &[&dyn EngineKind]) -> String {
         page.engine(*kind);
     }
     page.macros("##");
+    page.metrics("##");
     page.text
 }
 
@@ -60,6 +62,12 @@ Every macro of templates and conditions. One without arguments is written `$name
 text follows that would belong to the name; one with arguments `${name argument …}`. Arguments in
 square brackets may be left out. How texts and conditions are written is in
 [language.md](language.md). The examples are about this request, which the engine `wbl` has refused:
+";
+
+const METRICS: &str = "\
+What `/metrics` of the admin listener tells Prometheus. A histogram NAME is told as `NAME_bucket`,
+`NAME_sum` and `NAME_count`, a summary as the latter two. [monitoring.md](monitoring.md) says how to
+watch over mppd with them.
 ";
 
 fn some_stages(stages: Stages) -> Option<String> {
@@ -160,6 +168,22 @@ impl Page {
         if !values.is_empty() {
             self.line(&format!("\n#### Values of `{name}`"));
             self.table(&["Value", "Meaning"], values);
+        }
+    }
+
+    fn metrics(&mut self, heading: &str) {
+        self.line(&format!("\n{heading} Metrics\n\n{METRICS}"));
+        self.text.truncate(self.text.trim_end().len());
+        self.line("");
+        for section in declared::SECTIONS {
+            self.line(&format!("\n{heading}# {}", section.title));
+            let rows = section.metrics.iter().map(|metric| {
+                let labels: Vec<String> =
+                    metric.labels.iter().map(|label| format!("`{label}`")).collect();
+                let (name, kind) = (format!("`{}`", metric.name), metric.kind.name().to_owned());
+                vec![name, kind, labels.join(", "), metric.help().to_owned()]
+            });
+            self.table(&["Metric", "Kind", "Labels", "Meaning"], rows);
         }
     }
 
@@ -299,6 +323,15 @@ mod tests {
             }
         }
         assert!(markdown(mppd_engines::ENGINES).contains("## Macros\n"));
+    }
+
+    #[test]
+    fn every_metric_has_its_line() {
+        let page = markdown(mppd_engines::ENGINES);
+        for metric in declared::all() {
+            let row = format!("| `{}` | {} |", metric.name, metric.kind.name());
+            assert!(page.contains(&row), "{row}");
+        }
     }
 
     #[test]

@@ -46,6 +46,8 @@ mod metrics;
 #[cfg(test)]
 mod modules;
 #[cfg(test)]
+mod monitoring;
+#[cfg(test)]
 mod mysql;
 #[cfg(test)]
 mod output;
