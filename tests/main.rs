@@ -44,7 +44,11 @@ mod lists;
 #[cfg(test)]
 mod manual;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod modules;
+#[cfg(test)]
+mod monitoring;
 #[cfg(test)]
 mod mysql;
 #[cfg(test)]

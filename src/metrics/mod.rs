@@ -23,5 +23,5 @@ mod process;
 
 pub use count::{Histogram, HistogramReading};
 pub use counters::{Counters, Reading, Shard, Tally};
-pub use exposition::{Sources, render};
+pub use exposition::Monitor;
 pub use page::CONTENT_TYPE;

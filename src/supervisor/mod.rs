@@ -68,7 +68,7 @@ use self::state_directory::StateDirectoryError;
 use self::trackers::{NotTracked, Tracking, handles, start_tracking};
 use self::watchdog::{Post, Posts, Watchdog};
 use self::worker::Worker;
-use crate::admin::{Admin, Presence};
+use crate::admin::Admin;
 use crate::config::LoadRequest;
 use crate::config::settings::LogOptions;
 use crate::control::Control;
@@ -367,7 +367,7 @@ impl State {
         sockets: Vec<Sockets>,
         desk: Rc<FrontDesk>,
     ) -> std::io::Result<()> {
-        let exposition = Arc::new(Presence);
+        let exposition = self.board.monitor().clone();
         let admin = Admin::start(plan, sockets, desk, exposition, self.logger.clone())?;
         self.admin = Some(admin);
         Ok(())
