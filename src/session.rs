@@ -413,6 +413,7 @@ async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
         claim.answer(decision.clone());
     }
     session.log(&exchange, started);
+    session.worker.shared.feed.say(&exchange, started);
     Some(Answer { decision, is_dry_run: exchange.is_dry_run() })
 }
 
@@ -438,6 +439,7 @@ pub async fn answer_orphan(worker: &WorkerState, orphan: Orphan, exception: Exce
         claim.answer(decision);
     }
     log_decision(&shared.logger, &exchange, started, &peer);
+    shared.feed.say(&exchange, started);
 }
 
 /// One line for each decision.

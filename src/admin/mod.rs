@@ -8,28 +8,56 @@
 //! |---|---|
 //! | [`accounts`] | who may look, and what they may do |
 //! | [`plan`] | `<admin>` as meant |
+//! | [`guard`] | what holds for every answer |
+//! | [`visitor`], [`sessions`], [`login`], `throttle` | who looks |
+//! | [`page`], [`assets`] | what every page has |
+//! | [`overview`], [`live`], [`search`], [`configuration`] | the pages |
+//! | [`records`] | the records as the pages show them |
 //! | [`inquiry`] | asking the supervisor's thread |
 //! | [`health`] | whether the process lives, and whether it answers requests |
 //! | [`server`] | the sockets, and what is found at which path |
 
 pub mod accounts;
+pub mod assets;
+pub mod configuration;
+pub mod guard;
 pub mod health;
 pub mod inquiry;
+pub mod live;
+pub mod login;
+pub mod overview;
+pub mod page;
 pub mod plan;
+pub mod records;
+pub mod search;
 pub mod server;
+pub mod sessions;
+mod throttle;
+pub mod visitor;
 
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use mppd_engine::config::Source;
 use mppd_engine::slog::{Logger, warn};
 
+use self::configuration::Part;
 use self::inquiry::Inquiries;
+use self::login::Doorkeeper;
 use self::plan::AdminPlan;
+use self::records::Records;
 use self::server::Served;
+use self::sessions::Sessions;
+use self::throttle::Throttle;
+use crate::config::Configuration;
+use crate::config::report::one_line;
 use crate::control::Desk;
+use crate::feed::Feed;
 use crate::listener::{Endpoint, HandedOver, ListenError, ListenPlan, Socket, Sockets};
 use crate::plan::Plan;
 use crate::status::ServerStatus;
+use crate::supervisor::blueprint::Blueprint;
+use crate::tracking::search::Place;
 
 /// Who writes the text of `/metrics`.
 pub trait Exposition: Send + Sync + 'static {
@@ -61,14 +89,43 @@ impl Exposition for Presence {
 pub struct InForce {
     /// `<admin>`.
     pub admin: AdminPlan,
+    /// Where records may be.
+    pub places: Vec<Place>,
+    /// What works, but probably not as meant; a line for each.
+    pub warnings: Vec<String>,
+    /// What the configuration is made of, with its secrets hidden.
+    pub parts: Vec<Part>,
+    /// Engines and chains.
+    pub blueprint: Arc<Blueprint>,
 }
 
 impl InForce {
     /// What the console shows of a plan.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
-        InForce { admin: plan.admin.clone() }
+        let Configuration { sources, warnings, .. } = &plan.configuration;
+        let part = |source: &Source| Part { name: source.name(), text: source.text.clone() };
+        InForce {
+            admin: plan.admin.clone(),
+            places: places(&plan.configuration),
+            warnings: warnings.iter().map(|warning| one_line(sources, warning)).collect(),
+            parts: sources.iter().map(part).collect(),
+            blueprint: plan.blueprint.clone(),
+        }
     }
+}
+
+/// Where the records of all groups may be.
+fn places(configuration: &Configuration) -> Vec<Place> {
+    let directory = &configuration.common.state_directory;
+    let mut places: Vec<Place> = Vec::new();
+    for group in &configuration.groups {
+        let place = (configuration.connection(&group.id.value).cloned(), directory.clone());
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places
 }
 
 /// What every answer may need.
@@ -76,6 +133,16 @@ pub struct Console {
     in_force: RwLock<Arc<InForce>>,
     /// Asks how the server is.
     pub inquiries: Inquiries,
+    /// Decisions as they happen.
+    pub feed: Arc<Feed>,
+    /// Asks the records.
+    pub records: Records,
+    /// Who is logged in.
+    pub sessions: Sessions,
+    /// Counts those who could not log in.
+    pub throttle: Throttle,
+    /// Checks passwords.
+    pub doorkeeper: Doorkeeper,
     /// Writes `/metrics`.
     pub exposition: Arc<dyn Exposition>,
     /// The server's logger.
@@ -110,11 +177,17 @@ impl Admin {
         sockets: Vec<Sockets>,
         desk: Rc<D>,
         exposition: Arc<dyn Exposition>,
+        feed: Arc<Feed>,
         logger: Logger,
     ) -> std::io::Result<Self> {
         let console = Arc::new(Console {
             in_force: RwLock::new(Arc::new(InForce::of(plan))),
             inquiries: Inquiries::answered_by(desk),
+            feed,
+            records: Records::default(),
+            sessions: Sessions::default(),
+            throttle: Throttle::default(),
+            doorkeeper: Doorkeeper::default(),
             exposition,
             logger,
         });

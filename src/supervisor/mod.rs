@@ -240,6 +240,7 @@ impl Supervisor {
         let shared = Arc::new(Shared {
             repeats: Arc::new(Repeats::default()),
             traffic: traffic.clone(),
+            feed: Arc::default(),
             ration,
             logger: logger.clone(),
             stopping: stopping_receiver,
@@ -452,8 +453,8 @@ impl State {
         sockets: Vec<Sockets>,
         desk: Rc<FrontDesk>,
     ) -> std::io::Result<()> {
-        let exposition = Arc::new(Presence);
-        let admin = Admin::start(plan, sockets, desk, exposition, self.logger.clone())?;
+        let (exposition, feed) = (Arc::new(Presence), self.shared.feed.clone());
+        let admin = Admin::start(plan, sockets, desk, exposition, feed, self.logger.clone())?;
         self.admin = Some(admin);
         Ok(())
     }
