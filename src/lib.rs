@@ -27,6 +27,7 @@
 //! | [`rights`] | whose rights the server keeps |
 //! | [`plan`] | the whole configuration as meant, ready to be put in force |
 //! | [`mod@reference`] | the reference of every option and engine |
+//! | [`manual`] | the manual pages |
 //! | [`cli`] | the command line |
 //! | [`log`] | lines for people, JSON, syslog |
 //!
@@ -40,6 +41,7 @@ pub mod feed;
 pub mod groups;
 pub mod listener;
 pub mod log;
+pub mod manual;
 pub mod overload;
 pub mod plan;
 pub mod policy;
