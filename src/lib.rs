@@ -15,6 +15,7 @@
 //! | [`seat`] | connections as somebody else than their session sees them |
 //! | [`supervisor`] | engines as actors, chains, workers, reload |
 //! | [`tracking`] | the records: rows, stores, spool, the tracking actor |
+//! | [`metrics`] | what is counted on the way, and `/metrics` |
 //! | [`traffic`] | counters of what comes in |
 //! | [`admin`] | the web console, `/metrics`, `/healthz` and `/readyz` |
 //! | [`control`] | the socket at which the server is asked how it is, and told to reload |
@@ -42,6 +43,7 @@ pub mod groups;
 pub mod listener;
 pub mod log;
 pub mod manual;
+pub mod metrics;
 pub mod overload;
 pub mod plan;
 pub mod policy;

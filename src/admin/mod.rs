@@ -70,20 +70,6 @@ pub trait Exposition: Send + Sync + 'static {
     }
 }
 
-/// What is always true: that mppd is there, and which version.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Presence;
-
-impl Exposition for Presence {
-    fn text(&self, _: Option<&ServerStatus>) -> String {
-        format!(
-            "# HELP mppd_build_info The version of mppd.\n# TYPE mppd_build_info gauge\n\
-             mppd_build_info{{version=\"{}\"}} 1\n",
-            env!("CARGO_PKG_VERSION")
-        )
-    }
-}
-
 /// What the pages are about: the configuration in force.
 #[derive(Debug)]
 pub struct InForce {

@@ -62,7 +62,7 @@ use self::state_directory::StateDirectoryError;
 use self::trackers::{NotTracked, Tracking, handles, start_tracking};
 use self::watchdog::{GiveUp, MOST_STUCK, Post, Posts, Watchdog};
 use self::worker::{Adopt, Conclude, Concluded, Prepare, Worker};
-use crate::admin::{Admin, Presence};
+use crate::admin::Admin;
 use crate::config::report::{Look, one_line, render};
 use crate::config::settings::LogOptions;
 use crate::config::{Configuration, LoadRequest, Rejected};
@@ -453,8 +453,8 @@ impl State {
         sockets: Vec<Sockets>,
         desk: Rc<FrontDesk>,
     ) -> std::io::Result<()> {
-        let (exposition, feed) = (Arc::new(Presence), self.shared.feed.clone());
-        let admin = Admin::start(plan, sockets, desk, exposition, feed, self.logger.clone())?;
+        let (monitor, feed) = (self.board.monitor().clone(), self.shared.feed.clone());
+        let admin = Admin::start(plan, sockets, desk, monitor, feed, self.logger.clone())?;
         self.admin = Some(admin);
         Ok(())
     }
