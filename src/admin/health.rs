@@ -8,6 +8,7 @@ use super::Console;
 use super::page::PageError;
 use super::visitor::Visitor;
 use crate::config::admin_settings::MetricsAccess;
+use crate::metrics::CONTENT_TYPE;
 use crate::status::ServerStatus;
 
 /// `/healthz`: the process is alive.
@@ -41,9 +42,9 @@ pub async fn metrics(
     }
     let status = console.inquiries.status().await.ok();
     Ok(HttpResponse::Ok()
-        .content_type(console.exposition.content_type())
+        .content_type(CONTENT_TYPE)
         .insert_header((CACHE_CONTROL, "no-store"))
-        .body(console.exposition.text(status.as_ref())))
+        .body(console.monitor.render(status.as_ref())))
 }
 
 fn plain(mut response: actix_web::HttpResponseBuilder, text: String) -> HttpResponse {

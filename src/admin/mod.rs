@@ -11,7 +11,8 @@
 //! | [`guard`] | what holds for every answer |
 //! | [`visitor`], [`sessions`], [`login`], `throttle` | who looks |
 //! | [`page`], [`assets`] | what every page has |
-//! | [`overview`], [`live`], [`search`], [`configuration`] | the pages |
+//! | [`overview`], [`live`], [`search`], [`charts`], [`chains`], [`configuration`] | the pages |
+//! | [`history`] | what the charts show |
 //! | [`records`] | the records as the pages show them |
 //! | [`inquiry`] | asking the supervisor's thread |
 //! | [`health`] | whether the process lives, and whether it answers requests |
@@ -19,9 +20,12 @@
 
 pub mod accounts;
 pub mod assets;
+pub mod chains;
+pub mod charts;
 pub mod configuration;
 pub mod guard;
 pub mod health;
+pub mod history;
 pub mod inquiry;
 pub mod live;
 pub mod login;
@@ -38,10 +42,12 @@ pub mod visitor;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use actix_rt::task::JoinHandle;
 use mppd_engine::config::Source;
 use mppd_engine::slog::{Logger, warn};
 
 use self::configuration::Part;
+use self::history::History;
 use self::inquiry::Inquiries;
 use self::login::Doorkeeper;
 use self::plan::AdminPlan;
@@ -54,21 +60,10 @@ use crate::config::report::one_line;
 use crate::control::Desk;
 use crate::feed::Feed;
 use crate::listener::{Endpoint, HandedOver, ListenError, ListenPlan, Socket, Sockets};
+use crate::metrics::Monitor;
 use crate::plan::Plan;
-use crate::status::ServerStatus;
 use crate::supervisor::blueprint::Blueprint;
 use crate::tracking::search::Place;
-
-/// Who writes the text of `/metrics`.
-pub trait Exposition: Send + Sync + 'static {
-    /// The whole text, in the text format of Prometheus. How the server is, if it says so in time.
-    fn text(&self, status: Option<&ServerStatus>) -> String;
-
-    /// Its `Content-Type`.
-    fn content_type(&self) -> &'static str {
-        "text/plain; version=0.0.4; charset=utf-8"
-    }
-}
 
 /// What the pages are about: the configuration in force.
 #[derive(Debug)]
@@ -129,8 +124,10 @@ pub struct Console {
     pub throttle: Throttle,
     /// Checks passwords.
     pub doorkeeper: Doorkeeper,
-    /// Writes `/metrics`.
-    pub exposition: Arc<dyn Exposition>,
+    /// What is counted.
+    pub monitor: Arc<Monitor>,
+    /// How that has grown.
+    pub history: History,
     /// The server's logger.
     pub logger: Logger,
 }
@@ -151,6 +148,7 @@ impl Console {
 pub struct Admin {
     console: Arc<Console>,
     served: Vec<Served>,
+    historian: JoinHandle<()>,
 }
 
 impl Admin {
@@ -162,7 +160,7 @@ impl Admin {
         plan: &Plan,
         sockets: Vec<Sockets>,
         desk: Rc<D>,
-        exposition: Arc<dyn Exposition>,
+        monitor: Arc<Monitor>,
         feed: Arc<Feed>,
         logger: Logger,
     ) -> std::io::Result<Self> {
@@ -174,12 +172,14 @@ impl Admin {
             sessions: Sessions::default(),
             throttle: Throttle::default(),
             doorkeeper: Doorkeeper::default(),
-            exposition,
+            monitor,
+            history: History::default(),
             logger,
         });
         let serve = |sockets| Served::start(sockets, &console, plan.admin.max_connections);
         let served = sockets.into_iter().map(serve).collect::<Result<_, _>>()?;
-        Ok(Admin { console, served })
+        let historian = actix_rt::spawn(history::keep(console.clone()));
+        Ok(Admin { console, served, historian })
     }
 
     /// Opens the sockets of a plan that are not open yet, and gives those that are the permissions
@@ -234,6 +234,7 @@ impl Admin {
 
     /// Ends it, with whatever is under way.
     pub fn stop(self) {
+        self.historian.abort();
         for served in self.served {
             served.stop(&self.console.logger);
         }

@@ -10,13 +10,12 @@ use super::accounts::Role;
 use super::visitor::Visitor;
 
 /// The pages that the head of each leads to: path, and name.
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 6] = [
     ("/", "Overview"),
     ("/live", "Live"),
     ("/search", "Search"),
     ("/charts", "Charts"),
     ("/chains", "Chains"),
-    ("/try", "Try a request"),
     ("/configuration", "Configuration"),
 ];
 

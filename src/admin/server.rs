@@ -13,7 +13,9 @@ use actix_web::{App, HttpServer, web};
 use mppd_engine::slog::{Logger, info};
 
 use super::guard::guard;
-use super::{Console, assets, configuration, health, live, login, overview, page, search};
+use super::{
+    Console, assets, chains, charts, configuration, health, live, login, overview, page, search,
+};
 use crate::listener::{ListenPlan, Socket, SocketFile, Sockets};
 
 /// How long a peer may take to send the head of a request.
@@ -115,6 +117,9 @@ fn routes(config: &mut web::ServiceConfig) {
         .route("/search", web::get().to(search::search))
         .route("/story/{instance}", web::get().to(search::story))
         .route("/request/{id}", web::get().to(search::request))
+        .route("/charts", web::get().to(charts::page))
+        .route("/charts/data", web::get().to(charts::data))
+        .route("/chains", web::get().to(chains::page))
         .route("/configuration", web::get().to(configuration::configuration))
         .default_service(web::to(page::not_found));
 }
