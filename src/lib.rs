@@ -20,6 +20,7 @@
 //! | [`admin`] | the web console, `/metrics`, `/healthz` and `/readyz` |
 //! | [`control`] | the socket at which the server is asked how it is, and told to reload |
 //! | [`status`] | how the server is |
+//! | [`feed`] | decisions as they happen, for whoever looks on |
 //! | [`service_manager`] | what systemd is told |
 //! | [`overload`] | what is answered at a limit, and what is said of it |
 //! | [`ration`] | lines of the log that a peer can cause |
@@ -37,6 +38,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod feed;
 pub mod groups;
 pub mod listener;
 pub mod log;
