@@ -48,6 +48,8 @@ mod mysql;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
+mod package;
+#[cfg(test)]
 mod packaging;
 #[cfg(test)]
 mod pages;

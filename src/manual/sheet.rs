@@ -107,8 +107,7 @@ impl Sheet {
             let cells: Vec<(&str, &String)> = columns.copied().zip(cells).collect();
             let meaning = cells.iter().filter(|(column, _)| *column == PLAIN);
             let others = cells.iter().filter(|(column, cell)| *column != PLAIN && !cell.is_empty());
-            let others: Vec<String> =
-                others.map(|(column, cell)| labelled(column, cell)).collect();
+            let others: Vec<String> = others.map(|(column, cell)| labelled(column, cell)).collect();
             let mut about: Vec<&str> = meaning.map(|(_, cell)| cell.as_str()).collect();
             about.extend(others.iter().map(String::as_str));
             self.term(term, &about);
