@@ -25,6 +25,7 @@
 //! | [`rights`] | whose rights the server keeps |
 //! | [`plan`] | the whole configuration as meant, ready to be put in force |
 //! | [`mod@reference`] | the reference of every option and engine |
+//! | [`postfix`] | what Postfix must be told to ask |
 //! | [`manual`] | the manual pages |
 //! | [`cli`] | the command line |
 //! | [`log`] | lines for people, JSON, syslog |
@@ -41,6 +42,7 @@ pub mod manual;
 pub mod overload;
 pub mod plan;
 pub mod policy;
+pub mod postfix;
 pub mod ration;
 pub mod reference;
 pub mod repeats;

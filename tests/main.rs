@@ -40,6 +40,8 @@ mod listeners;
 #[cfg(test)]
 mod lists;
 #[cfg(test)]
+mod main_cf;
+#[cfg(test)]
 mod manual;
 #[cfg(test)]
 mod modules;

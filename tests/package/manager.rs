@@ -86,7 +86,7 @@ impl Service {
     /// SIGTERM, and its end.
     fn stop(&mut self) {
         let pid = Pid::from_raw(i32::try_from(self.0.id()).unwrap());
-        drop(kill(pid, Signal::SIGTERM));
+        kill(pid, Signal::SIGTERM).unwrap();
         let ended = eventually(|| self.0.try_wait().unwrap());
         assert!(ended.is_some_and(|status| status.success()), "the service ended badly: {ended:?}");
     }
@@ -186,7 +186,7 @@ impl Work {
     /// that it is ready.
     fn run_service(&self, unit: &Unit) -> Service {
         for before in unit.get("ExecStartPre").into_iter().flatten() {
-            let status = self.shell(unit, before, 0).status().unwrap();
+            let status = self.shell(unit, before, 0).stdout(Stdio::null()).status().unwrap();
             assert!(status.success(), "{before}: {status}");
         }
         let notify = self.tree.path("/run/notify");
@@ -201,6 +201,9 @@ impl Work {
         if let Some(socket) = sockets.first() {
             command.stdin(Stdio::from(socket.try_clone().unwrap()));
         }
+        let mut log = fs::OpenOptions::new();
+        let log = log.create(true).append(true).open(self.tree.path("/run/mppd.log")).unwrap();
+        command.stderr(log).stdout(Stdio::null());
         let service = Service(command.spawn().unwrap());
         let mut octets = [0; 4096];
         loop {

@@ -119,7 +119,8 @@ fn an_upgrade_under_load_fails_no_request_and_keeps_what_the_administrator_wrote
     let before = started(&tree);
     let ended = AtomicBool::new(false);
     let count = std::thread::scope(|scope| {
-        let clients = [true, true, false].map(|keep| scope.spawn(|| ask_until(&ended, keep)));
+        let ended = &ended;
+        let clients = [true, true, false].map(|keep| scope.spawn(move || ask_until(ended, keep)));
         pause(Duration::from_millis(300));
         tree.install(SECOND);
         pause(Duration::from_millis(300));
