@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::accounts::{Account, Hash, random_text};
-use super::page::{PageError, html};
+use super::page::{PageError, html, typed};
 use super::visitor::{
     Visitor, console, is_same, login_cookie, new_login, new_session, no_session, session_cookie,
 };
@@ -189,7 +189,8 @@ pub async fn log_in(
         warn!(console.logger, "somebody could not log in to the console";
             "account" => %Escaped(name.as_bytes()), "address" => &address);
         let failure = Some("Name or password is wrong.".to_owned());
-        let page = LoginPage { failure, name, ..LoginPage::new(&form.csrf, &next, plan) };
+        let page =
+            LoginPage { failure, name: typed(&name), ..LoginPage::new(&form.csrf, &next, plan) };
         let mut response = html(&page)?;
         *response.status_mut() = StatusCode::FORBIDDEN;
         return Ok(response);

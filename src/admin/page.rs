@@ -161,6 +161,16 @@ impl ResponseError for PageError {
     }
 }
 
+/// What somebody has typed, to be typed over: without what can't be seen.
+#[must_use]
+pub fn typed(text: &str) -> String {
+    let is_seen = |letter: &char| {
+        let turns = matches!(*letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        !letter.is_control() && !turns
+    };
+    text.chars().filter(is_seen).collect()
+}
+
 /// A text as part of a query.
 #[must_use]
 pub fn escaped(text: &str) -> String {

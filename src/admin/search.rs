@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::page::{Page, PageError, html};
+use super::page::{Page, PageError, html, typed};
 use super::records::{Check, Field, Line, Records, checks, fields};
 use super::visitor::{Visitor, console};
 use crate::tracking::key;
@@ -35,6 +35,20 @@ pub struct SearchForm {
 }
 
 impl SearchForm {
+    /// As it can be typed over.
+    fn typed(self) -> Self {
+        SearchForm {
+            sender: typed(&self.sender),
+            recipient: typed(&self.recipient),
+            domain: typed(&self.domain),
+            client: typed(&self.client),
+            decision: typed(&self.decision),
+            instance: typed(&self.instance),
+            since: typed(&self.since),
+            until: typed(&self.until),
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.texts().iter().all(|(_, text)| text.trim().is_empty())
     }
@@ -107,7 +121,7 @@ pub async fn search(
         lines,
         fault,
         failures: found.as_ref().map(Records::failures).unwrap_or_default(),
-        form,
+        form: form.typed(),
     })
 }
 
