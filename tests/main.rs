@@ -42,6 +42,8 @@ mod listeners;
 #[cfg(test)]
 mod lists;
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod modules;

@@ -91,6 +91,9 @@ pub(super) fn completions(mut command: Command, arguments: &CompletionsArguments
     let shell = clap_complete::Shell::from(arguments.shell);
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "mppd", &mut script);
+    if matches!(arguments.shell, Shell::Fish) {
+        script.extend(fish_values(&command).into_bytes());
+    }
     let mut out = io::stdout().lock();
     match out.write_all(&script).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -99,4 +102,20 @@ pub(super) fn completions(mut command: Command, arguments: &CompletionsArguments
         }
         _ => ExitCode::SUCCESS,
     }
+}
+
+/// What `clap_complete` leaves out for fish: the values of arguments without a name.
+fn fish_values(command: &Command) -> String {
+    let mut lines = String::new();
+    for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+        let values = inner.get_positionals().flat_map(|argument| argument.get_possible_values());
+        let values: Vec<String> = values.map(|value| value.get_name().to_owned()).collect();
+        if !values.is_empty() {
+            let (name, values) = (inner.get_name(), values.join(" "));
+            lines.push_str(&format!(
+                "complete -c mppd -n \"__fish_mppd_using_subcommand {name}\" -f -a \"{values}\"\n"
+            ));
+        }
+    }
+    lines
 }

@@ -3,12 +3,20 @@
 
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 
-use crate::reference::{Block, Document, Table};
+use crate::reference::{Block, Document, MUST_BE_GIVEN, Table};
 
 /// A page that grows.
 pub(super) struct Sheet {
     roff: Roff,
+    /// Whether the last line is a heading, below which a paragraph begins by itself.
+    is_headed: bool,
 }
+
+/// Where a long word may be broken without a hyphen.
+const BREAK: char = '\u{200b}';
+
+/// More octets of a word than this do not fit into the line of a list.
+const LONG_WORD: usize = 50;
 
 /// Columns whose cells are not headed by the name of the column.
 const PLAIN: &str = "Meaning";
@@ -21,30 +29,41 @@ impl Sheet {
         roff.control("TH", [name.as_str(), section, date, &source, manual]);
         // Words are not hyphenated, and lines not stretched: much of it is typed as it is read.
         roff.control("nh", []).control("ad", ["l"]);
-        Sheet { roff }
+        Sheet { roff, is_headed: false }
     }
 
     /// A section, in capitals as manual pages have them.
     pub(super) fn section(&mut self, heading: &str) {
         self.roff.control("SH", [argument(&heading.to_uppercase()).as_str()]);
+        self.is_headed = true;
     }
 
     pub(super) fn subsection(&mut self, heading: &str) {
         self.roff.control("SS", [argument(heading).as_str()]);
+        self.is_headed = true;
     }
 
     /// The line by which `apropos` finds the page.
     pub(super) fn name(&mut self, name: &str, summary: &str) {
+        self.is_headed = false;
         let summary = summary.replace('`', "");
         self.roff.text([roman(format!("{name} - {summary}"))]);
     }
 
     pub(super) fn paragraph(&mut self, text: &str) {
-        self.roff.control("PP", []).text(inlines(text));
+        self.begin_paragraph();
+        self.roff.text(inlines(text));
+    }
+
+    fn begin_paragraph(&mut self) {
+        if !std::mem::take(&mut self.is_headed) {
+            self.roff.control("PP", []);
+        }
     }
 
     /// Something with what is said about it.
     pub(super) fn term(&mut self, term: &str, about: &[&str]) {
+        self.is_headed = false;
         self.roff.control("TP", []).text(inlines(term));
         let mut about = about.iter().filter(|text| !text.trim().is_empty());
         let Some(first) = about.next() else {
@@ -59,7 +78,8 @@ impl Sheet {
 
     /// Lines that stay as they are.
     pub(super) fn code(&mut self, text: &str) {
-        self.roff.control("PP", []).control("RS", ["4"]).control("nf", []);
+        self.begin_paragraph();
+        self.roff.control("RS", ["4"]).control("nf", []);
         for line in text.lines() {
             self.roff.text([roman(line)]);
         }
@@ -87,8 +107,7 @@ impl Sheet {
             let cells: Vec<(&str, &String)> = columns.copied().zip(cells).collect();
             let meaning = cells.iter().filter(|(column, _)| *column == PLAIN);
             let others = cells.iter().filter(|(column, cell)| *column != PLAIN && !cell.is_empty());
-            let others: Vec<String> =
-                others.map(|(column, cell)| format!("{column}: {cell}.")).collect();
+            let others: Vec<String> = others.map(|(column, cell)| labelled(column, cell)).collect();
             let mut about: Vec<&str> = meaning.map(|(_, cell)| cell.as_str()).collect();
             about.extend(others.iter().map(String::as_str));
             self.term(term, &about);
@@ -105,6 +124,7 @@ impl Sheet {
                 '^' => page.push_str("\\(ha"),
                 '`' => page.push_str("\\(ga"),
                 '\u{a0}' => page.push_str("\\ "),
+                BREAK => page.push_str("\\:"),
                 letter if letter.is_ascii() => page.push(letter),
                 letter => page.push_str(&format!("\\[u{:04X}]", u32::from(letter))),
             }
@@ -130,13 +150,33 @@ fn argument(text: &str) -> String {
 
 /// A text in one line; words between backticks are bold, and of a link the text is kept.
 fn inlines(text: &str) -> Vec<Inline> {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = text.split_whitespace().map(breakable).collect::<Vec<_>>().join(" ");
     let mut inlines = Vec::new();
     for (index, piece) in text.split('`').enumerate().filter(|(_, piece)| !piece.is_empty()) {
         let is_code = index % 2 == 1;
         inlines.push(if is_code { bold(piece) } else { roman(without_links(piece)) });
     }
     inlines
+}
+
+/// A word that can be broken somewhere if it is long.
+fn breakable(word: &str) -> String {
+    let mut broken = String::new();
+    for (index, letter) in word.chars().enumerate() {
+        if index > 0 && index % LONG_WORD == 0 {
+            broken.push(BREAK);
+        }
+        broken.push(letter);
+    }
+    broken
+}
+
+/// A cell under the name of its column, as a sentence.
+fn labelled(column: &str, cell: &str) -> String {
+    match cell {
+        MUST_BE_GIVEN => "It must be given.".to_owned(),
+        _ => format!("{column}: {cell}."),
+    }
 }
 
 /// A text with the texts of its links only.
@@ -203,5 +243,11 @@ mod tests {
         let text = "see [language.md](language.md), `$date [FORMAT]` or [x] (y)";
         let page = written(|sheet| sheet.paragraph(text));
         assert_eq!(page, ".PP\nsee language.md, \\fB$date [FORMAT]\\fR or [x] (y)\n");
+    }
+
+    #[test]
+    fn a_word_that_fits_into_no_line_can_be_broken() {
+        let page = written(|sheet| sheet.paragraph(&"x".repeat(60)));
+        assert_eq!(page, format!(".PP\n{}\\:{}\n", "x".repeat(50), "x".repeat(10)));
     }
 }

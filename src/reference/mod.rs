@@ -15,6 +15,9 @@ use crate::config::settings;
 /// The field that stands for the text of an element.
 const TEXT: &str = "$text";
 
+/// Stands where an option has no default.
+pub(crate) const MUST_BE_GIVEN: &str = "must be given";
+
 const INTRODUCTION: [&str; 2] = [
     "\
 Every option, engine, method, status and macro, as `mppd reference` prints it from the declarations that
@@ -300,7 +303,7 @@ fn value(path: &str, option: &OptionDoc, told: &mut Told) -> String {
 
 fn default(option: &OptionDoc) -> String {
     match option.default.as_deref() {
-        None => "must be given".to_owned(),
+        None => MUST_BE_GIVEN.to_owned(),
         Some("") => String::new(),
         Some(words) if words.contains([' ', '`']) => words.to_owned(),
         Some(value) => format!("`{value}`"),
