@@ -1,6 +1,6 @@
 //! A Chromium without a screen, driven by the WebDriver protocol, with a profile of its own.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -11,9 +11,9 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::eventually;
 use super::ports::free_port;
 use super::programs::program;
+use super::{PATIENCE, eventually};
 
 /// The name by which WebDriver tells elements.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -94,11 +94,8 @@ impl Browser {
             body.len()
         )
         .unwrap();
-        let mut octets = Vec::new();
-        stream.read_to_end(&mut octets).unwrap();
-        let text = String::from_utf8(octets).unwrap();
-        let (_, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text}"));
-        let mut answer: Value = serde_json::from_str(body).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut answer: Value = serde_json::from_slice(&body_of(stream)).unwrap();
         let value = answer["value"].take();
         match value["error"].as_str() {
             Some(error) => Err(format!("{error}: {}", value["message"])),
@@ -208,9 +205,31 @@ impl Drop for Browser {
             drop(self.try_call("DELETE", "", &Value::Null));
         }
         let group = Pid::from_raw(i32::try_from(self.driver.id()).unwrap());
-        drop(killpg(group, Signal::SIGKILL));
+        killpg(group, Signal::SIGKILL).ok();
         drop(self.driver.wait());
     }
+}
+
+/// The body of an answer. The driver leaves the connection open.
+fn body_of(stream: TcpStream) -> Vec<u8> {
+    let mut reader = BufReader::new(stream);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            if line.trim_end().is_empty() {
+                break;
+            }
+            continue;
+        };
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    body
 }
 
 fn from_base64(text: &str) -> Vec<u8> {
