@@ -21,6 +21,7 @@
 //! | [`admin`] | the web console, `/metrics`, `/healthz` and `/readyz` |
 //! | [`control`] | the socket at which the server is asked how it is, and told to reload |
 //! | [`status`] | how the server is |
+//! | [`feed`] | decisions as they happen, for whoever looks on |
 //! | [`service_manager`] | what systemd is told |
 //! | [`overload`] | what is answered at a limit, and what is said of it |
 //! | [`ration`] | lines of the log that a peer can cause |
@@ -28,6 +29,7 @@
 //! | [`rights`] | whose rights the server keeps |
 //! | [`plan`] | the whole configuration as meant, ready to be put in force |
 //! | [`mod@reference`] | the reference of every option and engine |
+//! | [`postfix`] | what Postfix must be told to ask |
 //! | [`manual`] | the manual pages |
 //! | [`cli`] | the command line |
 //! | [`log`] | lines for people, JSON, syslog |
@@ -38,6 +40,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod feed;
 pub mod groups;
 pub mod listener;
 pub mod log;
@@ -46,6 +49,7 @@ pub mod metrics;
 pub mod overload;
 pub mod plan;
 pub mod policy;
+pub mod postfix;
 pub mod ration;
 pub mod reference;
 pub mod repeats;

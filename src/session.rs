@@ -414,6 +414,7 @@ async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
     }
     installed.engines.count(&exchange, started);
     session.log(&exchange, started);
+    session.worker.shared.feed.say(&exchange, started);
     Some(Answer { decision, is_dry_run: exchange.is_dry_run() })
 }
 
@@ -440,6 +441,7 @@ pub async fn answer_orphan(worker: &WorkerState, orphan: Orphan, exception: Exce
     }
     installed.engines.count(&exchange, started);
     log_decision(&shared.logger, &exchange, started, &peer);
+    shared.feed.say(&exchange, started);
 }
 
 /// One line for each decision.

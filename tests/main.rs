@@ -42,6 +42,8 @@ mod listeners;
 #[cfg(test)]
 mod lists;
 #[cfg(test)]
+mod main_cf;
+#[cfg(test)]
 mod manual;
 #[cfg(test)]
 mod metrics;
@@ -55,6 +57,8 @@ mod mysql;
 mod otel;
 #[cfg(test)]
 mod output;
+#[cfg(test)]
+mod package;
 #[cfg(test)]
 mod packaging;
 #[cfg(test)]

@@ -11,9 +11,8 @@ use mppd_state::{StateStatus, StateStore};
 use super::count::HistogramReading;
 use super::counters::{Counters, Reading};
 use super::declared::{self, Metric};
-use super::page::{CONTENT_TYPE, Page, Scale};
+use super::page::{Page, Scale};
 use super::process::ProcessReading;
-use crate::admin::Exposition;
 use crate::admin::health::unready;
 use crate::status::{ConfigurationStatus, ServerStatus};
 use crate::supervisor::blueprint::Blueprint;
@@ -94,16 +93,6 @@ impl Monitor {
         server(&mut page, status);
         process(&mut page, &ProcessReading::take(), self.started);
         page.into_text()
-    }
-}
-
-impl Exposition for Monitor {
-    fn text(&self, status: Option<&ServerStatus>) -> String {
-        self.render(status)
-    }
-
-    fn content_type(&self) -> &'static str {
-        CONTENT_TYPE
     }
 }
 
