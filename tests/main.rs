@@ -53,6 +53,8 @@ mod modules;
 mod monitoring;
 #[cfg(test)]
 mod mysql;
+#[cfg(all(test, feature = "otel"))]
+mod otel;
 #[cfg(test)]
 mod output;
 #[cfg(test)]

@@ -14,6 +14,8 @@ use super::effect::Verdict;
 use super::host::{Host, HostAddress, RunError};
 use super::watchdog::Post;
 use crate::metrics::Tally;
+#[cfg(feature = "otel")]
+use crate::traces::Recorder;
 
 /// The status of an engine whose precondition does not hold.
 const SKIPPED: &str = "skipped";
@@ -28,6 +30,8 @@ pub struct EngineSet {
     hosts: Vec<HostAddress>,
     /// Where it is counted; nowhere for requests that nobody has sent.
     tally: Option<Tally>,
+    #[cfg(feature = "otel")]
+    recorder: Option<Recorder>,
     logger: Logger,
 }
 
@@ -58,7 +62,14 @@ impl EngineSet {
         };
         let hosts = blueprint.engines.iter().map(start).collect::<Result<_, _>>()?;
         let tally = Some(Tally::of(blueprint, &post.counts));
-        Ok(EngineSet { blueprint: blueprint.clone(), hosts, tally, logger: logger.clone() })
+        Ok(EngineSet {
+            blueprint: blueprint.clone(),
+            hosts,
+            tally,
+            #[cfg(feature = "otel")]
+            recorder: blueprint.services.get().map(Recorder::new),
+            logger: logger.clone(),
+        })
     }
 
     /// The same, for requests that are not to be counted.
@@ -106,10 +117,15 @@ impl EngineSet {
         }
     }
 
-    /// Counts a request that has its decision, after so long.
-    pub fn count(&self, exchange: &Exchange, elapsed: Duration) {
+    /// Counts a request that has its decision, and was begun at a time.
+    pub fn count(&self, exchange: &Exchange, started: Instant) {
+        let elapsed = started.elapsed();
         if let Some(tally) = &self.tally {
             tally.decided(&self.blueprint, exchange, elapsed);
+        }
+        #[cfg(feature = "otel")]
+        if let Some(recorder) = &self.recorder {
+            recorder.decided(exchange, started, elapsed);
         }
     }
 
@@ -207,6 +223,10 @@ impl EngineSet {
         };
         if let Some(tally) = &self.tally {
             tally.ran(index, outcome.status, failure, elapsed);
+        }
+        #[cfg(feature = "otel")]
+        if let Some(recorder) = &self.recorder {
+            recorder.ran(exchange, (plan, place), (&outcome, failure), started, elapsed);
         }
         let verdict = match effect {
             _ if plan.dry_run => Ok(Verdict::Continue),
