@@ -307,12 +307,13 @@ struct Checked {
 
 impl Checked {
     fn outcome(self, around: &Circumstances<'_>, request: &Request) -> Outcome {
-        let text = self.text(around.client);
+        let client = around.client.to_string();
+        let text = self.text(&client);
         let report = Report {
             evaluation: &self.evaluation,
             identity: self.identity,
             domain: &self.domain,
-            client: around.client,
+            client: &client,
             sender: request.sender().whole(),
             helo: request.get(Attribute::HeloName),
             receiver: around.receiver,
@@ -333,7 +334,7 @@ impl Checked {
             .with_value("authentication_results", results)
     }
 
-    fn text(&self, client: IpAddr) -> String {
+    fn text(&self, client: &str) -> String {
         let domain = Escaped(&self.domain);
         let problem = self.evaluation.problem.as_deref().unwrap_or_default();
         match self.evaluation.verdict {

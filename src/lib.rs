@@ -15,7 +15,9 @@
 //! | [`seat`] | connections as somebody else than their session sees them |
 //! | [`supervisor`] | engines as actors, chains, workers, reload |
 //! | [`tracking`] | the records: rows, stores, spool, the tracking actor |
+//! | [`metrics`] | what is counted on the way, and `/metrics` |
 //! | [`traffic`] | counters of what comes in |
+//! | [`admin`] | the web console, `/metrics`, `/healthz` and `/readyz` |
 //! | [`control`] | the socket at which the server is asked how it is, and told to reload |
 //! | [`status`] | how the server is |
 //! | [`service_manager`] | what systemd is told |
@@ -32,6 +34,7 @@
 //!
 //! To run mppd with engines of one's own, see [`Program`].
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -39,6 +42,7 @@ pub mod groups;
 pub mod listener;
 pub mod log;
 pub mod manual;
+pub mod metrics;
 pub mod overload;
 pub mod plan;
 pub mod policy;

@@ -412,6 +412,7 @@ async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
     if let Some(claim) = claim {
         claim.answer(decision.clone());
     }
+    installed.engines.count(&exchange, started.elapsed());
     session.log(&exchange, started);
     Some(Answer { decision, is_dry_run: exchange.is_dry_run() })
 }
@@ -437,6 +438,7 @@ pub async fn answer_orphan(worker: &WorkerState, orphan: Orphan, exception: Exce
     if let Some(claim) = claim {
         claim.answer(decision);
     }
+    installed.engines.count(&exchange, started.elapsed());
     log_decision(&shared.logger, &exchange, started, &peer);
 }
 

@@ -52,6 +52,12 @@ pub struct ConfigurationStatus {
     pub changed: Vec<String>,
     /// The last reload, if it changed nothing.
     pub refused: Option<RefusedReload>,
+    /// Reloads that put a configuration in force.
+    #[serde(default)]
+    pub reloads: u64,
+    /// Reloads that changed nothing.
+    #[serde(default)]
+    pub refusals: u64,
 }
 
 /// A reload that changed nothing.
@@ -65,6 +71,16 @@ pub struct RefusedReload {
     pub reason: String,
     /// Everything that is wrong, one line for each.
     pub findings: Vec<String>,
+}
+
+/// Why the server takes no requests in; `None` where it does.
+#[must_use]
+pub fn unready(status: &ServerStatus) -> Option<&'static str> {
+    if status.stopping {
+        return Some("it is about to end");
+    }
+    let is_able = |worker: &WorkerStatus| worker.held_up_by.is_none();
+    (!status.workers.iter().any(is_able)).then_some("every worker is held up")
 }
 
 /// What needs somebody's attention, a line for each.

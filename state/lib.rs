@@ -12,6 +12,7 @@
 //! | `record` | what a record is, and the parts it is written with |
 //! | `mark` | the record of a key that is marked for a time |
 //! | `backend` | what a store must be able to do |
+//! | `counted` | counts what is asked of a store |
 //! | `key` | keys as backends see them |
 //! | `options` | which store there is to be, as the configuration writes it |
 //! | `table` | records in memory, in many parts |
@@ -23,6 +24,7 @@
 
 mod backend;
 mod beside;
+mod counted;
 mod embedded;
 mod file;
 mod key;
@@ -43,6 +45,7 @@ use jiff::Timestamp;
 
 pub use backend::{Backend, BoxedChange, Pending, Step, Stored};
 pub use beside::Beside;
+pub use counted::StateStatus;
 pub use embedded::Embedded;
 pub use key::LONGEST_KEY;
 pub use mark::Mark;
@@ -165,6 +168,12 @@ impl StateStore {
     /// It can't be written, or is not taken in.
     pub async fn settle(&self) -> Result<(), StateError> {
         self.backend()?.settle().await
+    }
+
+    /// How it stands; `None` where it is not open, or where nobody counts.
+    #[must_use]
+    pub fn status(&self) -> Option<StateStatus> {
+        self.backend.get()?.status()
     }
 
     fn backend(&self) -> Result<&Arc<dyn Backend>, StateError> {

@@ -14,6 +14,7 @@ use slog::Logger;
 
 use crate::backend::Backend;
 use crate::beside::Beside;
+use crate::counted::Counted;
 use crate::embedded::Embedded;
 use crate::file::path_in;
 use crate::mysql::{MySql, MySqlPlan};
@@ -264,6 +265,12 @@ impl OpenStore {
             StorePlan::MySql(plan) => (Arc::new(start_mysql(plan, logger)?), None),
             StorePlan::Redis(plan) => (Arc::new(start_redis(plan, logger)?), None),
         };
+        let name = match plan {
+            StorePlan::Embedded { .. } => "embedded",
+            StorePlan::MySql(_) => "mysql",
+            StorePlan::Redis(_) => "redis",
+        };
+        let backend = Arc::new(Counted::new(name, backend));
         Ok(OpenStore { plan: plan.clone(), directory: directory.to_owned(), backend, embedded })
     }
 

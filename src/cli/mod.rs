@@ -6,6 +6,7 @@ mod control;
 mod grants;
 mod import;
 mod manual;
+mod password;
 mod postfix;
 mod run;
 mod state;
@@ -89,6 +90,7 @@ impl Program {
             Command::Track(arguments) => search_records(&settings, &arguments),
             Command::Import(arguments) => import::run(&settings, &arguments),
             Command::Threshold(arguments) => threshold::run(&settings, &arguments),
+            Command::Password(arguments) => password::run(&arguments),
             Command::Reference { part } => print_reference(&settings, part.as_deref()),
             Command::Postfix(arguments) => postfix::run(&settings, &arguments),
             Command::Man(arguments) => manual::man(&settings, &command, &arguments),
@@ -142,6 +144,8 @@ enum Command {
     Import(import::ImportArguments),
     /// Shows and resets what the engines `threshold` have counted
     Threshold(threshold::ThresholdArguments),
+    /// Asks for a password, or reads it from standard input, and prints its hash for <admin>
+    Password(password::PasswordArguments),
     /// Prints the reference of every option, engine and macro, as Markdown
     Reference {
         /// Only this part of it: that of one kind of engine, `macros`, or the `options` outside the

@@ -9,6 +9,7 @@
 //!
 //! [`load`](load::load) goes all the way; [`report`] shows people what it found wrong.
 
+pub mod admin_settings;
 mod files;
 mod include;
 mod layers;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mppd_engine::config::DEFAULT_TIMEOUT;
+use mppd_engine::config::{DEFAULT_TIMEOUT, Services};
 use mppd_engine::slog::Logger;
 use mppd_engine::trouble::Trouble;
 use mppd_engine::{
@@ -226,6 +226,8 @@ pub struct Blueprint {
     pub engines: Vec<EnginePlan>,
     /// The policy groups, in the order of the configuration.
     pub groups: Vec<GroupPlan>,
+    /// What the engines share.
+    pub services: Services,
     positions: HashMap<Arc<str>, usize>,
 }
 
@@ -235,13 +237,26 @@ impl Blueprint {
     pub fn new(engines: Vec<EnginePlan>, groups: Vec<GroupPlan>) -> Self {
         let places = groups.iter().enumerate();
         let positions = places.map(|(place, group)| (group.id.clone(), place)).collect();
-        Blueprint { engines, groups, positions }
+        Blueprint { engines, groups, services: Services::default(), positions }
+    }
+
+    /// With what the engines share.
+    #[must_use]
+    pub fn with_services(mut self, services: Services) -> Self {
+        self.services = services;
+        self
     }
 
     /// The group of this ID.
     #[must_use]
     pub fn group(&self, id: &str) -> Option<&GroupPlan> {
-        self.groups.get(*self.positions.get(id)?)
+        self.groups.get(self.position(id)?)
+    }
+
+    /// Where the group of this ID stands among the groups.
+    #[must_use]
+    pub fn position(&self, id: &str) -> Option<usize> {
+        self.positions.get(id).copied()
     }
 
     /// How the breakers of the engines stand.

@@ -13,6 +13,7 @@ use super::breaker::Permit;
 use super::effect::Verdict;
 use super::host::{Host, HostAddress, RunError};
 use super::watchdog::Post;
+use crate::metrics::Tally;
 
 /// The status of an engine whose precondition does not hold.
 const SKIPPED: &str = "skipped";
@@ -25,6 +26,7 @@ const EXCEPTION: &str = "exception";
 pub struct EngineSet {
     blueprint: Arc<Blueprint>,
     hosts: Vec<HostAddress>,
+    tally: Tally,
     logger: Logger,
 }
 
@@ -54,7 +56,8 @@ impl EngineSet {
                 .map_err(|source| RaiseError { engine: plan.id.clone(), source })
         };
         let hosts = blueprint.engines.iter().map(start).collect::<Result<_, _>>()?;
-        Ok(EngineSet { blueprint: blueprint.clone(), hosts, logger: logger.clone() })
+        let tally = Tally::of(blueprint, &post.counts);
+        Ok(EngineSet { blueprint: blueprint.clone(), hosts, tally, logger: logger.clone() })
     }
 
     /// Takes a request through the chains. Afterwards the exchange has its decision.
@@ -93,6 +96,11 @@ impl EngineSet {
         if let Some(group) = group {
             self.run_all(group.chains.at(Place::EndException), exchange, Role::Second).await;
         }
+    }
+
+    /// Counts a request that has its decision, after so long.
+    pub fn count(&self, exchange: &Exchange, elapsed: Duration) {
+        self.tally.decided(&self.blueprint, exchange, elapsed);
     }
 
     async fn decide(
@@ -173,16 +181,19 @@ impl EngineSet {
         if plan.is_skipped(exchange) {
             let (engine, outcome) = (plan.id.clone(), Outcome::new(SKIPPED));
             exchange.add_result(EngineResult { engine, outcome, elapsed: Duration::ZERO });
+            self.tally.skipped(index);
             return Ok(Verdict::Continue);
         }
         let started = Instant::now();
         let limit = time_left(place, plan, exchange, started)?;
         let result = self.run(place, index, exchange, limit).await;
         let elapsed = started.elapsed();
+        let failure = result.as_ref().err().map(RunError::kind);
         let (outcome, effect) = match result {
             Ok(outcome) => self.consequence(plan, place, exchange, outcome),
             Err(error) => failed(plan, place, exchange, &error),
         };
+        self.tally.ran(index, outcome.status, failure, elapsed);
         let verdict = match effect {
             _ if plan.dry_run => Ok(Verdict::Continue),
             StepEffect::Of(Verdict::Score(score)) => {

@@ -4,6 +4,7 @@
 pub(crate) mod captures;
 pub(crate) mod command;
 pub(crate) mod daemon;
+pub(crate) mod http;
 pub(crate) mod mariadb;
 pub(crate) mod policy_client;
 pub(crate) mod ports;

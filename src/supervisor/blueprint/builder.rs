@@ -55,7 +55,8 @@ pub(super) fn build(
         builder.warn_of_unused();
         builder.check_references(&groups);
     }
-    (Blueprint::new(builder.engines, groups), builder.findings)
+    let blueprint = Blueprint::new(builder.engines, groups).with_services(builder.services);
+    (blueprint, builder.findings)
 }
 
 struct Builder<'a> {

@@ -1,0 +1,3 @@
+//! The admin listener of the real binary, through HTTP.
+
+mod listener;
