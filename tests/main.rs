@@ -48,6 +48,8 @@ mod modules;
 #[cfg(test)]
 mod mysql;
 #[cfg(test)]
+mod order;
+#[cfg(test)]
 mod output;
 #[cfg(test)]
 mod packaging;

@@ -407,7 +407,9 @@ impl Builder<'_> {
         self.warn_of_no_breaker(&plan, &common);
         self.engines.push(EnginePlan {
             stages: whole.kind.stages(),
+            statuses: whole.kind.statuses(),
             effects: common.effects,
+            given: common.places.into_keys().collect(),
             timeout: common.timeout,
             on_exception: common.on_exception,
             dry_run: common.dry_run,
