@@ -54,6 +54,8 @@ mod monitoring;
 #[cfg(test)]
 mod mysql;
 #[cfg(test)]
+mod order;
+#[cfg(test)]
 mod output;
 #[cfg(test)]
 mod package;
