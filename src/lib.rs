@@ -28,6 +28,7 @@
 //! | [`config`] | files, includes, layers, and reports of what is wrong |
 //! | [`rights`] | whose rights the server keeps |
 //! | [`plan`] | the whole configuration as meant, ready to be put in force |
+//! | [`order`] | the chains as resolved, to be looked at |
 //! | [`mod@reference`] | the reference of every option and engine |
 //! | [`postfix`] | what Postfix must be told to ask |
 //! | [`manual`] | the manual pages |
@@ -46,6 +47,7 @@ pub mod listener;
 pub mod log;
 pub mod manual;
 pub mod metrics;
+pub mod order;
 pub mod overload;
 pub mod plan;
 pub mod policy;

@@ -56,6 +56,8 @@ mod mysql;
 #[cfg(all(test, feature = "otel"))]
 mod otel;
 #[cfg(test)]
+mod order;
+#[cfg(test)]
 mod output;
 #[cfg(test)]
 mod package;
