@@ -9,7 +9,10 @@ use super::{Block, blocks, faults, root};
 
 /// What an engine must be told besides what an extract says, by the name of its page.
 const NEEDED: [(&str, &str); 4] = [
-    ("threshold", "<key>$ip</key><limit id=\"hourly\" max=\"9\" per=\"1h\"/><limit id=\"daily\" max=\"9\" per=\"1d\"/>"),
+    (
+        "threshold",
+        "<key>$ip</key><limit id=\"hourly\" max=\"9\" per=\"1h\"/><limit id=\"daily\" max=\"9\" per=\"1d\"/>",
+    ),
     ("recipient", "<domain name=\"example.org\"><list>a@example.org</list></domain>"),
     ("rbl", ""),
     ("country", ""),
@@ -19,7 +22,10 @@ const NEEDED: [(&str, &str); 4] = [
 const OTHERS: [(&str, &str); 4] = [
     ("spf", "<spf/>"),
     ("wbl", "<wbl/>"),
-    ("outbound", "<threshold id=\"outbound\"><key>$ip</key><limit max=\"9\" per=\"1h\"/></threshold>"),
+    (
+        "outbound",
+        "<threshold id=\"outbound\"><key>$ip</key><limit max=\"9\" per=\"1h\"/></threshold>",
+    ),
     (
         "country",
         "<country><database file=\"/var/lib/GeoIP/GeoLite2-Country.mmdb\"/>\
@@ -36,13 +42,17 @@ const COMMON: [&str; 8] =
 
 fn first_name(extract: &str) -> &str {
     let start = extract.trim_start().trim_start_matches('<');
-    start.split(|letter: char| letter.is_whitespace() || letter == '>' || letter == '/').next().unwrap()
+    start
+        .split(|letter: char| letter.is_whitespace() || letter == '>' || letter == '/')
+        .next()
+        .unwrap()
 }
 
 /// The ID of an engine's element: that of its first tag, or its name.
 fn id(extract: &str) -> &str {
     let tag = extract.split('>').next().unwrap();
-    tag.split_once(" id=\"").map_or(first_name(extract), |(_, rest)| rest.split('"').next().unwrap())
+    tag.split_once(" id=\"")
+        .map_or(first_name(extract), |(_, rest)| rest.split('"').next().unwrap())
 }
 
 fn is_engine(name: &str) -> bool {
@@ -75,9 +85,7 @@ fn whole(block: &Block) -> Result<String, String> {
     let page = block.page.file_stem().unwrap().to_str().unwrap();
     let of_an_engine = block.page.starts_with("docs/engines") && is_engine(page);
     Ok(match name {
-        "groups" => format!(
-            "<mppd>{extract}<engines><wbl id=\"ch_wbl\"/></engines></mppd>"
-        ),
+        "groups" => format!("<mppd>{extract}<engines><wbl id=\"ch_wbl\"/></engines></mppd>"),
         "engines" => format!("<mppd>{extract}</mppd>"),
         "policy_check_engines" if extract.contains("lists.") => return Err(extract),
         // A module is its chain and its engines.
