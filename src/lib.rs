@@ -18,6 +18,7 @@
 //! | [`metrics`] | what is counted on the way, and `/metrics` |
 //! | [`traffic`] | counters of what comes in |
 //! | [`admin`] | the web console, `/metrics`, `/healthz` and `/readyz` |
+//! | [`connections`] | what the configuration connects to, and whether it can be reached |
 //! | [`control`] | the socket at which the server is asked how it is, and told to reload |
 //! | [`status`] | how the server is |
 //! | [`service_manager`] | what systemd is told |
@@ -37,6 +38,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod connections;
 pub mod control;
 pub mod groups;
 pub mod listener;
