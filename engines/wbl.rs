@@ -37,8 +37,8 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use mppd_engine::{
-    BuildContext, Engine, Escaped, Exchange, Failure, Finding, OptionValue, Outcome, StatusDoc,
-    ValueDoc, options,
+    BuildContext, Engine, Escaped, Exchange, Failure, Finding, OptionValue, Outcome, Probe,
+    StatusDoc, ValueDoc, options,
 };
 use mppd_lists::reading::EntriesOptions;
 use serde::Deserialize;
@@ -190,6 +190,11 @@ impl Engine for Wbl {
         }
         let precedence = options.precedence;
         Ok(Wbl { lists: Arc::new(Lists { white, black, white_sql, black_sql, precedence }) })
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        let lookups = self.lists.white_sql.iter().chain(&self.lists.black_sql);
+        lookups.map(Lookup::probe).collect()
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {

@@ -15,6 +15,7 @@
 //! | `counted` | counts what is asked of a store |
 //! | `key` | keys as backends see them |
 //! | `options` | which store there is to be, as the configuration writes it |
+//! | `probe` | whether the server of a store can be reached |
 //! | `table` | records in memory, in many parts |
 //! | `memory` | a store that ends with the process |
 //! | `embedded`, `file` | a store in memory that is written behind to a file |
@@ -32,6 +33,7 @@ mod mark;
 mod memory;
 mod mysql;
 mod options;
+mod probe;
 mod record;
 mod redis;
 mod remote;

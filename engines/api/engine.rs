@@ -20,6 +20,7 @@ use crate::config::{
 use crate::exchange::Exchange;
 use crate::language::{PatternLibrary, Reference};
 use crate::outcome::Outcome;
+use crate::probe::Probe;
 use crate::stage::Stages;
 
 /// A status that an engine can give.
@@ -180,6 +181,12 @@ pub trait Engine: Clone + Send + 'static {
         Self::STAGES
     }
 
+    /// What it connects to, each with a try to reach it that changes nothing; for
+    /// `mppd check --connect`. What the server gives it as a service is not among them.
+    fn probes(&self) -> Vec<Probe> {
+        Vec::new()
+    }
+
     /// Looks at one request.
     ///
     /// The future may wait for anything; it is dropped when the engine's `timeout` or the
@@ -198,6 +205,11 @@ pub type Run = Pin<Box<dyn Future<Output = Result<Outcome, Failure>>>>;
 pub trait Running {
     /// Starts one run.
     fn run(self: Rc<Self>, exchange: Arc<Exchange>) -> Run;
+
+    /// What it connects to, as [`Engine::probes`] says.
+    fn probes(&self) -> Vec<Probe> {
+        Vec::new()
+    }
 }
 
 /// What the configuration made of one engine element: gives each worker its copy.
@@ -430,5 +442,9 @@ struct Copied<E>(E);
 impl<E: Engine> Running for Copied<E> {
     fn run(self: Rc<Self>, exchange: Arc<Exchange>) -> Run {
         Box::pin(async move { self.0.run(&exchange).await })
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        self.0.probes()
     }
 }
