@@ -28,7 +28,7 @@ use mppd_engine::action::ActionError;
 use mppd_engine::config::{FileSize, Period, Positive};
 use mppd_engine::endpoint::FORMS;
 use mppd_engine::{
-    Action, BuildContext, Endpoint, Engine, Exchange, Failure, Finding, Outcome, Spanned,
+    Action, BuildContext, Endpoint, Engine, Exchange, Failure, Finding, Outcome, Reach, Spanned,
     StatusDoc, ValueDoc, options,
 };
 
@@ -95,6 +95,10 @@ impl Engine for Delegate {
             reply: options.max_reply.0.octets(),
         };
         Ok(Delegate { connections: Connections::new(server, limits) })
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Changes
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {

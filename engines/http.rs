@@ -45,8 +45,8 @@ use std::sync::Arc;
 use mppd_database::TlsOptions;
 use mppd_engine::config::{FileSize, OptionValue, Period, Positive};
 use mppd_engine::{
-    BuildContext, Engine, Exchange, Failure, Finding, Outcome, Spanned, StatusDoc, ValueDoc, View,
-    options,
+    BuildContext, Engine, Exchange, Failure, Finding, Outcome, Reach, Spanned, StatusDoc, ValueDoc,
+    View, options,
 };
 use reqwest::Method;
 use reqwest::header::HeaderMap;
@@ -207,6 +207,10 @@ impl Engine for Http {
 
     fn value_names(&self) -> Vec<Cow<'static, str>> {
         self.pointers.names()
+    }
+
+    fn reach(&self) -> Reach {
+        if self.question.method.is_safe() { Reach::Services } else { Reach::Changes }
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {
