@@ -6,6 +6,7 @@ mod extracts;
 mod links;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::harness::command::Call;
