@@ -156,7 +156,7 @@ mod tests {
     #[tokio::test]
     async fn decisions_are_heard_by_who_listens_and_nobody_else() {
         let feed = Feed::default();
-        let exchange = exchange(&[("sender", "a@example.org"), ("helo_name", "\u{202e}x")]);
+        let exchange = exchange([("sender", "a@example.org"), ("helo_name", "\u{202e}x")]);
         feed.say(&exchange, Instant::now());
         let mut listening = feed.listen(1).unwrap();
         assert!(feed.listen(1).is_none(), "only so many may");
@@ -173,7 +173,7 @@ mod tests {
     #[tokio::test]
     async fn who_reads_too_slowly_is_told_how_much_is_missed() {
         let feed = Feed::default();
-        let exchange = exchange(&[]);
+        let exchange = exchange([("sender", "")]);
         let mut listening = feed.listen(1).unwrap();
         for _ in 0..KEPT + 5 {
             feed.say(&exchange, Instant::now());

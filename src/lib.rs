@@ -28,6 +28,7 @@
 //! | [`rights`] | whose rights the server keeps |
 //! | [`plan`] | the whole configuration as meant, ready to be put in force |
 //! | [`mod@reference`] | the reference of every option and engine |
+//! | [`postfix`] | what Postfix must be told to ask |
 //! | [`manual`] | the manual pages |
 //! | [`cli`] | the command line |
 //! | [`log`] | lines for people, JSON, syslog |
@@ -47,6 +48,7 @@ pub mod metrics;
 pub mod overload;
 pub mod plan;
 pub mod policy;
+pub mod postfix;
 pub mod ration;
 pub mod reference;
 pub mod repeats;

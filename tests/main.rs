@@ -42,15 +42,20 @@ mod listeners;
 #[cfg(test)]
 mod lists;
 #[cfg(test)]
+mod main_cf;
 mod manual;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod modules;
 #[cfg(test)]
+mod monitoring;
+#[cfg(test)]
 mod mysql;
 #[cfg(test)]
 mod output;
+#[cfg(test)]
+mod package;
 #[cfg(test)]
 mod packaging;
 #[cfg(test)]

@@ -71,7 +71,7 @@ impl Records {
     /// It takes too long, or too many are asked.
     pub async fn find(&self, in_force: &InForce, key: RequestKey) -> Result<Found, PageError> {
         let places = in_force.places.clone();
-        self.ask(async move || search::find(&places, key).await).await.map(Found)
+        self.ask(async move || search::find(&places, key, PATIENCE).await).await.map(Found)
     }
 
     /// Asks on another thread, so that reading a file holds up no other page.

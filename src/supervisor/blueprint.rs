@@ -29,6 +29,8 @@ pub struct EnginePlan {
     pub kind: &'static str,
     /// Where it makes sense.
     pub stages: Stages,
+    /// Where it has something to do, as it is configured.
+    pub useful_at: Stages,
     /// What each of its statuses does.
     pub effects: HashMap<&'static str, Effect>,
     /// How long one run may take.
@@ -64,6 +66,7 @@ impl EnginePlan {
             breaker: (kind != TRACK).then(|| Arc::new(breaker)),
             overload: Trouble::default(),
             stages: Stages::ALL,
+            useful_at: Stages::ALL,
             effects: HashMap::new(),
             timeout: DEFAULT_TIMEOUT.0,
             on_exception: None,
