@@ -232,7 +232,7 @@ pub struct Field {
     /// The column.
     pub name: &'static str,
     /// What it means.
-    pub meaning: &'static str,
+    pub meaning: String,
     /// What stands there.
     pub value: String,
 }
@@ -242,9 +242,9 @@ pub struct Field {
 pub fn fields(row: &Row) -> Vec<Field> {
     let field = |(column, cell): (&crate::tracking::table::Column, Cell<'_>)| {
         let value = shown(cell, column.kind);
-        (cell != Cell::Null && column.name != "checks").then_some(Field {
+        (!value.is_empty() && column.name != "checks").then_some(Field {
             name: column.name,
-            meaning: column.meaning,
+            meaning: column.meaning.replace('`', ""),
             value,
         })
     };
