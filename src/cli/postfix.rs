@@ -60,7 +60,8 @@ fn print(plan: &Plan, arguments: &PostfixArguments) -> Result<ExitCode, PostfixE
         Ok(main_cf) => (main_cf, None),
         // Postfix may be on another machine. Whoever names a directory means one that is here.
         Err(error) if arguments.config_directory.is_none() => {
-            let remark = format!("This is for a main.cf in which nothing is set yet, because {error}.");
+            let remark =
+                format!("This is for a main.cf in which nothing is set yet, because {error}.");
             (MainCf::untouched(), Some(remark))
         }
         Err(error) => return Err(error.into()),

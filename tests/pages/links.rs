@@ -32,7 +32,11 @@ fn anchors(text: &str) -> BTreeSet<String> {
     let anchor = |heading: &str| {
         let heading = heading.trim_start_matches('#').trim().to_lowercase();
         let kept = |letter: &char| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_');
-        heading.chars().filter(kept).map(|letter| if letter == ' ' { '-' } else { letter }).collect()
+        heading
+            .chars()
+            .filter(kept)
+            .map(|letter| if letter == ' ' { '-' } else { letter })
+            .collect()
     };
     headings.map(anchor).collect()
 }
