@@ -46,9 +46,17 @@ mod main_cf;
 #[cfg(test)]
 mod manual;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod modules;
 #[cfg(test)]
+mod monitoring;
+#[cfg(test)]
 mod mysql;
+#[cfg(all(test, feature = "otel"))]
+mod otel;
+#[cfg(test)]
+mod order;
 #[cfg(test)]
 mod output;
 #[cfg(test)]

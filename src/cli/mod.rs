@@ -6,6 +6,8 @@ mod control;
 mod grants;
 mod import;
 mod manual;
+mod order;
+mod paint;
 mod password;
 mod postfix;
 mod run;
@@ -85,6 +87,7 @@ impl Program {
             Command::Status(arguments) => control::status(&settings, &arguments),
             Command::Reload(arguments) => control::reload(&settings, &arguments),
             Command::Check(arguments) => check::run(&settings, &arguments),
+            Command::Order(arguments) => order::run(&settings, &arguments),
             Command::Schema(arguments) => schema(&settings, &arguments),
             Command::Ask(arguments) => ask::run(&settings, &arguments),
             Command::Track(arguments) => search_records(&settings, &arguments),
@@ -133,6 +136,9 @@ enum Command {
     Reload(control::ReloadArguments),
     /// Checks the configuration and touches nothing
     Check(check::CheckArguments),
+    /// Shows the chains of every policy group as resolved: engines, preconditions, what each status
+    /// does
+    Order(order::OrderArguments),
     /// Prints the SQL that makes the table of the records, or that of the state store, or that grants
     /// what is needed
     Schema(SchemaArguments),

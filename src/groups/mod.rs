@@ -72,6 +72,19 @@ impl Groups {
         self.default
     }
 
+    /// The methods that look for a group, in the order in which they are asked.
+    #[must_use]
+    pub fn sequence(&self) -> &[Method] {
+        &self.sequence
+    }
+
+    /// The group that is used in the stead of this one while Postfix is under stress; itself where
+    /// that is none.
+    #[must_use]
+    pub fn under_stress(&self, group: usize) -> usize {
+        self.under_stress.of(group)
+    }
+
     /// The group of a request that no engine has seen yet.
     pub async fn select(&self, exchange: &Exchange) -> usize {
         let group = self.select_by_members(exchange).await;
