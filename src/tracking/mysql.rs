@@ -31,10 +31,9 @@ const STATEMENT_OCTETS: usize = 1 << 19;
 
 pub(super) const KINDS: [OnDuplicate; 3] =
     [OnDuplicate::Fail, OnDuplicate::Keep, OnDuplicate::Complete];
+
 /// How much memory the server may take to count the values of one question, in octets.
 const MEMORY: u32 = 256 << 20;
-
-const KINDS: [OnDuplicate; 3] = [OnDuplicate::Fail, OnDuplicate::Keep, OnDuplicate::Complete];
 
 /// A table in MySQL or MariaDB.
 #[derive(Debug)]

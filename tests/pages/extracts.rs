@@ -8,7 +8,6 @@ use mppd_engines::testkit::Mmdb;
 use super::{Block, blocks, faults, root};
 
 /// What an engine must be told besides what an extract says, by the name of its page.
-const NEEDED: [(&str, &str); 4] = [
 const NEEDED: [(&str, &str); 2] = [
     (
         "threshold",
