@@ -16,6 +16,7 @@
 //! | [`supervisor`] | engines as actors, chains, workers, reload |
 //! | [`tracking`] | the records: rows, stores, spool, the tracking actor |
 //! | [`metrics`] | what is counted on the way, and `/metrics` |
+//! | `traces` | traces of requests for OpenTelemetry (feature `otel`) |
 //! | [`traffic`] | counters of what comes in |
 //! | [`admin`] | the web console, `/metrics`, `/healthz` and `/readyz` |
 //! | [`control`] | the socket at which the server is asked how it is, and told to reload |
@@ -62,6 +63,8 @@ pub mod service_manager;
 pub mod session;
 pub mod status;
 pub mod supervisor;
+#[cfg(feature = "otel")]
+pub mod traces;
 pub mod tracking;
 pub mod traffic;
 

@@ -55,6 +55,8 @@ mod monitoring;
 mod mysql;
 #[cfg(test)]
 mod order;
+#[cfg(all(test, feature = "otel"))]
+mod otel;
 #[cfg(test)]
 mod output;
 #[cfg(test)]

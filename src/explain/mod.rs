@@ -36,8 +36,8 @@ use jiff::Timestamp;
 use mppd_engine::{Action, EngineKind, Exchange};
 use serde::Serialize;
 
-pub use self::rehearsal::{Memory, Question, RehearsalError};
 use self::rehearsal::{Answered, Rehearsal, open_memory};
+pub use self::rehearsal::{Memory, Question, RehearsalError};
 use self::step::{Recorder, Step};
 use crate::config::{LoadRequest, Rejected};
 use crate::log::silent;

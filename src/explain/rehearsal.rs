@@ -157,9 +157,9 @@ impl Rehearsal {
         });
         let found = groups.find(&exchange, self.asks_database).await;
         let exchange = match group(found.group) {
-            Some(group) => exchange
-                .in_group(group.id.clone(), self.tracker.clone())
-                .in_dry_run(group.dry_run),
+            Some(group) => {
+                exchange.in_group(group.id.clone(), self.tracker.clone()).in_dry_run(group.dry_run)
+            }
             None => exchange,
         };
         let exchange = Arc::new(exchange);

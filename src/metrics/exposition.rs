@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use mppd_dns::{Dns, DnsStatus};
+use mppd_engine::config::Services;
 use mppd_state::{StateStatus, StateStore};
 
 use super::count::HistogramReading;
@@ -88,6 +89,7 @@ impl Monitor {
         let services = &blueprint.services;
         state_store(&mut page, services.get::<StateStore>().and_then(|store| store.status()));
         resolver(&mut page, services.get::<Dns>().and_then(|dns| dns.status()));
+        traces(&mut page, services);
         server(&mut page, status);
         process(&mut page, &ProcessReading::take(), self.started);
         page.into_text()
@@ -283,6 +285,22 @@ fn resolver(page: &mut Page, status: Option<DnsStatus>) {
     let asked = results.iter().map(|(_, count)| count).sum();
     page.family(declared::DNS_WAITS).sum(&[], status.waited.as_secs_f64(), asked);
     page.single(declared::DNS_UNDER_WAY, status.under_way);
+}
+
+#[cfg(feature = "otel")]
+fn traces(page: &mut Page, services: &Services) {
+    let mut family = page.family(declared::TRACES);
+    if let Some(tracer) = services.get::<crate::traces::Tracer>() {
+        let status = tracer.status();
+        family.value(&["sent"], status.sent);
+        family.value(&["dropped"], status.dropped);
+        family.value(&["failed"], status.failed);
+    }
+}
+
+#[cfg(not(feature = "otel"))]
+fn traces(page: &mut Page, _: &Services) {
+    page.family(declared::TRACES);
 }
 
 fn server(page: &mut Page, status: Option<&ServerStatus>) {

@@ -16,6 +16,8 @@ use super::host::{Host, HostAddress, RunError};
 use super::observer::{Consequence, Observer, Onlooker, StandIn, Turn, TurnEnd};
 use super::watchdog::Post;
 use crate::metrics::Tally;
+#[cfg(feature = "otel")]
+use crate::traces::Recorder;
 
 /// The status of an engine whose precondition does not hold.
 const SKIPPED: &str = "skipped";
@@ -34,6 +36,8 @@ pub struct EngineSet {
     /// Where it is counted; nowhere for requests that nobody has sent.
     tally: Option<Tally>,
     onlooker: Onlooker,
+    #[cfg(feature = "otel")]
+    recorder: Option<Recorder>,
     logger: Logger,
 }
 
@@ -64,8 +68,15 @@ impl EngineSet {
         };
         let hosts = blueprint.engines.iter().map(start).collect::<Result<_, _>>()?;
         let tally = Some(Tally::of(blueprint, &post.counts));
-        let (blueprint, onlooker) = (blueprint.clone(), Onlooker::default());
-        Ok(EngineSet { blueprint, hosts, tally, onlooker, logger: logger.clone() })
+        Ok(EngineSet {
+            blueprint: blueprint.clone(),
+            hosts,
+            tally,
+            onlooker: Onlooker::default(),
+            #[cfg(feature = "otel")]
+            recorder: blueprint.services.get().map(Recorder::new),
+            logger: logger.clone(),
+        })
     }
 
     /// The same, for requests that are not to be counted.
@@ -79,6 +90,10 @@ impl EngineSet {
     #[must_use]
     pub fn observed(mut self, observer: Rc<dyn Observer>) -> Self {
         self.onlooker = Onlooker(Some(observer));
+        #[cfg(feature = "otel")]
+        {
+            self.recorder = None;
+        }
         self
     }
 
@@ -120,10 +135,15 @@ impl EngineSet {
         }
     }
 
-    /// Counts a request that has its decision, after so long.
-    pub fn count(&self, exchange: &Exchange, elapsed: Duration) {
+    /// Counts a request that has its decision, and was begun at a time.
+    pub fn count(&self, exchange: &Exchange, started: Instant) {
+        let elapsed = started.elapsed();
         if let Some(tally) = &self.tally {
             tally.decided(&self.blueprint, exchange, elapsed);
+        }
+        #[cfg(feature = "otel")]
+        if let Some(recorder) = &self.recorder {
+            recorder.decided(exchange, started, elapsed);
         }
     }
 
@@ -237,6 +257,10 @@ impl EngineSet {
         };
         let end = TurnEnd::Ran { outcome: &outcome, failure, elapsed, consequence };
         self.turn(place, plan, exchange, end);
+        #[cfg(feature = "otel")]
+        if let Some(recorder) = &self.recorder {
+            recorder.ran(exchange, (plan, place), (&outcome, failure), started, elapsed);
+        }
         let verdict = match effect {
             _ if plan.dry_run => Ok(Verdict::Continue),
             StepEffect::Of(Verdict::Score(score)) => {

@@ -43,8 +43,7 @@ fn since(query: Query, now: Timestamp) -> (Query, Option<Timestamp>) {
 }
 
 /// Whether a key leaves over only a part of the table.
-#[must_use]
-pub fn is_answered_by_a_key(condition: &Condition) -> bool {
+pub(super) fn is_answered_by_a_key(condition: &Condition) -> bool {
     is_bound_in_time(condition) || branches(condition).is_some()
 }
 
