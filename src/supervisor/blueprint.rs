@@ -144,6 +144,17 @@ impl Place {
     /// Every place, in the order of a request's life.
     pub const ALL: [Place; 4] = [Place::Begin, Place::Check, Place::End, Place::EndException];
 
+    /// Its name: `begin`, `check`, `end` or `end_exception`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Place::Begin => "begin",
+            Place::Check => "check",
+            Place::End => "end",
+            Place::EndException => "end_exception",
+        }
+    }
+
     /// The element that lists its engines.
     #[must_use]
     pub const fn element(self) -> &'static str {

@@ -38,6 +38,9 @@ pub struct EngineSet {
     #[cfg(feature = "otel")]
     recorder: Option<Recorder>,
     onlooker: Onlooker,
+    onlooker: Onlooker,
+    #[cfg(feature = "otel")]
+    recorder: Option<Recorder>,
     logger: Logger,
 }
 
@@ -72,6 +75,7 @@ impl EngineSet {
             blueprint: blueprint.clone(),
             hosts,
             tally,
+            onlooker: Onlooker::default(),
             #[cfg(feature = "otel")]
             recorder: blueprint.services.get().map(Recorder::new),
             onlooker: Onlooker::default(),
@@ -90,6 +94,10 @@ impl EngineSet {
     #[must_use]
     pub fn observed(mut self, observer: Rc<dyn Observer>) -> Self {
         self.onlooker = Onlooker(Some(observer));
+        #[cfg(feature = "otel")]
+        {
+            self.recorder = None;
+        }
         self
     }
 
@@ -257,6 +265,10 @@ impl EngineSet {
         };
         let end = TurnEnd::Ran { outcome: &outcome, failure, elapsed, consequence };
         self.turn(place, plan, exchange, end);
+        #[cfg(feature = "otel")]
+        if let Some(recorder) = &self.recorder {
+            recorder.ran(exchange, (plan, place), (&outcome, failure), started, elapsed);
+        }
         let verdict = match effect {
             _ if plan.dry_run => Ok(Verdict::Continue),
             StepEffect::Of(Verdict::Score(score)) => {
