@@ -104,6 +104,7 @@ fn look_at_every_page(name: &str, screen: Screen) {
         ("live", "/live"),
         ("search", "/search"),
         ("story", story.as_str()),
+        ("top", "/top"),
         ("charts", "/charts"),
         ("chains", "/chains"),
         ("configuration", "/configuration"),
