@@ -8,12 +8,14 @@
 //! | `dial` | a connection in the words of the client library |
 //! | `statement` | SQL whose macros are bound parameters |
 //! | `pool` | a bounded number of connections on a thread of their own |
+//! | `counts` | what pools are asked |
 //! | `cache` | answers that are kept, questions that are asked once |
 //! | `answer`, `failure` | what the database says, or why it says nothing |
 
 mod answer;
 mod cache;
 pub mod connection;
+mod counts;
 mod dial;
 mod failure;
 mod option_file;
@@ -25,6 +27,7 @@ mod statement;
 pub use answer::Answer;
 pub use cache::{AnswerCache, CacheLimits};
 pub use connection::{Files, ResolvedConnection, ServerFiles, Tls, resolve};
+pub use counts::{PoolStatus, Pools};
 pub use failure::QueryError;
 pub use option_file::Fault;
 pub use options::{ConnectionOptions, Secret, SecretOptions, TlsOptions};
