@@ -35,9 +35,6 @@ pub struct EngineSet {
     hosts: Vec<HostAddress>,
     /// Where it is counted; nowhere for requests that nobody has sent.
     tally: Option<Tally>,
-    #[cfg(feature = "otel")]
-    recorder: Option<Recorder>,
-    onlooker: Onlooker,
     onlooker: Onlooker,
     #[cfg(feature = "otel")]
     recorder: Option<Recorder>,
@@ -78,7 +75,6 @@ impl EngineSet {
             onlooker: Onlooker::default(),
             #[cfg(feature = "otel")]
             recorder: blueprint.services.get().map(Recorder::new),
-            onlooker: Onlooker::default(),
             logger: logger.clone(),
         })
     }
@@ -254,10 +250,6 @@ impl EngineSet {
         };
         if let Some(tally) = &self.tally {
             tally.ran(index, outcome.status, failure, elapsed);
-        }
-        #[cfg(feature = "otel")]
-        if let Some(recorder) = &self.recorder {
-            recorder.ran(exchange, (plan, place), (&outcome, failure), started, elapsed);
         }
         let consequence = match &effect {
             StepEffect::Of(verdict) => Consequence::Verdict(verdict),

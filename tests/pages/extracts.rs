@@ -9,7 +9,6 @@ use super::{Block, blocks, faults, root};
 
 /// What an engine must be told besides what an extract says, by the name of its page.
 const NEEDED: [(&str, &str); 2] = [
-const NEEDED: [(&str, &str); 4] = [
     (
         "threshold",
         "<key>$ip</key><limit id=\"hourly\" max=\"9\" per=\"1h\"/><limit id=\"daily\" max=\"9\" per=\"1d\"/>",
