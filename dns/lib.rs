@@ -10,14 +10,18 @@
 //! |---|---|
 //! | `name` | domain names, in the form in which they are compared and asked for |
 //! | `answer` | questions, records, answers |
+//! | `counts` | what was asked, and what came of it |
 //! | `options` | `<dns>`: the configuration |
+//! | `probe` | whether each of the name servers answers |
 //! | `resolver` | the resolver: its thread, its cache, its limits |
 //! | `testkit` | zones that a test writes, and a server of them (feature `testkit`) |
 
 mod answer;
 mod cache;
+mod counts;
 mod name;
 mod options;
+mod probe;
 mod resolver;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -29,6 +33,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use answer::{Answer, Question, Record, RecordKind, TemporaryFailure};
+pub use counts::DnsStatus;
 pub use name::{Name, NameError, reversed};
 pub use options::DnsOptions;
 pub use resolver::{Resolver, ResolverError, ResolverOptions};
@@ -43,6 +48,11 @@ pub trait Lookup: Send + Sync + 'static {
 
     /// Asks. The answer comes by the deadline at the latest, a temporary failure if need be.
     fn look_up(&self, question: Question, deadline: Instant) -> Pending;
+
+    /// What was asked so far, where somebody counts.
+    fn status(&self) -> Option<DnsStatus> {
+        None
+    }
 }
 
 /// The domain name system, as engines know it. A clone is as good as the original.
@@ -69,6 +79,12 @@ impl Dns {
     #[must_use]
     pub fn at_hand(&self, question: &Question) -> Option<Answer> {
         self.lookup.at_hand(question)
+    }
+
+    /// What was asked so far, where somebody counts.
+    #[must_use]
+    pub fn status(&self) -> Option<DnsStatus> {
+        self.lookup.status()
     }
 
     /// Asks at once, whether or not anybody will wait for the answer.

@@ -28,6 +28,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::answer::{Answer, Question, Record, RecordKind, TemporaryFailure};
 use crate::cache::Cache;
+use crate::counts::{Counts, DnsStatus};
 use crate::name::Name;
 use crate::{Lookup, Pending};
 
@@ -89,6 +90,7 @@ struct Shared {
     turns: Semaphore,
     timeout: Duration,
     silence: Silence,
+    counts: Counts,
 }
 
 /// After so many questions in a row without any answer the log says that nobody answers: a single
@@ -181,7 +183,7 @@ impl Resolver {
 
 impl Lookup for Resolver {
     fn at_hand(&self, question: &Question) -> Option<Answer> {
-        self.shared.cache.get(question)
+        self.shared.cache.get(question).inspect(|_| self.shared.counts.at_hand())
     }
 
     fn look_up(&self, question: Question, deadline: Instant) -> Pending {
@@ -193,6 +195,11 @@ impl Lookup for Resolver {
                 Err(failure) => Answer::Temporary(failure),
             }
         })
+    }
+
+    fn status(&self) -> Option<DnsStatus> {
+        let under_way = self.shared.lock_under_way().len();
+        Some(self.shared.counts.status(under_way))
     }
 }
 
@@ -249,6 +256,7 @@ impl Shared {
             under_way: Mutex::default(),
             turns: Semaphore::new(options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
             timeout: options.timeout,
+            counts: Counts::default(),
         }
     }
 
@@ -263,6 +271,7 @@ impl Shared {
             let name = wire_name(&question.name)?;
             Ok(resolver.lookup(name, wire_kind(question.kind)).await)
         };
+        let begun = Instant::now();
         let looked = tokio::time::timeout(self.timeout, asking).await;
         let (answer, lasts) = match looked {
             Ok(Ok(Ok(looked))) => found(question.kind, &looked),
@@ -270,6 +279,7 @@ impl Shared {
             Ok(Err(failure)) => (Answer::Temporary(failure), Duration::ZERO),
             Err(_) => (Answer::Temporary(TemporaryFailure::TimedOut), Duration::ZERO),
         };
+        self.counts.answered(&answer, begun.elapsed());
         self.silence.note(&answer);
         self.cache.put(question.clone(), answer.clone(), lasts);
         answer
@@ -308,6 +318,18 @@ fn config(servers: &[SocketAddr]) -> Result<ResolverConfig, ResolverError> {
     };
     // Names are asked for as they are: there is no domain to search.
     Ok(ResolverConfig::from_parts(None, Vec::new(), name_servers))
+}
+
+/// The name servers that are asked: these, or else those of the system.
+pub(crate) fn servers(configured: &[SocketAddr]) -> Result<Vec<SocketAddr>, ResolverError> {
+    let config = config(configured)?;
+    let address = |server: &NameServerConfig| {
+        let port = server.connections.first().map_or(53, |connection| connection.port);
+        SocketAddr::new(server.ip, port)
+    };
+    let mut servers: Vec<SocketAddr> = config.name_servers().iter().map(address).collect();
+    servers.dedup();
+    Ok(servers)
 }
 
 fn name_server(address: SocketAddr) -> NameServerConfig {

@@ -31,7 +31,7 @@ use mppd_dns::Dns;
 use mppd_engine::config::{Period, Positive};
 use mppd_engine::{
     Attribute, BuildContext, Engine, Escaped, Exchange, Failure, Finding, Mailbox, OptionValue,
-    Outcome, Request, Spanned, Stage, Stages, StatusDoc, ValueDoc, options,
+    Outcome, Reach, Request, Spanned, Stage, Stages, StatusDoc, ValueDoc, options,
 };
 use mppd_lists::Table as _;
 use mppd_lists::networks::Networks;
@@ -214,6 +214,10 @@ impl Engine for Spf {
         })
     }
 
+    fn reach(&self) -> Reach {
+        Reach::Dns
+    }
+
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {
         let request = exchange.request();
         let Some(client) = request.client_address() else {
@@ -307,12 +311,13 @@ struct Checked {
 
 impl Checked {
     fn outcome(self, around: &Circumstances<'_>, request: &Request) -> Outcome {
-        let text = self.text(around.client);
+        let client = around.client.to_string();
+        let text = self.text(&client);
         let report = Report {
             evaluation: &self.evaluation,
             identity: self.identity,
             domain: &self.domain,
-            client: around.client,
+            client: &client,
             sender: request.sender().whole(),
             helo: request.get(Attribute::HeloName),
             receiver: around.receiver,
@@ -333,7 +338,7 @@ impl Checked {
             .with_value("authentication_results", results)
     }
 
-    fn text(&self, client: IpAddr) -> String {
+    fn text(&self, client: &str) -> String {
         let domain = Escaped(&self.domain);
         let problem = self.evaluation.problem.as_deref().unwrap_or_default();
         match self.evaluation.verdict {

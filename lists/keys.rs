@@ -1,47 +1,45 @@
-//! Octets, each with a value, in little memory: all of them stand in one piece, and a table of
-//! hashes says where.
+//! Octets, each with a value, found at one look into memory however many there are: what is kept of
+//! each is a digest of 128 bits, and never the octets themselves.
+//!
+//! Two keys with one digest would be taken for one. The digest is SipHash under a secret of each
+//! table, so nobody can search for such keys; that one key out of an unknown request meets one of a
+//! million by chance happens once in 2¹⁰⁸ requests.
 
 use std::fmt;
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
+use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashTable};
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 /// Octets, each with a value.
 pub(crate) struct Keys<V> {
-    /// Each key behind its length.
-    octets: Vec<u8>,
     slots: HashTable<Slot<V>>,
-    hasher: DefaultHashBuilder,
+    hasher: SipHasher13,
 }
 
 struct Slot<V> {
-    start: Start,
+    digest: Digest,
     value: V,
 }
 
-/// Where a key begins, in five octets: no memory is larger, and there can be a million of them.
-#[derive(Clone, Copy)]
-struct Start([u8; 5]);
+/// What is kept of a key. Octets, since an integer would leave a gap in front of most values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Digest([u8; 16]);
 
-impl Start {
-    fn new(start: usize) -> Self {
-        let mut rest = start;
-        Start(std::array::from_fn(|_| {
-            let octet = rest.to_le_bytes()[0];
-            rest >>= 8;
-            octet
-        }))
-    }
-
-    fn get(self) -> usize {
-        self.0.iter().rev().fold(0, |start, octet| start << 8 | usize::from(*octet))
+impl Digest {
+    /// Where its slot is looked for.
+    fn hash(self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 }
 
 impl<V> Default for Keys<V> {
     fn default() -> Self {
-        Keys { octets: Vec::new(), slots: HashTable::new(), hasher: DefaultHashBuilder::default() }
+        // The one source of chance of the standard library.
+        let secret = || RandomState::new().build_hasher().finish();
+        Keys { slots: HashTable::new(), hasher: SipHasher13::new_with_keys(secret(), secret()) }
     }
 }
 
@@ -54,37 +52,35 @@ impl<V> fmt::Debug for Keys<V> {
 impl<V> Keys<V> {
     /// The value of a key.
     pub(crate) fn get(&self, key: &[u8]) -> Option<&V> {
-        Some(&self.slot(key)?.value)
+        self.get_joined(&[key])
     }
 
-    /// The key that is kept here, and its value.
-    pub(crate) fn get_key_value(&self, key: &[u8]) -> Option<(&[u8], &V)> {
-        let slot = self.slot(key)?;
-        Some((key_at(&self.octets, slot.start), &slot.value))
-    }
-
-    fn slot(&self, key: &[u8]) -> Option<&Slot<V>> {
+    /// The value of the key that these pieces make one after the other.
+    pub(crate) fn get_joined(&self, pieces: &[&[u8]]) -> Option<&V> {
         if self.is_empty() {
             return None;
         }
-        let hash = self.hasher.hash_one(key);
-        self.slots.find(hash, |slot| key_at(&self.octets, slot.start) == key)
+        let digest = self.digest(pieces);
+        let slot = self.slots.find(digest.hash(), |slot| slot.digest == digest)?;
+        Some(&slot.value)
+    }
+
+    fn digest(&self, pieces: &[&[u8]]) -> Digest {
+        let mut hasher = self.hasher;
+        for piece in pieces {
+            hasher.write(piece);
+        }
+        Digest(hasher.finish128().as_bytes())
     }
 
     /// Where the value of a key is, with whether there was one before; `value` makes it if not.
     pub(crate) fn get_or_insert(&mut self, key: &[u8], value: V) -> (&mut V, bool) {
-        let Keys { octets, slots, hasher } = self;
-        let entry = slots.entry(
-            hasher.hash_one(key),
-            |slot| key_at(octets, slot.start) == key,
-            |slot| hasher.hash_one(key_at(octets, slot.start)),
-        );
-        match entry {
+        let digest = self.digest(&[key]);
+        let is_it = |slot: &Slot<V>| slot.digest == digest;
+        match self.slots.entry(digest.hash(), is_it, |slot| slot.digest.hash()) {
             Entry::Occupied(entry) => (&mut entry.into_mut().value, true),
             Entry::Vacant(entry) => {
-                let start = Start::new(octets.len());
-                push(octets, key);
-                (&mut entry.insert(Slot { start, value }).into_mut().value, false)
+                (&mut entry.insert(Slot { digest, value }).into_mut().value, false)
             }
         }
     }
@@ -101,9 +97,7 @@ impl<V> Keys<V> {
 
     /// Gives back the memory that was kept for more.
     pub(crate) fn shrink(&mut self) {
-        let Keys { octets, slots, hasher } = self;
-        octets.shrink_to_fit();
-        slots.shrink_to_fit(|slot| hasher.hash_one(key_at(octets, slot.start)));
+        self.slots.shrink_to_fit(|slot| slot.digest.hash());
     }
 }
 
@@ -111,35 +105,6 @@ impl<V: Copy> Keys<V> {
     /// Gives a key a value, in the place of the one that it had.
     pub(crate) fn insert(&mut self, key: &[u8], value: V) {
         *self.get_or_insert(key, value).0 = value;
-    }
-}
-
-/// Adds a key behind its length: seven bits an octet, the lowest first, the last below 128.
-fn push(octets: &mut Vec<u8>, key: &[u8]) {
-    let mut length = key.len();
-    while length > 0x7f {
-        octets.push(low_bits(length) | 0x80);
-        length >>= 7;
-    }
-    octets.push(low_bits(length));
-    octets.extend_from_slice(key);
-}
-
-fn low_bits(length: usize) -> u8 {
-    length.to_le_bytes()[0] & 0x7f
-}
-
-fn key_at(octets: &[u8], start: Start) -> &[u8] {
-    let mut at = start.get();
-    let (mut length, mut shift) = (0, 0);
-    loop {
-        let octet = octets[at];
-        at += 1;
-        length |= usize::from(octet & 0x7f) << shift;
-        shift += 7;
-        if octet & 0x80 == 0 {
-            return &octets[at..at + length];
-        }
     }
 }
 
@@ -151,11 +116,11 @@ mod tests {
     fn keys_of_any_length_are_found_again() {
         let mut keys = Keys::default();
         let of_length = |length: usize| vec![b'x'; length];
-        for length in [0, 1, 127, 128, 129, 16_383, 16_384, 100_000] {
+        for length in [0, 1, 7, 8, 9, 127, 128, 100_000] {
             keys.insert(&of_length(length), length);
         }
         keys.shrink();
-        for length in [0, 1, 127, 128, 129, 16_383, 16_384, 100_000] {
+        for length in [0, 1, 7, 8, 9, 127, 128, 100_000] {
             assert_eq!(keys.get(&of_length(length)), Some(&length));
         }
         assert_eq!(keys.get(&of_length(2)), None);
@@ -184,9 +149,19 @@ mod tests {
     }
 
     #[test]
-    fn a_start_beyond_four_gibibytes_is_kept() {
-        for start in [0, 255, 256, (1 << 32) + 7, (1 << 40) - 1] {
-            assert_eq!(Start::new(start).get(), start);
+    fn a_key_is_found_by_its_pieces_however_it_is_cut() {
+        let mut keys = Keys::default();
+        keys.insert(b"alice@example.org", ());
+        for at in 0..=17 {
+            let (front, back) = b"alice@example.org".split_at(at);
+            assert!(keys.get_joined(&[front, b"", back]).is_some(), "{at}");
         }
+        assert!(keys.get_joined(&[b"alice", b"example.org"]).is_none());
+    }
+
+    #[test]
+    fn each_table_has_a_secret_of_its_own() {
+        let [one, other] = [Keys::<()>::default(), Keys::default()];
+        assert!(one.digest(&[b"a"]) != other.digest(&[b"a"]));
     }
 }

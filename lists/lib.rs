@@ -115,8 +115,8 @@ pub enum Shown<'a> {
     Local(&'a [u8]),
     /// `<>`
     NullSender,
-    /// The two sides of a pair, each as it is shown.
-    Pair(&'a [u8], &'a [u8]),
+    /// The two sides of a pair.
+    Pair(Side<'a>, Side<'a>),
     /// `AB:CD:EF`
     Fingerprint(&'a [u8]),
     /// `/^mail\d+\./`
@@ -136,9 +136,27 @@ impl fmt::Display for Shown<'_> {
             Shown::Parts(local, domain) => write!(f, "{}@{}", text(local), text(domain)),
             Shown::Local(local) => write!(f, "{}@", text(local)),
             Shown::NullSender => f.write_str("<>"),
-            Shown::Pair(sender, recipient) => write!(f, "{} {}", text(sender), text(recipient)),
+            Shown::Pair(sender, recipient) => write!(f, "{sender} {recipient}"),
             Shown::Fingerprint(octets) => fingerprints::show(octets, f),
             Shown::Expression(expression) => write!(f, "/{expression}/"),
+        }
+    }
+}
+
+/// What stands on one side of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side<'a> {
+    /// `alice@`
+    Local(&'a [u8]),
+    /// Anything else, as it is shown.
+    Whole(&'a [u8]),
+}
+
+impl fmt::Display for Side<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Side::Local(local) => write!(f, "{}@", String::from_utf8_lossy(local)),
+            Side::Whole(whole) => f.write_str(&String::from_utf8_lossy(whole)),
         }
     }
 }

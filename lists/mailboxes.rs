@@ -105,7 +105,7 @@ impl<V> Mailboxes<V> {
         let is_delimiter = |at: &usize| local[*at] == DELIMITER && *at + 1 < local.len();
         let ends = || [local.len()].into_iter().chain((1..local.len()).rev().filter(is_delimiter));
         let find = |domain: &[u8]| {
-            let value = |end: usize| self.extended.get(&[&local[..end], b"@", domain].concat());
+            let value = |end: usize| self.extended.get_joined(&[&local[..end], b"@", domain]);
             ends().find_map(|end| Some((&local[..end], value(end)?)))
         };
         let domain = mailbox.domain().filter(|domain| !domain.is_empty());
@@ -185,7 +185,7 @@ impl<V: Copy> Table<V> for Mailboxes<V> {
                 [self.extended.get(text), self.addresses.get(text), local]
             }
             MailboxEntry::Local(local) => {
-                [self.locals.get(local), self.extended.get(&[local, &b"@"[..]].concat()), None]
+                [self.locals.get(local), self.extended.get_joined(&[local, b"@"]), None]
             }
             entry => [self.get(entry), None, None],
         }

@@ -1,8 +1,6 @@
 //! Pairs of a sender and a recipient. Each side is written as an entry of a list of envelope
 //! addresses, and kept once however many pairs it is in.
 
-use std::borrow::Cow;
-
 use hashbrown::HashMap;
 use mppd_engine::{Attribute, Mailbox};
 
@@ -10,13 +8,13 @@ use crate::keys::Keys;
 use crate::mailboxes::{LOCAL, MailboxEntry, Mailboxes, WHOLE};
 use crate::names::{parents, specificity};
 use crate::reading::Fault;
-use crate::{Found, Shown, Table};
+use crate::{Found, Shown, Side, Table};
 
 /// Pairs, each with a value.
 #[derive(Debug)]
 pub struct Pairs<V> {
-    senders: Side,
-    recipients: Side,
+    senders: Entries,
+    recipients: Entries,
     values: HashMap<(u32, u32), V>,
 }
 
@@ -29,7 +27,7 @@ pub struct PairEntry {
 
 /// What stands on one side of the pairs, each with a number of its own.
 #[derive(Debug, Default)]
-struct Side {
+struct Entries {
     numbers: Keys<u32>,
     has_locals: bool,
     has_domains: bool,
@@ -38,11 +36,11 @@ struct Side {
 /// An entry of one side that an address matches.
 struct Match<'a> {
     number: u32,
-    text: &'a [u8],
+    side: Side<'a>,
     specificity: u32,
 }
 
-impl Side {
+impl Entries {
     fn number(&mut self, entry: &MailboxEntry) -> u32 {
         match entry {
             MailboxEntry::Local(_) => self.has_locals = true,
@@ -56,30 +54,25 @@ impl Side {
 
     /// The entries that an address in normal form matches, the most specific first.
     fn matches<'a>(&'a self, whole: &'a [u8]) -> impl Iterator<Item = Match<'a>> {
-        let null = whole.is_empty().then_some((Cow::Borrowed(&b"<>"[..]), WHOLE));
-        let address = (!whole.is_empty()).then_some((Cow::Borrowed(whole), WHOLE));
-        let mailbox = Mailbox::new(whole);
-        let sign = mailbox.domain().map(|domain| whole.len() - domain.len() - 1);
-        let local = self.local(whole, sign).map(|local| (local, LOCAL));
+        let shown = if whole.is_empty() { b"<>" } else { whole };
+        let sign = Mailbox::new(whole).domain().map(|domain| whole.len() - domain.len() - 1);
+        let local = (self.has_locals && !whole.is_empty())
+            .then(|| (Side::Local(&whole[..sign.unwrap_or(whole.len())]), LOCAL));
         let domain = sign.filter(|_| self.has_domains);
         let domains = domain.into_iter().flat_map(move |sign| domains(&whole[sign..]));
-        let domains = domains.map(|(text, specificity)| (Cow::Borrowed(text), specificity));
-        let candidates = null.into_iter().chain(address).chain(local).chain(domains);
-        candidates.filter_map(|(text, specificity)| {
-            let (text, number) = self.numbers.get_key_value(&text)?;
-            Some(Match { number: *number, text, specificity })
+        let domains = domains.map(|(text, specificity)| (Side::Whole(text), specificity));
+        let candidates = [(Side::Whole(shown), WHOLE)].into_iter().chain(local).chain(domains);
+        candidates.filter_map(|(side, specificity)| {
+            Some(Match { number: self.find(side)?, side, specificity })
         })
     }
 
-    /// What a list can have of a local part; an address may be nothing else.
-    fn local<'a>(&self, whole: &'a [u8], sign: Option<usize>) -> Option<Cow<'a, [u8]>> {
-        if !self.has_locals || whole.is_empty() {
-            return None;
-        }
-        Some(match sign {
-            Some(sign) => Cow::Borrowed(&whole[..=sign]),
-            None => Cow::Owned([whole, b"@"].concat()),
-        })
+    fn find(&self, side: Side<'_>) -> Option<u32> {
+        let number = match side {
+            Side::Local(local) => self.numbers.get_joined(&[local, b"@"]),
+            Side::Whole(whole) => self.numbers.get(whole),
+        };
+        number.copied()
     }
 }
 
@@ -96,7 +89,11 @@ fn domains(domain: &[u8]) -> impl Iterator<Item = (&[u8], u32)> {
 
 impl<V> Default for Pairs<V> {
     fn default() -> Self {
-        Pairs { senders: Side::default(), recipients: Side::default(), values: HashMap::new() }
+        Pairs {
+            senders: Entries::default(),
+            recipients: Entries::default(),
+            values: HashMap::new(),
+        }
     }
 }
 
@@ -111,7 +108,7 @@ impl<V> Pairs<V> {
         self.senders.matches(sender).find_map(|sender| {
             self.recipients.matches(recipient).find_map(|recipient| {
                 let value = self.values.get(&(sender.number, recipient.number))?;
-                let entry = Shown::Pair(sender.text, recipient.text);
+                let entry = Shown::Pair(sender.side, recipient.side);
                 let specificity = sender.specificity << 16 | recipient.specificity;
                 Some(Found { value, entry, specificity })
             })

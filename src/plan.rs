@@ -7,6 +7,7 @@ use mppd_engine::slog::Logger;
 use mppd_engine::{EngineKind, Finding};
 use mppd_state::StateStore;
 
+use crate::admin::plan::AdminPlan;
 use crate::config::limits::Limits as ReadLimits;
 use crate::config::{Configuration, Draft, LoadRequest, Rejected, draft};
 use crate::groups::Groups;
@@ -31,6 +32,8 @@ pub struct Plan {
     pub blueprint: Arc<Blueprint>,
     /// The sockets.
     pub listen: Vec<ListenPlan>,
+    /// The admin listener.
+    pub admin: AdminPlan,
     /// The rights that are kept; all that there are unless given.
     pub rights: Option<Rights>,
     /// What a request gets at a limit.
@@ -64,6 +67,7 @@ impl Plan {
     ) -> Result<Plan, Rejected> {
         let mut draft = draft(request, limits);
         let listen = listen_plans(&mut draft);
+        let admin = AdminPlan::of(&mut draft, &listen);
         let rights = draft.common.as_ref().map(Rights::of).transpose();
         let rights = rights.unwrap_or_else(|findings| {
             draft.findings.extend(findings);
@@ -78,7 +82,22 @@ impl Plan {
         let configuration = draft.finish()?;
         let (groups, blueprint) = (Arc::new(groups), Arc::new(blueprint));
         let rights = rights.flatten();
-        Ok(Plan { configuration, groups, blueprint, listen, rights, on_overload, state_store })
+        Ok(Plan {
+            configuration,
+            groups,
+            blueprint,
+            listen,
+            admin,
+            rights,
+            on_overload,
+            state_store,
+        })
+    }
+
+    /// Every socket that is wanted, whoever answers at it.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<ListenPlan> {
+        self.listen.iter().chain(&self.admin.listen).cloned().collect()
     }
 
     /// How much a peer may send.

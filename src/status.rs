@@ -52,6 +52,12 @@ pub struct ConfigurationStatus {
     pub changed: Vec<String>,
     /// The last reload, if it changed nothing.
     pub refused: Option<RefusedReload>,
+    /// Reloads that put a configuration in force.
+    #[serde(default)]
+    pub reloads: u64,
+    /// Reloads that changed nothing.
+    #[serde(default)]
+    pub refusals: u64,
 }
 
 /// A reload that changed nothing.

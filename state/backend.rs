@@ -5,6 +5,7 @@ use std::pin::Pin;
 use jiff::Timestamp;
 
 use crate::StateError;
+use crate::counted::StateStatus;
 
 /// What becomes of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +69,11 @@ pub trait Backend: Send + Sync + 'static {
     /// meantime may be waited for or not.
     fn settle(&self) -> Pending<()> {
         done(Ok(()))
+    }
+
+    /// How it stands, as far as that is known without asking anybody.
+    fn status(&self) -> Option<StateStatus> {
+        None
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::StateError;
 use crate::backend::{Backend, BoxedChange, Pending, Step, Stored, done};
+use crate::counted::StateStatus;
 use crate::file::{FileError, StoreFile, set_aside};
 use crate::table::{Changes, Millis, Table, millis};
 
@@ -158,6 +159,10 @@ impl Backend for Embedded {
             }
             receiver.await.unwrap_or_else(|_| Err(ended()))
         })
+    }
+
+    fn status(&self) -> Option<StateStatus> {
+        Some(self.table.status())
     }
 }
 

@@ -12,17 +12,21 @@
 //! | `record` | what a record is, and the parts it is written with |
 //! | `mark` | the record of a key that is marked for a time |
 //! | `backend` | what a store must be able to do |
+//! | `counted` | counts what is asked of a store |
 //! | `key` | keys as backends see them |
 //! | `options` | which store there is to be, as the configuration writes it |
+//! | `probe` | whether the server of a store can be reached |
 //! | `table` | records in memory, in many parts |
 //! | `memory` | a store that ends with the process |
 //! | `embedded`, `file` | a store in memory that is written behind to a file |
 //! | `beside` | that file as a command sees it while a server may be running |
+//! | `overlay` | a store that is read, with its changes in memory |
 //! | `remote` | a store on another machine: exchanges, and whether it is there |
 //! | `mysql`, `redis` | such stores |
 
 mod backend;
 mod beside;
+mod counted;
 mod embedded;
 mod file;
 mod key;
@@ -30,6 +34,8 @@ mod mark;
 mod memory;
 mod mysql;
 mod options;
+mod overlay;
+mod probe;
 mod record;
 mod redis;
 mod remote;
@@ -43,6 +49,7 @@ use jiff::Timestamp;
 
 pub use backend::{Backend, BoxedChange, Pending, Step, Stored};
 pub use beside::Beside;
+pub use counted::StateStatus;
 pub use embedded::Embedded;
 pub use key::LONGEST_KEY;
 pub use mark::Mark;
@@ -51,6 +58,7 @@ pub use mysql::{MySqlPlan, SCHEMA};
 pub use options::{
     EmbeddedOptions, MySqlOptions, OpenStore, RedisOptions, StateStoreOptions, StorePlan,
 };
+pub use overlay::Overlay;
 pub use record::{Reader, Record, Writer};
 pub use redis::{RedisAddress, RedisPlan};
 
@@ -165,6 +173,12 @@ impl StateStore {
     /// It can't be written, or is not taken in.
     pub async fn settle(&self) -> Result<(), StateError> {
         self.backend()?.settle().await
+    }
+
+    /// How it stands; `None` where it is not open, or where nobody counts.
+    #[must_use]
+    pub fn status(&self) -> Option<StateStatus> {
+        self.backend.get()?.status()
     }
 
     fn backend(&self) -> Result<&Arc<dyn Backend>, StateError> {

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::backend::{Backend, BoxedChange, Pending, Step, Stored, done};
+use crate::counted::StateStatus;
 use crate::table::{Table, millis};
 
 /// How many records there may be.
@@ -48,5 +49,9 @@ impl Backend for Memory {
         now: Timestamp,
     ) -> Pending<Vec<Stored>> {
         done(Ok(self.table.list(&prefix, behind.as_deref(), limit, millis(now))))
+    }
+
+    fn status(&self) -> Option<StateStatus> {
+        Some(self.table.status())
     }
 }

@@ -17,9 +17,14 @@ pub trait Record: Sized {
     /// Reads its parts; `None` if they are not what [`write`](Record::write) wrote.
     fn read(reader: &mut Reader<'_>) -> Option<Self>;
 
+    /// How many octets it takes, about: room that is made before it is written.
+    fn expected_size(&self) -> usize {
+        COMMON
+    }
+
     /// The whole record.
     fn to_octets(&self) -> Vec<u8> {
-        let mut writer = Writer { octets: Vec::with_capacity(COMMON) };
+        let mut writer = Writer { octets: Vec::with_capacity(self.expected_size()) };
         writer.octets.push(Self::KIND);
         self.write(&mut writer);
         writer.octets
@@ -46,6 +51,7 @@ pub struct Writer {
 
 impl Writer {
     /// A number.
+    #[inline]
     pub fn number(&mut self, mut number: u64) {
         loop {
             let [low, ..] = number.to_le_bytes();
@@ -78,21 +84,36 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// A number.
+    #[inline]
     pub fn number(&mut self) -> Option<u64> {
-        let mut number: u64 = 0;
-        for shift in (0..64).step_by(7) {
-            let (octet, rest) = self.rest.split_first()?;
+        let (first, rest) = self.rest.split_first()?;
+        if *first < 0x80 {
             self.rest = rest;
-            let bits = u64::from(octet & 0x7f);
-            if bits << shift >> shift != bits {
-                return None;
-            }
-            number |= bits << shift;
-            if octet & 0x80 == 0 {
+            return Some(u64::from(*first));
+        }
+        self.longer_number()
+    }
+
+    fn longer_number(&mut self) -> Option<u64> {
+        let (mut number, mut shift) = (0_u64, 0);
+        while shift < 63 {
+            let octet = self.octet()?;
+            number |= u64::from(octet & 0x7f) << shift;
+            if octet < 0x80 {
                 return Some(number);
             }
+            shift += 7;
         }
-        None
+        // There is room for one bit more.
+        let last = self.octet()?;
+        (last <= 1).then_some(number | u64::from(last) << 63)
+    }
+
+    #[inline]
+    fn octet(&mut self) -> Option<u8> {
+        let (octet, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*octet)
     }
 
     /// A time.

@@ -16,6 +16,7 @@ use hashbrown::HashTable;
 use jiff::Timestamp;
 
 use crate::backend::{Step, Stored};
+use crate::counted::StateStatus;
 use crate::key::LONGEST_KEY;
 
 /// Entries that one part is meant to hold: to double its table takes less than a millisecond.
@@ -198,6 +199,13 @@ impl Table {
     /// How many there are, expired ones included.
     pub(crate) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// How it stands.
+    pub(crate) fn status(&self) -> StateStatus {
+        let records = u64::try_from(self.len()).unwrap_or(u64::MAX);
+        let (records, evicted) = (Some(records), Some(self.evicted()));
+        StateStatus { records, evicted, ..StateStatus::default() }
     }
 
     /// How many had to give way so far.

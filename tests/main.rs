@@ -6,6 +6,10 @@ mod almost_postfix;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod connect;
+#[cfg(test)]
+mod console;
+#[cfg(test)]
 mod control;
 #[cfg(test)]
 mod day;
@@ -42,11 +46,25 @@ mod listeners;
 #[cfg(test)]
 mod lists;
 #[cfg(test)]
+mod main_cf;
+#[cfg(test)]
+mod manual;
+#[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod modules;
+#[cfg(test)]
+mod monitoring;
 #[cfg(test)]
 mod mysql;
 #[cfg(test)]
+mod order;
+#[cfg(all(test, feature = "otel"))]
+mod otel;
+#[cfg(test)]
 mod output;
+#[cfg(test)]
+mod package;
 #[cfg(test)]
 mod packaging;
 #[cfg(test)]

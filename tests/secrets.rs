@@ -80,3 +80,45 @@ fn no_secret_is_shown_whatever_fails() {
     assert!(daemon.terminate().success());
     assert_hidden("the log", &daemon.log().join("\n"));
 }
+
+#[test]
+fn a_secret_of_the_environment_is_shown_nowhere() {
+    let port = free_port();
+    let secret = format!("{SECRET}environment");
+    let redis = format!("<url>redis://127.0.0.1:{port}</url><password variable=\"REDIS_SECRET\"/>");
+    let mut daemon = Daemon::start(Settings {
+        common: format!(
+            "<log><level>debug</level></log><state_store><redis>{redis}</redis></state_store>"
+        ),
+        checks: "greylist".to_owned(),
+        engines: "<greylist/>".to_owned(),
+        environment: vec![("REDIS_SECRET", secret.clone())],
+        ..Settings::default()
+    });
+    let mut client = daemon.connect();
+    client.ask(&PolicyRequest::new().octets()).unwrap();
+    for command in ["check", "status"] {
+        let call = Call::new([command]).with(&daemon.configuration());
+        let said = call.environment("REDIS_SECRET", &secret).run();
+        assert_hidden(command, &(said.out + &said.err));
+    }
+    let unset = Call::new(["check"]).with(&daemon.configuration()).run();
+    assert_eq!(unset.code, Some(78));
+    let expected = "the variable REDIS_SECRET of the environment is not set";
+    assert!(unset.err.contains(expected), "{}", unset.err);
+    assert!(daemon.terminate().success());
+    assert_hidden("the log", &daemon.log().join("\n"));
+}
+
+#[test]
+fn a_secret_in_an_url_of_redis_is_refused_and_not_repeated() {
+    let url = format!("redis://mppd:{SECRET}url@127.0.0.1:6379");
+    let (_, said) = Daemon::refused(Settings {
+        common: format!("<state_store><redis><url>{url}</url></redis></state_store>"),
+        checks: "greylist".to_owned(),
+        engines: "<greylist/>".to_owned(),
+        ..Settings::default()
+    });
+    assert!(said.contains("user and password have elements of their own"), "{said}");
+    assert_hidden("the refusal", &said);
+}

@@ -242,3 +242,18 @@ fn a_label_may_hold_any_octet_but_a_dot() {
     let server = Server::start(zones);
     assert_eq!(run(dns(&server).txt(&odd, soon())), text("odd"));
 }
+
+#[test]
+fn what_is_asked_and_what_comes_of_it_is_counted() {
+    let zones = Zones::default().txt("example.com", b"text");
+    let zones = zones.fault("broken.example", Fault::ServerFailure);
+    let server = Server::start(zones);
+    let dns = dns(&server);
+    for of in ["example.com", "example.com", "none.example", "broken.example"] {
+        let _answer = txt(&dns, of);
+    }
+    let status = dns.status().unwrap();
+    assert_eq!((status.cached, status.answered, status.refused), (1, 2, 1));
+    assert_eq!((status.timed_out, status.failed), (0, 0));
+    assert!(status.waited > Duration::ZERO);
+}

@@ -3,7 +3,6 @@
 //! octets that could not stand in a header become `?`.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use super::check::Evaluation;
 
@@ -20,7 +19,8 @@ pub(super) struct Report<'a> {
     pub(super) identity: &'static str,
     /// The domain that was checked.
     pub(super) domain: &'a [u8],
-    pub(super) client: IpAddr,
+    /// The client's address.
+    pub(super) client: &'a str,
     /// The envelope sender.
     pub(super) sender: &'a [u8],
     pub(super) helo: &'a [u8],
@@ -38,11 +38,10 @@ impl Report<'_> {
         field.push_str(": ");
         push_comment(&mut field, self.text);
         field.push(')');
-        let client = self.client.to_string();
         let mechanism = self.evaluation.mechanism.as_deref();
         let decided = mechanism.or((!self.is_undecided()).then_some("default"));
         let pairs: [(&str, Option<&[u8]>); 7] = [
-            (" client-ip=", Some(client.as_bytes())),
+            (" client-ip=", Some(self.client.as_bytes())),
             ("; envelope-from=", Some(self.sender)),
             ("; helo=", Some(self.helo)),
             ("; identity=", Some(self.identity.as_bytes())),
@@ -77,15 +76,38 @@ impl Report<'_> {
 
 /// Appends a value as a `dot-atom` if it is one, else as a `quoted-string`.
 fn push_word(field: &mut String, value: &[u8]) {
-    let is_atom = |part: &[u8]| !part.is_empty() && part.iter().copied().all(is_atext);
-    let text = printable(value);
-    if text.as_bytes().split(|octet| *octet == b'.').all(is_atom) {
-        return field.push_str(&text);
+    if let Some(atom) = dot_atom(value) {
+        return field.push_str(atom);
     }
     field.push('"');
-    push_escaped(field, &text, |letter| matches!(letter, '"' | '\\'));
+    push_escaped(field, &printable(value), |letter| matches!(letter, '"' | '\\'));
     field.push('"');
 }
+
+/// The value as text, if it is a `dot-atom` that is not too long (RFC 5322, section 3.2.3).
+fn dot_atom(value: &[u8]) -> Option<&str> {
+    let mut before = b'.';
+    for octet in value {
+        let is_part = IS_ATEXT[usize::from(*octet)] || (*octet == b'.' && before != b'.');
+        if !is_part {
+            return None;
+        }
+        before = *octet;
+    }
+    let is_whole = before != b'.' && value.len() <= LONGEST_VALUE;
+    std::str::from_utf8(value).ok().filter(|_| is_whole)
+}
+
+/// A table, since each field asks it of a hundred octets.
+const IS_ATEXT: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut octet = 0_u8;
+    while octet < 0x80 {
+        table[octet as usize] = is_atext(octet);
+        octet += 1;
+    }
+    table
+};
 
 /// RFC 5322, section 3.2.3.
 const fn is_atext(octet: u8) -> bool {
@@ -141,12 +163,29 @@ mod tests {
             evaluation,
             identity: "mailfrom",
             domain: b"example.com",
-            client: "192.0.2.1".parse().unwrap(),
+            client: "192.0.2.1",
             sender,
             helo,
             receiver: "mx.example.net",
             text: "192.0.2.1 may send mail of example.com",
         }
+    }
+
+    #[test]
+    fn a_word_is_an_atom_where_it_can_be() {
+        let word = |value: &[u8]| {
+            let mut field = String::new();
+            push_word(&mut field, value);
+            field
+        };
+        for atom in ["a", "mail.example.org", "a!#$%&'*+-/=?^_`{|}~9"] {
+            assert_eq!(word(atom.as_bytes()), atom);
+        }
+        for text in ["", ".", "a.", ".a", "a..b", "a b", "2001:db8::1", "x@y"] {
+            assert_eq!(word(text.as_bytes()), format!("\"{text}\""));
+        }
+        assert_eq!(word("ü".as_bytes()), "\"ü\"");
+        assert_eq!(word(&[b'a'; 300]).len(), LONGEST_VALUE + 2);
     }
 
     #[test]

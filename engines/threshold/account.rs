@@ -98,8 +98,9 @@ pub(super) struct Account {
     pub(super) blacklisted_until: u64,
     /// When it was refused, oldest first.
     strikes: Vec<u64>,
-    /// The messages that were counted or refused last, oldest first.
-    known: Vec<u64>,
+    /// The tokens of the messages that were counted or refused last, oldest first, each as it is
+    /// written: most requests only carry them from one record to the next.
+    known: Vec<[u8; 8]>,
     pub(super) counters: Vec<Counter>,
 }
 
@@ -146,7 +147,8 @@ impl Account {
     /// What was said about the same message before, if it is known.
     fn again(&self, ask: &Ask) -> Option<Verdict> {
         let token = ask.token?;
-        let known = self.known.iter().find(|known| Token::new(**known) == token)?;
+        let known = self.known.iter().map(|known| u64::from_be_bytes(*known));
+        let known = known.rev().find(|known| Token::new(*known) == token)?;
         if known & Token::REFUSED == 0 {
             return Some(Verdict::Under(self.least_left(ask)));
         }
@@ -217,7 +219,7 @@ impl Account {
         if self.known.len() >= KNOWN {
             self.known.drain(..=self.known.len() - KNOWN);
         }
-        self.known.push(token | what);
+        self.known.push((token | what).to_be_bytes());
     }
 
     /// The limits that there are, with what they have counted.
@@ -273,11 +275,16 @@ impl Counter {
 impl Record for Account {
     const KIND: u8 = b'T';
 
+    fn expected_size(&self) -> usize {
+        let counters: usize =
+            self.counters.iter().map(|counter| counter.meter.expected_size()).sum();
+        64 + self.known.as_flattened().len() + self.strikes.len() * 6 + counters
+    }
+
     fn write(&self, writer: &mut Writer) {
         writer.number(self.blacklisted_until);
         write_all(writer, &self.strikes, |writer, at| writer.number(*at));
-        let known: Vec<u8> = self.known.iter().flat_map(|token| token.to_be_bytes()).collect();
-        writer.octets(&known);
+        writer.octets(self.known.as_flattened());
         write_all(writer, &self.counters, |writer, counter| {
             writer.number(counter.max);
             writer.number(counter.burst);
@@ -292,7 +299,7 @@ impl Record for Account {
         if !tokens.1.is_empty() {
             return None;
         }
-        let known = tokens.0.iter().map(|octets| u64::from_be_bytes(*octets)).collect();
+        let known = tokens.0.to_vec();
         let counters = read_all(reader, |reader| {
             let (max, burst) = (reader.number()?, reader.number()?);
             Some(Counter { max, burst, meter: Meter::read(reader)? })

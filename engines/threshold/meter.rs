@@ -232,6 +232,14 @@ impl Meter {
         }
     }
 
+    /// How many octets it takes when it is written, about.
+    pub(super) fn expected_size(&self) -> usize {
+        match self {
+            Meter::Sliding { entries, .. } => 16 + entries.len() * 5,
+            Meter::Calendar { .. } | Meter::Bucket { .. } => 32,
+        }
+    }
+
     pub(super) fn write(&self, writer: &mut Writer) {
         match self {
             Meter::Sliding { per, entries } => {

@@ -3,8 +3,14 @@
 mod ask;
 mod check;
 mod control;
+mod explain;
 mod grants;
 mod import;
+mod manual;
+mod order;
+mod paint;
+mod password;
+mod postfix;
 mod run;
 mod state;
 mod table;
@@ -16,7 +22,8 @@ use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use mppd_database::ResolvedConnection;
 use mppd_engine::config::{SourceMap, nearest};
 use mppd_engine::{EngineKind, Finding};
@@ -24,6 +31,7 @@ use mppd_engine::{EngineKind, Finding};
 use crate::config::report::{self, Look};
 use crate::config::settings::GroupOptions;
 use crate::config::{Configuration, ConfigurationFile, LoadRequest, Rejected, load};
+use crate::reference;
 use crate::tracking::search::Place;
 use crate::tracking::table::Dialect;
 
@@ -71,24 +79,27 @@ impl Program {
     /// Does what the command line says.
     #[must_use]
     pub fn main(self) -> ExitCode {
-        let arguments = Arguments::parse();
+        let command = command(&self.kinds);
+        let arguments = Arguments::from_arg_matches(&command.clone().get_matches());
+        let arguments = arguments.unwrap_or_else(|error| error.format(&mut command.clone()).exit());
         let settings = Settings { source: arguments.source, kinds: self.kinds };
         match arguments.command.unwrap_or(Command::Run(run::RunArguments::default())) {
             Command::Run(arguments) => run::run(&settings, &arguments),
             Command::Status(arguments) => control::status(&settings, &arguments),
             Command::Reload(arguments) => control::reload(&settings, &arguments),
             Command::Check(arguments) => check::run(&settings, &arguments),
+            Command::Order(arguments) => order::run(&settings, &arguments),
             Command::Schema(arguments) => schema(&settings, &arguments),
             Command::Ask(arguments) => ask::run(&settings, &arguments),
+            Command::Explain(arguments) => explain::run(&settings, &arguments),
             Command::Track(arguments) => search_records(&settings, &arguments),
             Command::Import(arguments) => import::run(&settings, &arguments),
             Command::Threshold(arguments) => threshold::run(&settings, &arguments),
-            Command::Reference { part: None } => {
-                print_text(&crate::reference::markdown(&settings.kinds))
-            }
-            Command::Reference { part: Some(ReferencePart::Macros) } => {
-                print_text(&crate::reference::macros_markdown())
-            }
+            Command::Password(arguments) => password::run(&arguments),
+            Command::Reference { part } => print_reference(&settings, part.as_deref()),
+            Command::Postfix(arguments) => postfix::run(&settings, &arguments),
+            Command::Man(arguments) => manual::man(&settings, &command, &arguments),
+            Command::Completions(arguments) => manual::completions(command, &arguments),
         }
     }
 }
@@ -125,30 +136,69 @@ enum Command {
     /// Has the server read its configuration again, and waits. Exit code 78 where that has errors, 1
     /// where it can't be put in force, 3 where no server runs
     Reload(control::ReloadArguments),
-    /// Checks the configuration and touches nothing
+    /// Checks the configuration and touches nothing. Exit code 78 where it has errors, 1 where
+    /// something is out of reach that --connect tries
     Check(check::CheckArguments),
+    /// Shows the chains of every policy group as resolved: engines, preconditions, what each status
+    /// does
+    Order(order::OrderArguments),
     /// Prints the SQL that makes the table of the records, or that of the state store, or that grants
     /// what is needed
     Schema(SchemaArguments),
     /// Sends a request and prints the reply
     Ask(ask::AskArguments),
+    /// Shows how the configuration decides a request, engine by engine. Nothing is put on record, and
+    /// nobody is asked unless --connect is given
+    Explain(explain::ExplainArguments),
     /// Searches the records
     Track(track::TrackArguments),
     /// Takes over what another program remembered
     Import(import::ImportArguments),
     /// Shows and resets what the engines `threshold` have counted
     Threshold(threshold::ThresholdArguments),
+    /// Asks for a password, or reads it from standard input, and prints its hash for <admin>
+    Password(password::PasswordArguments),
     /// Prints the reference of every option, engine and macro, as Markdown
     Reference {
-        /// Only this part of it
-        part: Option<ReferencePart>,
+        /// Only this part of it: that of one kind of engine, `macros`, or the `options` outside the
+        /// engines and those that every engine has
+        part: Option<String>,
     },
+    /// Prints what main.cf of Postfix must say so that it asks as the configuration wants to be
+    /// asked, or sets it
+    Postfix(postfix::PostfixArguments),
+    /// Writes the manual pages, for man(1)
+    Man(manual::ManArguments),
+    /// Prints what completes the words of mppd's command line in a shell
+    Completions(manual::CompletionsArguments),
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ReferencePart {
-    /// The macros of templates and conditions
-    Macros,
+/// Parts of the reference that are no engines.
+const MACROS: &str = "macros";
+const OPTIONS: &str = "options";
+
+/// The command line; what it takes for granted are the engines.
+fn command(kinds: &[&'static dyn EngineKind]) -> clap::Command {
+    let parts = kinds.iter().map(|kind| kind.name()).chain([MACROS, OPTIONS]);
+    let parts = PossibleValuesParser::new(parts);
+    let reference = |it: clap::Command| it.mut_arg("part", |part| part.value_parser(parts));
+    Arguments::command().mut_subcommand("reference", reference)
+}
+
+/// Prints the reference, or one part of it.
+fn print_reference(settings: &Settings, part: Option<&str>) -> ExitCode {
+    let kinds = &settings.kinds;
+    let text = match part {
+        None => reference::markdown(kinds),
+        Some(MACROS) => reference::macros_markdown(),
+        Some(OPTIONS) => reference::options_markdown(),
+        // Any other was no possible value.
+        Some(name) => match kinds.iter().find(|kind| kind.name() == name) {
+            Some(kind) => reference::engine_markdown(*kind),
+            None => return ExitCode::FAILURE,
+        },
+    };
+    print_text(&text)
 }
 
 /// For which database

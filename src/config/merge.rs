@@ -6,7 +6,7 @@ use mppd_engine::{Element, Finding, Span};
 use super::settings::GroupsOptions;
 
 /// The elements of `<common>` that are one, however often they stand there.
-pub(super) const SECTIONS: [&str; 4] = ["policy_server", "log", "dns", "tracking"];
+pub(super) const SECTIONS: [&str; 5] = ["policy_server", "log", "dns", "tracking", "admin"];
 
 const PARTS: [&str; 3] = ["common", "groups", "engines"];
 

@@ -9,6 +9,7 @@
 //!
 //! [`load`](load::load) goes all the way; [`report`] shows people what it found wrong.
 
+pub mod admin_settings;
 mod files;
 mod include;
 mod layers;
@@ -18,6 +19,7 @@ mod merge;
 mod redact;
 pub mod report;
 pub mod settings;
+pub mod traces_settings;
 pub mod xml;
 mod xpath;
 

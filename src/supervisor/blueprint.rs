@@ -3,15 +3,16 @@
 
 mod builder;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mppd_engine::config::DEFAULT_TIMEOUT;
+use mppd_engine::config::{DEFAULT_TIMEOUT, Services};
 use mppd_engine::slog::Logger;
 use mppd_engine::trouble::Trouble;
 use mppd_engine::{
-    Action, Condition, EngineKind, Exchange, Finding, Outcome, Prototype, Span, Stages, View,
+    Action, Condition, EngineKind, Exchange, Finding, Outcome, Prototype, Reach, Span, Stages,
+    StatusDoc, View,
 };
 use mppd_state::StateStore;
 
@@ -29,8 +30,16 @@ pub struct EnginePlan {
     pub kind: &'static str,
     /// Where it makes sense.
     pub stages: Stages,
+    /// Where it has something to do, as it is configured.
+    pub useful_at: Stages,
+    /// Whom it asks.
+    pub reach: Reach,
+    /// The statuses that it can give, in the order of its kind.
+    pub statuses: &'static [StatusDoc],
     /// What each of its statuses does.
     pub effects: HashMap<&'static str, Effect>,
+    /// Names of the options that every engine has and that the configuration gives to this one.
+    pub given: BTreeSet<String>,
     /// How long one run may take.
     pub timeout: Duration,
     /// What an exception does; by place in the chains unless configured.
@@ -64,7 +73,11 @@ impl EnginePlan {
             breaker: (kind != TRACK).then(|| Arc::new(breaker)),
             overload: Trouble::default(),
             stages: Stages::ALL,
+            useful_at: Stages::ALL,
+            reach: Reach::Inside,
+            statuses: &[],
             effects: HashMap::new(),
+            given: BTreeSet::new(),
             timeout: DEFAULT_TIMEOUT.0,
             on_exception: None,
             dry_run: false,
@@ -131,6 +144,17 @@ impl Place {
     /// Every place, in the order of a request's life.
     pub const ALL: [Place; 4] = [Place::Begin, Place::Check, Place::End, Place::EndException];
 
+    /// Its name: `begin`, `check`, `end` or `end_exception`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Place::Begin => "begin",
+            Place::Check => "check",
+            Place::End => "end",
+            Place::EndException => "end_exception",
+        }
+    }
+
     /// The element that lists its engines.
     #[must_use]
     pub const fn element(self) -> &'static str {
@@ -174,6 +198,12 @@ impl Chains {
     /// Adds an engine at the end of one place.
     pub fn add(&mut self, place: Place, engine: usize) {
         Arc::make_mut(&mut self.0[place as usize]).engines.push(engine);
+    }
+
+    /// Whether both have the same list at a place: one of them does not set its own, or neither does.
+    #[must_use]
+    pub fn share(&self, other: &Chains, place: Place) -> bool {
+        Arc::ptr_eq(&self.0[place as usize], &other.0[place as usize])
     }
 
     fn set(&mut self, place: Place, chain: Chain) {
@@ -223,6 +253,8 @@ pub struct Blueprint {
     pub engines: Vec<EnginePlan>,
     /// The policy groups, in the order of the configuration.
     pub groups: Vec<GroupPlan>,
+    /// What the engines share.
+    pub services: Services,
     positions: HashMap<Arc<str>, usize>,
 }
 
@@ -232,13 +264,26 @@ impl Blueprint {
     pub fn new(engines: Vec<EnginePlan>, groups: Vec<GroupPlan>) -> Self {
         let places = groups.iter().enumerate();
         let positions = places.map(|(place, group)| (group.id.clone(), place)).collect();
-        Blueprint { engines, groups, positions }
+        Blueprint { engines, groups, services: Services::default(), positions }
+    }
+
+    /// With what the engines share.
+    #[must_use]
+    pub fn with_services(mut self, services: Services) -> Self {
+        self.services = services;
+        self
     }
 
     /// The group of this ID.
     #[must_use]
     pub fn group(&self, id: &str) -> Option<&GroupPlan> {
-        self.groups.get(*self.positions.get(id)?)
+        self.groups.get(self.position(id)?)
+    }
+
+    /// Where the group of this ID stands among the groups.
+    #[must_use]
+    pub fn position(&self, id: &str) -> Option<usize> {
+        self.positions.get(id).copied()
     }
 
     /// How the breakers of the engines stand.

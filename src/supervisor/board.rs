@@ -1,7 +1,7 @@
 //! What the supervisor knows of the server, for whoever asks how it is: also while a reload or the
 //! end keeps the supervisor busy.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use super::blueprint::Blueprint;
 use super::watchdog::Posts;
 use crate::config::report::one_line;
 use crate::listener::Intake;
+use crate::metrics::Monitor;
 use crate::plan::Plan;
 use crate::status::{ConfigurationStatus, RefusedReload, ServerStatus, changed_since, text};
 use crate::tracking::TrackerHandle;
@@ -31,6 +32,9 @@ pub(super) struct Board {
     started: SystemTime,
     sights: Sights,
     known: RefCell<Known>,
+    reloads: Cell<u64>,
+    refusals: Cell<u64>,
+    monitor: Arc<Monitor>,
 }
 
 /// What is there for as long as the server runs, and says by itself how it is.
@@ -75,12 +79,22 @@ impl Known {
 impl Board {
     pub(super) fn new(plan: &Plan, trackers: Vec<TrackerHandle>, sights: Sights) -> Rc<Self> {
         let now = SystemTime::now();
-        let known = RefCell::new(Known::of(plan, trackers, now));
-        Rc::new(Board { started: now, sights, known })
+        let (counters, traffic) = (sights.posts.counters.clone(), sights.traffic.clone());
+        let monitor = Monitor::new(counters, traffic, plan.blueprint.clone(), trackers.clone());
+        Rc::new(Board {
+            started: now,
+            sights,
+            known: RefCell::new(Known::of(plan, trackers, now)),
+            reloads: Cell::new(0),
+            refusals: Cell::new(0),
+            monitor: Arc::new(monitor),
+        })
     }
 
     /// A configuration that began to be read at a time has come into force.
     pub(super) fn reloaded(&self, plan: &Plan, trackers: Vec<TrackerHandle>, read: SystemTime) {
+        self.reloads.set(self.reloads.get() + 1);
+        self.monitor.put_in_force(plan.blueprint.clone(), trackers.clone());
         let stopping = self.known.borrow().stopping;
         *self.known.borrow_mut() = Known { stopping, ..Known::of(plan, trackers, read) };
     }
@@ -94,6 +108,7 @@ impl Board {
             }
             _ => Vec::new(),
         };
+        self.refusals.set(self.refusals.get() + 1);
         let at = text(SystemTime::now());
         let mut known = self.known.borrow_mut();
         let since = known.refused.take().map_or_else(|| at.clone(), |refused| refused.since);
@@ -136,6 +151,8 @@ impl Board {
                 loaded: text(known.loaded),
                 changed: changed_since(&known.files, known.loaded),
                 refused: known.refused.clone(),
+                reloads: self.reloads.get(),
+                refusals: self.refusals.get(),
             },
             traffic: self.sights.traffic.status(),
             workers: self.sights.posts.status(&self.sights.intake),
@@ -143,6 +160,11 @@ impl Board {
             engines: known.blueprint.breakers(),
             trackers: known.trackers.iter().map(TrackerHandle::status).collect(),
         }
+    }
+
+    /// What is counted, for any thread.
+    pub(super) fn monitor(&self) -> &Arc<Monitor> {
+        &self.monitor
     }
 
     /// Says it again and again while the configuration is refused: whoever restarts mppd would have

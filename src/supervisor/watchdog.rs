@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use super::blueprint::EnginePlan;
 use super::breaker::Breaker;
 use crate::listener::Intake;
+use crate::metrics::{Counters, Shard};
 use crate::seat::Seats;
 
 /// How often a worker's heart beats, and how often it is looked at.
@@ -75,6 +76,8 @@ pub struct Post {
     next: AtomicU32,
     /// Its connections.
     pub seats: Arc<Seats>,
+    /// What it counts.
+    pub counts: Arc<Shard>,
 }
 
 impl Default for Post {
@@ -85,6 +88,7 @@ impl Default for Post {
             engines: Mutex::default(),
             next: AtomicU32::new(1),
             seats: Arc::default(),
+            counts: Arc::default(),
         }
     }
 }
@@ -172,7 +176,11 @@ impl actix::Message for GiveUp {
 
 /// The posts that are manned, and what is known of those that were given up.
 #[derive(Debug, Default)]
-pub struct Posts(Mutex<Vec<Known>>);
+pub struct Posts {
+    known: Mutex<Vec<Known>>,
+    /// What the workers count, those among them that were given up.
+    pub counters: Arc<Counters>,
+}
 
 #[derive(Debug)]
 struct Known {
@@ -196,6 +204,7 @@ struct HeldUp {
 impl Posts {
     /// A worker's post is manned; whoever had it before has lost it.
     pub fn man(&self, number: usize, post: Arc<Post>, arbiter: ArbiterHandle) {
+        self.counters.join(post.counts.clone());
         let mut known = self.lock();
         known.iter_mut().filter(|known| known.number == number).for_each(|k| k.replaced = true);
         let new = Known {
@@ -254,7 +263,7 @@ impl Posts {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -145,6 +145,9 @@ pub(super) struct Database {
     /// When rows that have waited too long were looked for last.
     expired: Option<Instant>,
     moved: u64,
+    /// How often it went away, and how often it was tried to come back.
+    absences: u64,
+    attempts: u64,
     logger: Logger,
 }
 
@@ -164,6 +167,7 @@ impl Database {
             // The server is there and says no: somebody must mend that.
             Err(error) => return Err(error),
         };
+        let absences = u64::from(matches!(link, Link::Away(_)));
         if spool.rows() > 0 {
             warn!(logger, "rows of an earlier run wait in the spool"; "rows" => spool.rows());
         }
@@ -175,6 +179,8 @@ impl Database {
             looked: Instant::now(),
             expired: None,
             moved: 0,
+            absences,
+            attempts: 0,
             logger,
         })
     }
@@ -243,7 +249,13 @@ impl Database {
 
     fn go_away(&mut self, reason: &StoreError) {
         say_away(&self.logger, reason);
+        self.absences += 1;
         self.link = Link::Away(Absence::new(reason.to_string()));
+    }
+
+    /// How often it went away, and how often it was tried to connect to it since.
+    pub(super) fn absences_and_attempts(&self) -> (u64, u64) {
+        (self.absences, self.attempts)
     }
 
     /// Whether [`Database::move_some`] has something to do.
@@ -361,6 +373,7 @@ impl Database {
             self.spool.rewind();
             // Without rows to try, the database is believed when it lets one in.
             let rows = self.spool.next().unwrap_or_default();
+            self.attempts += 1;
             absence.attempt = Some(actix_rt::spawn(prove(self.connector.connect(), rows)));
         }
     }

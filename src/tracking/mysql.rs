@@ -29,10 +29,11 @@ const LARGEST: usize = 10;
 /// Octets in one statement, well below any server's `max_allowed_packet`.
 const STATEMENT_OCTETS: usize = 1 << 19;
 
+pub(super) const KINDS: [OnDuplicate; 3] =
+    [OnDuplicate::Fail, OnDuplicate::Keep, OnDuplicate::Complete];
+
 /// How much memory the server may take to count the values of one question, in octets.
 const MEMORY: u32 = 256 << 20;
-
-const KINDS: [OnDuplicate; 3] = [OnDuplicate::Fail, OnDuplicate::Keep, OnDuplicate::Complete];
 
 /// A table in MySQL or MariaDB.
 #[derive(Debug)]
@@ -501,7 +502,7 @@ fn session(write_timeout: Duration) -> String {
     )
 }
 
-const NO_SUCH_TABLE: u16 = 1146;
+pub(super) const NO_SUCH_TABLE: u16 = 1146;
 const DUPLICATE_KEY: u16 = 1062;
 /// Database access denied, user access denied, table access denied, privilege missing.
 const DENIED: [u16; 4] = [1044, 1045, 1142, 1227];
@@ -510,7 +511,7 @@ const UNKNOWN_DATABASE: u16 = 1049;
 /// Statement too large, wrong value, wrong string, too many placeholders, row too large.
 const REFUSED: [u16; 5] = [1153, 1292, 1366, 1390, 1118];
 
-fn code(error: &mysql_async::Error) -> Option<u16> {
+pub(super) fn code(error: &mysql_async::Error) -> Option<u16> {
     match error {
         mysql_async::Error::Server(error) => Some(error.code),
         _ => None,

@@ -3,6 +3,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::Histogram;
+use crate::metrics::count::ROWS;
+
 /// Where rows go at the moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
@@ -56,6 +59,30 @@ pub struct TrackerStatus {
     pub last_commit: Option<Timestamp>,
     /// Rows that `<retention>` removed.
     pub retired: u64,
+    /// How often the database went away.
+    #[serde(default)]
+    pub absences: u64,
+    /// How often it was tried to connect to the database while it was away.
+    #[serde(default)]
+    pub attempts: u64,
+    /// Batches that could be written nowhere, and were tried again.
+    #[serde(default)]
+    pub failures: u64,
+}
+
+/// How large batches were, and how long it took to write them. The tracker's thread adds to it.
+#[derive(Debug)]
+pub struct Batches {
+    /// Rows.
+    pub rows: Histogram,
+    /// Times.
+    pub times: Histogram,
+}
+
+impl Default for Batches {
+    fn default() -> Self {
+        Batches { rows: Histogram::new(ROWS), times: Histogram::of_times() }
+    }
 }
 
 impl TrackerStatus {
@@ -78,6 +105,9 @@ impl TrackerStatus {
             rows: 0,
             last_commit: None,
             retired: 0,
+            absences: 0,
+            attempts: 0,
+            failures: 0,
         }
     }
 }

@@ -98,6 +98,7 @@ impl Target {
             status.oldest = oldest.and_then(|at| jiff::Timestamp::from_microsecond(at).ok());
         }
         let Target::Database(database) = self else { return };
+        (status.absences, status.attempts) = database.absences_and_attempts();
         match (database.absence(), &status.place) {
             (None, Place::Connected) => {}
             (None, _) => status.place = Place::Connected,

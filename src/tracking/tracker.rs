@@ -27,7 +27,7 @@ use super::queue::{Content, Entry, Queue, ended};
 use super::retention::{Removal, Retention, remove_for_ever};
 use super::snapshot::Snapshot;
 use super::spool::{self, Spool};
-use super::status::{Place, TrackerStatus};
+use super::status::{Batches, Place, TrackerStatus};
 use super::store::StoreError;
 use super::target::Target;
 use super::writer::{Endings, Manner, Writer, endings};
@@ -155,6 +155,7 @@ pub struct TrackerHandle {
     durability: Durability,
     queue: Arc<Queue>,
     status: Arc<Mutex<TrackerStatus>>,
+    batches: Arc<Batches>,
     ended: watch::Receiver<()>,
 }
 
@@ -182,6 +183,7 @@ impl TrackerHandle {
             durability: options.durability,
             queue: Arc::new(Queue::new(options.queue)),
             status: Arc::new(Mutex::new(status)),
+            batches: Arc::default(),
             ended,
         };
         let (started, result) = oneshot::channel();
@@ -211,6 +213,12 @@ impl TrackerHandle {
     pub fn status(&self) -> TrackerStatus {
         let status = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
         TrackerStatus { waiting: self.queue.len(), ..status }
+    }
+
+    /// How large its batches were, and how long it took to write them.
+    #[must_use]
+    pub fn batches(&self) -> &Batches {
+        &self.batches
     }
 
     fn waits(&self, state: State) -> bool {
@@ -314,7 +322,8 @@ async fn work(opening: Opening) {
     let (removal, remover) = retention(&options, &status, &logger);
     let mut writer = Writer::new(target, manner, queue, status, logger.clone())
         .with_endings(find_endings(&options, &logger))
-        .with_removal(removal);
+        .with_removal(removal)
+        .with_batches(Arc::clone(&handle.batches));
     writer.note();
     let _gone = started.send(Ok(()));
     while AssertUnwindSafe(writer.run()).catch_unwind().await.is_err() {

@@ -20,7 +20,7 @@ use super::queue::{Acknowledgement, Content, Entry, Queue};
 use super::retention::Removal;
 use super::row::Row;
 use super::spool::Unkept;
-use super::status::TrackerStatus;
+use super::status::{Batches, TrackerStatus};
 use super::store::{RowWrite, StoreError};
 use super::target::{Target, until};
 use crate::config::settings::AtBound;
@@ -83,6 +83,8 @@ pub(super) struct Writer {
     /// Requests on record that are not decided yet.
     open: BTreeSet<RequestKey>,
     removal: Option<Removal>,
+    batches: Arc<Batches>,
+    failures: u64,
     logger: Logger,
 }
 
@@ -114,8 +116,16 @@ impl Writer {
             rests: None,
             open: BTreeSet::new(),
             removal: None,
+            batches: Arc::default(),
+            failures: 0,
             logger,
         }
+    }
+
+    /// Counting batches there.
+    pub(super) fn with_batches(mut self, batches: Arc<Batches>) -> Self {
+        self.batches = batches;
+        self
     }
 
     /// With what is to be done about requests that never got their decision.
@@ -228,11 +238,14 @@ impl Writer {
     async fn write(&mut self) -> bool {
         let taken = self.batch.take(self.rows_at_once()).map(Content::into_row);
         let taken = self.under_way.insert(taken);
+        let begun = Instant::now();
         let result = self.target.write(&taken.writes).await;
         let Some(taken) = self.under_way.take() else { return false };
         match result {
             Ok(unkept) => {
                 self.blocked = None;
+                self.batches.rows.observe(taken.writes.len() as u64);
+                self.batches.times.observe_time(begun.elapsed());
                 self.acknowledge(taken, unkept);
                 true
             }
@@ -299,6 +312,7 @@ impl Writer {
     /// No file can be written: rows stay in memory, and nobody waits for them.
     fn block(&mut self, mut taken: Taken<Arc<Row>, Acknowledgement>, error: &StoreError) {
         self.attempts_at_the_end += u32::from(self.is_closed);
+        self.failures += 1;
         for (state, waiting) in taken.take_waiting() {
             self.turn_away(state, waiting, true);
         }
@@ -402,6 +416,7 @@ impl Writer {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let Losses { lost, dropped, deferred } = losses;
         (status.lost, status.dropped, status.deferred) = (lost, dropped, deferred);
+        status.failures = self.failures;
         status.blocked = self.blocked.as_ref().map(|blocked| blocked.reason.clone());
         self.target.describe(&mut status);
     }

@@ -27,6 +27,7 @@ const FILES: &[&str] = &["esm/PPXX0001.xml"];
 /// five seconds in place of five minutes.
 const EDITS: &[(&str, &str)] = &[
     ("<listen>inet:127.0.0.1:10040</listen>", ""),
+    ("<listen>inet:127.0.0.1:10041</listen>", ""),
     ("<state_directory>var</state_directory>", ""),
     ("<format>terminal</format>", ""),
     ("<delay>5m</delay>", "<delay>5s</delay>"),

@@ -1,9 +1,11 @@
 //! What the tests start and talk to: the daemon, a private Postfix, a private MariaDB, and clients
 //! for the policy protocol and SMTP.
 
+pub(crate) mod browser;
 pub(crate) mod captures;
 pub(crate) mod command;
 pub(crate) mod daemon;
+pub(crate) mod http;
 pub(crate) mod mariadb;
 pub(crate) mod policy_client;
 pub(crate) mod ports;

@@ -55,7 +55,8 @@ pub(super) fn build(
         builder.warn_of_unused();
         builder.check_references(&groups);
     }
-    (Blueprint::new(builder.engines, groups), builder.findings)
+    let blueprint = Blueprint::new(builder.engines, groups).with_services(builder.services);
+    (blueprint, builder.findings)
 }
 
 struct Builder<'a> {
@@ -406,7 +407,11 @@ impl Builder<'_> {
         self.warn_of_no_breaker(&plan, &common);
         self.engines.push(EnginePlan {
             stages: whole.kind.stages(),
+            useful_at: whole.kind.stages().intersection(part.useful_at),
+            reach: part.reach,
+            statuses: whole.kind.statuses(),
             effects: common.effects,
+            given: common.places.into_keys().collect(),
             timeout: common.timeout,
             on_exception: common.on_exception,
             dry_run: common.dry_run,

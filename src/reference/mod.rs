@@ -1,58 +1,117 @@
-//! The reference of every option, engine, method, status and macro as Markdown, made from the
-//! declarations that the parser uses.
+//! The reference of every option, engine, method, status, macro and metric, made from the declarations that
+//! the parser uses: as Markdown, and for the pages of [`crate::manual`].
 //!
 //! `docs/reference.md` is this text; `cargo run -- reference > docs/reference.md` renews it.
+
+mod document;
 
 use mppd_engine::config::{OptionDoc, common_option_docs};
 use mppd_engine::language::{self, MacroDoc, MacroFamily};
 use mppd_engine::{EngineKind, Stage, Stages};
 
+pub(crate) use self::document::{Block, Document, Table};
 use crate::config::settings;
+use crate::metrics::declared;
 
 /// The field that stands for the text of an element.
 const TEXT: &str = "$text";
 
-const INTRODUCTION: &str = "\
-# Reference
+/// Stands where an option has no default.
+pub(crate) const MUST_BE_GIVEN: &str = "must be given";
 
-Every option, engine, method, status and macro, as `mppd reference` prints it from the declarations that
-the parser uses.
-
+const INTRODUCTION: [&str; 2] = [
+    "\
+Every option, engine, method, status, macro and metric, as `mppd reference` prints it from the declarations that
+the parser uses.",
+    "\
 An option is an attribute or a child element of its own name. One whose value is an element has a
-table of its own, headed by the path to it.
-";
+table of its own, headed by the path to it.",
+];
 
-const ENGINES: &str = "
-## Engines
-
-An engine computes a status. What that does to the mail is configuration: the option `on_STATUS`.
-
-### Options of every engine
-";
+const ENGINES: &str = "An engine computes a status. What that does to the mail is configuration: the option `on_STATUS`.";
 
 /// The whole reference, with these kinds of engines.
 #[must_use]
 pub fn markdown(kinds: &[&dyn EngineKind]) -> String {
-    let mut page = Page { text: INTRODUCTION.to_owned() };
-    page.line("\n## Outside the engines");
-    for (name, options) in settings::reference() {
-        page.elements("###", name, &options);
+    let mut page = Page::default();
+    page.document.heading(1, "Reference");
+    for text in INTRODUCTION {
+        page.document.paragraph(text);
     }
-    page.text.push_str(ENGINES);
-    page.with_elements("####", "", &common_option_docs());
+    page.document.heading(2, "Outside the engines");
+    page.outside(3);
+    page.document.heading(2, "Engines");
+    page.document.paragraph(ENGINES);
+    page.document.heading(3, "Options of every engine");
+    page.with_elements(4, "", &common_option_docs());
     for kind in kinds {
-        page.engine(*kind);
+        page.engine(3, *kind);
     }
-    page.macros("##");
-    page.text
+    page.document.heading(2, "Macros");
+    page.macros(3);
+    page.document.heading(2, "Metrics");
+    page.metrics(3);
+    page.document.markdown()
 }
 
 /// The reference of the macros alone.
 #[must_use]
 pub fn macros_markdown() -> String {
-    let mut page = Page { text: String::new() };
-    page.macros("#");
-    page.text.trim_start().to_owned()
+    let mut page = Page::default();
+    page.document.heading(1, "Macros");
+    page.macros(2);
+    page.document.markdown()
+}
+
+/// The reference of the options alone: those outside the engines, and those that every engine has.
+#[must_use]
+pub fn options_markdown() -> String {
+    let mut page = Page::default();
+    page.document.heading(1, "Options");
+    page.document.paragraph(INTRODUCTION[1]);
+    page.outside(2);
+    page.document.heading(2, "Options of every engine");
+    page.with_elements(3, "", &common_option_docs());
+    page.document.markdown()
+}
+
+/// The reference of one kind of engine.
+#[must_use]
+pub fn engine_markdown(kind: &dyn EngineKind) -> String {
+    let mut page = Page::default();
+    page.engine(1, kind);
+    page.document.markdown()
+}
+
+/// What is to be said of one kind of engine, by headings.
+pub(crate) fn engine_parts(kind: &dyn EngineKind) -> Vec<(&'static str, Document)> {
+    let part = |write: fn(&mut Page, &dyn EngineKind)| {
+        let mut page = Page::default();
+        write(&mut page, kind);
+        page.document
+    };
+    let mut parts = vec![
+        ("Description", part(Page::about)),
+        ("Methods", part(Page::methods)),
+        ("Options", part(|page, kind| page.own_options(2, kind))),
+        ("Statuses", part(Page::statuses)),
+        ("Values", part(Page::values)),
+    ];
+    parts.retain(|(_, document)| !document.blocks().is_empty());
+    parts
+}
+
+/// Everything that no kind of engine has for itself: what is outside the engines, what every engine
+/// has, and the macros. The headings of its parts have the level 1.
+pub(crate) fn without_engines() -> Document {
+    let mut page = Page::default();
+    page.document.heading(1, "Outside the engines");
+    page.outside(2);
+    page.document.heading(1, "Options of every engine");
+    page.with_elements(2, "", &common_option_docs());
+    page.document.heading(1, "Macros");
+    page.macros(2);
+    page.document
 }
 
 const MACROS: &str = "\
@@ -61,6 +120,11 @@ text follows that would belong to the name; one with arguments `${name argument 
 square brackets may be left out. How texts and conditions are written is in
 [language.md](language.md). The examples are about this request, which the engine `wbl` has refused:
 ";
+
+const METRICS: &str = "\
+What `/metrics` of the admin listener tells Prometheus. A histogram NAME is told as `NAME_bucket`,
+`NAME_sum` and `NAME_count`, a summary as the latter two. [monitoring.md](monitoring.md) says how to
+watch over mppd with them.";
 
 fn some_stages(stages: Stages) -> Option<String> {
     let names = Stage::ALL.iter().filter(|stage| stages.contains(**stage));
@@ -107,94 +171,126 @@ fn example((text, result): &(&str, &str)) -> String {
     format!("`{text}` is `{shown}`")
 }
 
+/// A document, and what it takes to write one about options.
+#[derive(Default)]
 struct Page {
-    text: String,
+    document: Document,
 }
 
 /// The elements that have a table, by path, so that none is told twice.
 type Told = Vec<(String, Vec<OptionDoc>)>;
 
 impl Page {
-    fn line(&mut self, line: &str) {
-        self.text.push_str(line);
-        self.text.push('\n');
-    }
-
-    fn table(&mut self, columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-        self.line("");
-        self.line(&format!("| {} |", columns.join(" | ")));
-        self.line(&format!("|{}", " --- |".repeat(columns.len())));
-        for row in rows {
-            let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
-            self.line(&format!("| {} |", cells.join(" | ")));
+    fn outside(&mut self, level: usize) {
+        for (name, options) in settings::reference() {
+            self.elements(level, name, &options);
         }
     }
 
-    fn engine(&mut self, kind: &dyn EngineKind) {
+    fn engine(&mut self, level: usize, kind: &dyn EngineKind) {
         let name = kind.name();
-        self.line(&format!("\n### `<{name}>`\n\n{}.", capitalised(kind.summary())));
-        self.stages(kind);
+        self.document.heading(level, format!("`<{name}>`"));
+        self.about(kind);
+        self.methods(kind);
+        if !kind.options().is_empty() {
+            self.document.heading(level + 1, format!("`{name}`"));
+        }
+        self.own_options(level + 1, kind);
+        self.document.heading(level + 1, format!("Statuses of `{name}`"));
+        self.statuses(kind);
+        if !kind.values().is_empty() {
+            self.document.heading(level + 1, format!("Values of `{name}`"));
+            self.values(kind);
+        }
+    }
+
+    fn about(&mut self, kind: &dyn EngineKind) {
+        self.document.paragraph(format!("{}.", capitalised(kind.summary())));
+        if let Some(stages) = some_stages(kind.stages()) {
+            self.document.paragraph(format!("It runs at {stages} only."));
+        }
+    }
+
+    fn methods(&mut self, kind: &dyn EngineKind) {
         let methods = kind.methods().iter();
         let methods: Vec<Vec<String>> = methods
             .map(|method| vec![format!("`ID.{}`", method.name), method.meaning.to_owned()])
             .collect();
         if !methods.is_empty() {
-            self.table(&["Method", "Meaning"], methods);
+            self.document.table(&["Method", "Meaning"], methods);
         }
-        let options = kind.options();
-        if options.is_empty() {
-            self.line("\nIt has no options of its own.");
-        } else {
-            self.elements("####", name, &options);
+    }
+
+    /// The options that the kind declares; the elements inside have headings of this level.
+    fn own_options(&mut self, level: usize, kind: &dyn EngineKind) {
+        match kind.options() {
+            options if options.is_empty() => {
+                self.document.paragraph("It has no options of its own.");
+            }
+            options => self.with_elements(level, kind.name(), &options),
         }
+    }
+
+    fn statuses(&mut self, kind: &dyn EngineKind) {
         let statuses = kind.statuses().iter().map(|status| {
             let (name, default) = (status.name, status.default_action);
             vec![format!("`{name}`"), status.meaning.to_owned(), format!("`{default}`")]
         });
-        self.line(&format!("\n#### Statuses of `{name}`"));
-        self.table(&["Status", "Meaning", "`on_STATUS` unless given"], statuses);
+        self.document.table(&["Status", "Meaning", "`on_STATUS` unless given"], statuses);
+    }
+
+    fn values(&mut self, kind: &dyn EngineKind) {
         let values = kind.values().iter();
         let values: Vec<Vec<String>> = values
             .map(|value| vec![format!("`{}`", value.name), value.meaning.to_owned()])
             .collect();
         if !values.is_empty() {
-            self.line(&format!("\n#### Values of `{name}`"));
-            self.table(&["Value", "Meaning"], values);
+            self.document.table(&["Value", "Meaning"], values);
         }
     }
 
-    fn stages(&mut self, kind: &dyn EngineKind) {
-        if let Some(stages) = some_stages(kind.stages()) {
-            self.line(&format!("\nIt runs at {stages} only."));
+    /// What is below the heading of the metrics.
+    fn metrics(&mut self, level: usize) {
+        self.document.paragraph(METRICS);
+        for section in declared::SECTIONS {
+            self.document.heading(level, section.title);
+            let rows = section.metrics.iter().map(|metric| {
+                let labels: Vec<String> =
+                    metric.labels.iter().map(|label| format!("`{label}`")).collect();
+                let (name, kind) = (format!("`{}`", metric.name), metric.kind.name().to_owned());
+                vec![name, kind, labels.join(", "), metric.help().to_owned()]
+            });
+            self.document.table(&["Metric", "Kind", "Labels", "Meaning"], rows);
         }
     }
 
-    fn macros(&mut self, heading: &str) {
-        self.line(&format!("\n{heading} Macros\n\n{MACROS}\n```text"));
-        for (name, value) in language::example_attributes() {
-            self.line(&format!("{name}={value}"));
-        }
-        self.line("```");
+    /// What is below the heading of the macros.
+    fn macros(&mut self, level: usize) {
+        self.document.paragraph(MACROS);
+        let attributes = language::example_attributes().iter();
+        let lines: Vec<String> =
+            attributes.map(|(name, value)| format!("{name}={value}")).collect();
+        self.document.code(lines.join("\n"));
         for family in MacroFamily::ALL {
-            self.line(&format!("\n{heading}# {}", family.title()));
+            self.document.heading(level, family.title());
             let entries = language::macros().iter().filter(|entry| entry.family == *family);
-            self.table(&["Macro", "Meaning", "Example"], entries.flat_map(macro_rows));
+            self.document.table(&["Macro", "Meaning", "Example"], entries.flat_map(macro_rows));
         }
     }
 
     /// An element with its options, and every element inside.
-    fn elements(&mut self, heading: &str, path: &str, options: &[OptionDoc]) {
-        self.line(&format!("\n{heading} `{path}`"));
-        self.with_elements(heading, path, options);
+    fn elements(&mut self, level: usize, path: &str, options: &[OptionDoc]) {
+        self.document.heading(level, format!("`{path}`"));
+        self.with_elements(level, path, options);
     }
 
     /// Options that have a heading already, and every element inside.
-    fn with_elements(&mut self, heading: &str, path: &str, options: &[OptionDoc]) {
+    fn with_elements(&mut self, level: usize, path: &str, options: &[OptionDoc]) {
         let mut told = vec![(path.to_owned(), options.to_vec())];
         self.options(path, options, &mut told);
         let mut next = 1;
         while let Some((path, options)) = told.get(next).cloned() {
-            self.line(&format!("\n{heading} `{path}`"));
+            self.document.heading(level, format!("`{path}`"));
             self.options(&path, &options, &mut told);
             next += 1;
         }
@@ -211,7 +307,7 @@ impl Page {
                 vec![name, value(path, option, told), default(option), meaning(option)]
             })
             .collect();
-        self.table(&["Option", "Value", "Unless given", "Meaning"], rows);
+        self.document.table(&["Option", "Value", "Unless given", "Meaning"], rows);
     }
 }
 
@@ -230,7 +326,7 @@ fn value(path: &str, option: &OptionDoc, told: &mut Told) -> String {
 
 fn default(option: &OptionDoc) -> String {
     match option.default.as_deref() {
-        None => "must be given".to_owned(),
+        None => MUST_BE_GIVEN.to_owned(),
         Some("") => String::new(),
         Some(words) if words.contains([' ', '`']) => words.to_owned(),
         Some(value) => format!("`{value}`"),
@@ -255,7 +351,7 @@ mod tests {
 
     #[test]
     fn the_page_in_the_documentation_is_current() {
-        let page = include_str!("../docs/reference.md");
+        let page = include_str!("../../docs/reference.md");
         let current = markdown(mppd_engines::ENGINES);
         assert!(
             page.trim_end() == current.trim_end(),
@@ -302,9 +398,11 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_does_not_end_a_cell() {
-        let mut page = Page { text: String::new() };
-        page.table(&["a"], [vec!["x|y".to_owned()]]);
-        assert_eq!(page.text, "\n| a |\n| --- |\n| x\\|y |\n");
+    fn every_metric_has_its_line() {
+        let page = markdown(mppd_engines::ENGINES);
+        for metric in declared::all() {
+            let row = format!("| `{}` | {} |", metric.name, metric.kind.name());
+            assert!(page.contains(&row), "{row}");
+        }
     }
 }
