@@ -10,6 +10,7 @@
 //! | `pool` | a bounded number of connections on a thread of their own |
 //! | `counts` | what pools are asked |
 //! | `cache` | answers that are kept, questions that are asked once |
+//! | [`probe`] | whether a database can be reached, and lets its user do what is wanted |
 //! | `answer`, `failure` | what the database says, or why it says nothing |
 
 mod answer;
@@ -21,6 +22,7 @@ mod failure;
 mod option_file;
 pub mod options;
 mod pool;
+pub mod probe;
 pub mod redact;
 mod statement;
 

@@ -136,6 +136,11 @@ impl Pool {
         Pool { shared: Arc::new(Shared { connection, limits, counts, jobs: Mutex::new(None) }) }
     }
 
+    /// The database.
+    pub(crate) fn connection(&self) -> &ResolvedConnection {
+        &self.shared.connection
+    }
+
     /// Asks the database. Whoever drops the future is not waited for; the connection is.
     ///
     /// # Errors
@@ -385,7 +390,7 @@ async fn end(conn: Conn) {
 // Values are UTF-8 to the server where it reads them as text. Whatever else sql_mode says, a value
 // that a column can't hold is refused, never cut or changed. A statement that takes too long ends
 // on the server as well, with either brand's own variable.
-fn session(statement_timeout: Duration) -> String {
+pub(crate) fn session(statement_timeout: Duration) -> String {
     let seconds = statement_timeout.as_secs().max(1);
     let milliseconds = statement_timeout.as_millis().max(1);
     format!(

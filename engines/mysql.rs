@@ -267,7 +267,9 @@ impl Declared {
 
     fn built(self, pool: &Pool) -> Built {
         let query = Query::new(self.statement, pool.clone(), self.cache);
+        let reach = query.reach();
         Built::new(Some(self.id.value), Arc::new(query))
+            .with_reach(reach)
             .with_open_values()
             .with_references(self.references)
             .with_element(self.element)

@@ -6,6 +6,8 @@ mod almost_postfix;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod connect;
+#[cfg(test)]
 mod console;
 #[cfg(test)]
 mod control;
@@ -53,6 +55,8 @@ mod modules;
 mod monitoring;
 #[cfg(test)]
 mod mysql;
+#[cfg(test)]
+mod order;
 #[cfg(all(test, feature = "otel"))]
 mod otel;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mppd_database::{Answer, AnswerCache, ConnectionOptions, Pool, Statement, resolve};
-use mppd_engine::{BuildContext, Escaped, Failure, Finding, Spanned, View, options};
+use mppd_engine::{BuildContext, Escaped, Failure, Finding, Probe, Spanned, View, options};
 
 use super::limits::{DEFAULT_ID, Limit};
 use super::meter::Rule;
@@ -59,6 +59,10 @@ impl Exceptions {
             }
             _ => Err(findings),
         }
+    }
+
+    pub(super) fn probe(&self) -> Probe {
+        self.pool.probe(&self.statement)
     }
 
     /// The rules for one request.

@@ -8,7 +8,7 @@ use mppd_database::{
     resolve,
 };
 use mppd_engine::config::{FileSize, Period, Positive};
-use mppd_engine::{BuildContext, Exchange, Finding, Spanned, View, options};
+use mppd_engine::{BuildContext, Exchange, Finding, Probe, Spanned, View, options};
 
 options! {
     /// `<sql>`
@@ -88,6 +88,10 @@ impl Lookup {
             }),
             _ => Err(findings),
         }
+    }
+
+    pub(super) fn probe(&self) -> Probe {
+        self.pool.probe(&self.statement)
     }
 
     /// The entry that the statement finds for a request.
