@@ -53,10 +53,10 @@ mod modules;
 mod monitoring;
 #[cfg(test)]
 mod mysql;
-#[cfg(all(test, feature = "otel"))]
-mod otel;
 #[cfg(test)]
 mod order;
+#[cfg(all(test, feature = "otel"))]
+mod otel;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
