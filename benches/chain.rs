@@ -3,9 +3,11 @@
 //!
 //! `cargo bench --bench chain`
 
+mod trivial;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use actix_rt::SystemRunner;
 use criterion::{Bencher, BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -14,50 +16,10 @@ use mppd::supervisor::blueprint::{Blueprint, Chains, EnginePlan, GroupPlan, Plac
 use mppd::supervisor::chain::EngineSet;
 use mppd::supervisor::effect::Effect;
 use mppd_engine::config::{Origin, Source, SourceMap};
-use mppd_engine::exchange::Receipt;
 use mppd_engine::language::Scope;
-use mppd_engine::tracking::Recorded;
-use mppd_engine::{
-    BuildContext, Built, Condition, Engine, Exchange, Failure, Finding, Outcome, Request,
-    RequestKey, Span, Spanned, StatusDoc, Tracker, Transition, options,
-};
+use mppd_engine::{Built, Condition, Request, Span, Spanned, Tracker};
 
-options! {
-    /// A trivial engine has none.
-    struct NoOptions: Default {}
-}
-
-/// Gives its status at once, or after its task was woken again.
-#[derive(Clone)]
-struct Trivial {
-    waits: bool,
-}
-
-impl Engine for Trivial {
-    const NAME: &'static str = "trivial";
-    const SUMMARY: &'static str = "does nothing";
-    const STATUSES: &'static [StatusDoc] = &[];
-    type Options = NoOptions;
-
-    fn build(_: NoOptions, _: &mut BuildContext<'_>) -> Result<Self, Vec<Finding>> {
-        Ok(Trivial { waits: false })
-    }
-
-    async fn run(&self, _: &Exchange) -> Result<Outcome, Failure> {
-        if self.waits {
-            tokio::task::yield_now().await;
-        }
-        Ok(Outcome::new("none"))
-    }
-}
-
-struct NotTracked;
-
-impl Tracker for NotTracked {
-    fn record(&self, _: Transition, _: &Exchange) -> Recorded {
-        Box::pin(std::future::ready(Ok(())))
-    }
-}
+use self::trivial::{NotTracked, Trivial, exchange};
 
 /// Engines that answer at once, with what their elements may say besides.
 #[derive(Clone, Copy)]
@@ -98,19 +60,6 @@ fn raise(length: usize, waits: bool, extra: Extra) -> Option<EngineSet> {
     let engines = (0..length).map(|number| plan(number, waits, extra)).collect();
     let blueprint = Blueprint::new(engines, vec![GroupPlan::new("default", chains)]);
     EngineSet::raise(&Arc::new(blueprint), 1_000, &log::silent(), &Arc::default()).ok()
-}
-
-fn exchange(request: &Arc<Request>, tracker: &Arc<dyn Tracker>) -> Arc<Exchange> {
-    Arc::new(Exchange::new(Receipt {
-        request: request.clone(),
-        key: RequestKey([0; 16]),
-        received: SystemTime::UNIX_EPOCH,
-        deadline: Instant::now() + Duration::from_secs(30),
-        group: "default".into(),
-        node: "test".into(),
-        tracker: tracker.clone(),
-        repeat_of: None,
-    }))
 }
 
 /// One request after another, as a worker has them: many for each entry into the runtime.

@@ -2,10 +2,11 @@
 //! secrets, put together.
 
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mppd_engine::config::{Origin, Source, SourceMap, Spanned};
+use mppd_engine::config::{Origin, Severity, Source, SourceMap, Spanned};
 use mppd_engine::{BuildContext, Finding, Span};
 
 use crate::option_file::{self, Fault, OptionFile};
@@ -64,16 +65,39 @@ pub trait Files {
         text: String,
         faults: Vec<Fault>,
     ) -> Vec<Finding>;
+
+    /// Tells what works, but probably not as meant.
+    fn warn(&mut self, warning: Finding);
 }
 
 /// The server's: the file joins the sources, so that each fault has its own place.
-impl Files for SourceMap {
+#[derive(Debug)]
+pub struct ServerFiles<'a> {
+    /// Where everything stands.
+    pub sources: &'a mut SourceMap,
+    /// What there is to warn of.
+    pub warnings: Vec<Finding>,
+}
+
+impl<'a> ServerFiles<'a> {
+    /// Files that are named in these sources.
+    #[must_use]
+    pub fn new(sources: &'a mut SourceMap) -> Self {
+        ServerFiles { sources, warnings: Vec::new() }
+    }
+}
+
+impl Files for ServerFiles<'_> {
     fn path(&self, name: &Spanned<PathBuf>) -> PathBuf {
-        self.directory(name.span.source).join(&name.value)
+        self.sources.directory(name.span.source).join(&name.value)
+    }
+
+    fn warn(&mut self, warning: Finding) {
+        self.warnings.push(Finding { severity: Severity::Warning, ..warning });
     }
 
     fn findings(&mut self, _: Span, path: &Path, text: String, faults: Vec<Fault>) -> Vec<Finding> {
-        let source = self.add(Source { origin: Origin::File(path.to_owned()), text });
+        let source = self.sources.add(Source { origin: Origin::File(path.to_owned()), text });
         let finding = |Fault { place, message, help }| {
             let span = Span { source, start: place.start, end: place.end };
             helped(Finding::error(span, message), help)
@@ -86,6 +110,10 @@ impl Files for SourceMap {
 impl Files for BuildContext<'_> {
     fn path(&self, name: &Spanned<PathBuf>) -> PathBuf {
         BuildContext::path(self, name)
+    }
+
+    fn warn(&mut self, warning: Finding) {
+        BuildContext::warn(self, warning);
     }
 
     fn findings(
@@ -137,8 +165,13 @@ pub fn resolve(
         }
         None => OptionFile::default(),
     };
-    if let Some(file) = options.tls.as_ref().and_then(|tls| tls.ca_file.as_ref()) {
-        findings.extend(check_authorities(file, files).err());
+    if let Some(tls) = &options.tls {
+        findings.extend(
+            tls.value.ca_file.as_ref().and_then(|file| check_authorities(file, files).err()),
+        );
+        if let Some(warning) = trusts_anybody(tls) {
+            files.warn(warning);
+        }
     }
     if findings.is_empty() {
         Ok(combine(options, password, defaults, files))
@@ -171,7 +204,7 @@ fn combine(
         unix_socket,
         user: name(&options.user, defaults.user),
         password: password.or(defaults.password),
-        tls: options.tls.as_ref().map(|tls| encryption(tls, files)).or(ssl_ca),
+        tls: options.tls.as_ref().map(|tls| encryption(&tls.value, files)).or(ssl_ca),
         connect_timeout: options.connect_timeout.0,
         write_timeout: options.write_timeout.0,
     }
@@ -197,11 +230,23 @@ fn encryption(options: &TlsOptions, files: &impl Files) -> Tls {
     }
 }
 
-/// The secret itself, from wherever it is.
+/// What is to be said of encryption that takes any certificate.
+#[must_use]
+pub fn trusts_anybody(tls: &Spanned<TlsOptions>) -> Option<Finding> {
+    let warning = Finding::warning(
+        tls.span,
+        "skip_verification takes any certificate: whoever sits between can read and change \
+         everything",
+    );
+    let help = "name the authority of the server's certificate: ca_file=\"…\"";
+    tls.value.skip_verification.then(|| warning.with_help(help))
+}
+
+/// The secret itself, from wherever it is. Warns of a file that everybody can read.
 ///
 /// # Errors
 /// A finding at the secret's place, if it is given in two ways or in none, or can't be read.
-pub fn reveal(options: &Spanned<SecretOptions>, files: &impl Files) -> Result<Secret, Finding> {
+pub fn reveal(options: &Spanned<SecretOptions>, files: &mut impl Files) -> Result<Secret, Finding> {
     match (&options.value.text, &options.value.file) {
         (Some(text), None) => Ok(text.clone()),
         (None, Some(file)) => read_secret(file, files),
@@ -214,9 +259,10 @@ pub fn reveal(options: &Spanned<SecretOptions>, files: &impl Files) -> Result<Se
     }
 }
 
-fn read_secret(file: &Spanned<PathBuf>, files: &impl Files) -> Result<Secret, Finding> {
+fn read_secret(file: &Spanned<PathBuf>, files: &mut impl Files) -> Result<Secret, Finding> {
     let path = files.path(file);
     let text = read_text(&path).map_err(|message| Finding::error(file.span, message))?;
+    warn_of_readers(file, &path, files);
     let line = text.split('\n').next().unwrap_or_default();
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.is_empty() {
@@ -224,6 +270,17 @@ fn read_secret(file: &Spanned<PathBuf>, files: &impl Files) -> Result<Secret, Fi
         return Err(Finding::error(file.span, message).with_help("the secret is expected there"));
     }
     Ok(Secret::from(line.to_owned()))
+}
+
+/// Warns of a file with a secret that users can read who are neither its owner nor of its group.
+fn warn_of_readers(file: &Spanned<PathBuf>, path: &Path, files: &mut impl Files) {
+    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o004 == 0 {
+        return;
+    }
+    let message = format!("everybody on this machine can read the secret in {}", path.display());
+    let help = format!("chmod o= {}", path.display());
+    files.warn(Finding::warning(file.span, message).with_help(help));
 }
 
 fn read_defaults(
@@ -234,6 +291,9 @@ fn read_defaults(
     let text = read_text(&path).map_err(|message| vec![Finding::error(file.span, message)])?;
     let mut options = option_file::parse(&text)
         .map_err(|faults| files.findings(file.span, &path, redact::option_file(&text), faults))?;
+    if options.password.is_some() {
+        warn_of_readers(file, &path, files);
+    }
     let directory = path.parent().unwrap_or(Path::new(""));
     options.ssl_ca = options.ssl_ca.map(|file| directory.join(file));
     Ok(options)
@@ -271,5 +331,64 @@ mod tests {
         let findings = resolve(&options, &mut cx).unwrap_err();
         let message = format!("{}:2: \"many\" is not a port (0 to 65535)", file.display());
         assert_eq!(findings, [Finding::error(Span { source, start: 0, end: 6 }, message)]);
+    }
+
+    /// What is warned of where these options stand beside a file `secret` of this mode.
+    fn warnings(options: impl Fn(Span) -> ConnectionOptions, mode: u32) -> Vec<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("secret");
+        std::fs::write(&file, "[client]\npassword=geheim\n").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let mut sources = SourceMap::default();
+        let origin = Origin::File(directory.path().join("mppd.conf.xml"));
+        let source = sources.add(Source { origin, text: "secret".to_owned() });
+        let place = Span { source, start: 0, end: 6 };
+        let mut files = ServerFiles::new(&mut sources);
+        resolve(&options(place), &mut files).unwrap();
+        let is_placed = |it: &Finding| (it.severity, it.span) == (Severity::Warning, Some(place));
+        assert!(files.warnings.iter().all(is_placed), "{:?}", files.warnings);
+        files.warnings.into_iter().map(|warning| warning.message).collect()
+    }
+
+    fn secret_file(span: Span) -> Option<Spanned<PathBuf>> {
+        Some(Spanned { value: "secret".into(), span })
+    }
+
+    fn by_file(span: Span) -> ConnectionOptions {
+        let secret = SecretOptions { text: None, file: secret_file(span) };
+        let password = Some(Spanned { value: secret, span });
+        ConnectionOptions { password, ..Default::default() }
+    }
+
+    fn by_option_file(span: Span) -> ConnectionOptions {
+        ConnectionOptions { defaults_file: secret_file(span), ..Default::default() }
+    }
+
+    #[test]
+    fn a_secret_that_everybody_can_read_is_warned_of() {
+        for options in [by_file, by_option_file] {
+            for mode in [0o600, 0o640, 0o440] {
+                assert_eq!(warnings(options, mode), [""; 0], "{mode:o}");
+            }
+            for mode in [0o644, 0o604, 0o444] {
+                let warned = warnings(options, mode);
+                assert!(warned[0].starts_with("everybody on this machine can read the secret in"));
+                assert!(!warned[0].contains("geheim"));
+            }
+        }
+    }
+
+    #[test]
+    fn encryption_that_trusts_anybody_is_warned_of() {
+        let with = |skip_verification| {
+            let tls = TlsOptions { ca_file: None, skip_verification };
+            let options = |span| ConnectionOptions {
+                tls: Some(Spanned { value: tls.clone(), span }),
+                ..Default::default()
+            };
+            warnings(options, 0o600)
+        };
+        assert_eq!(with(false), [""; 0]);
+        assert!(with(true)[0].starts_with("skip_verification takes any certificate"));
     }
 }

@@ -26,7 +26,7 @@ mod statement;
 
 pub use answer::Answer;
 pub use cache::{AnswerCache, CacheLimits};
-pub use connection::{Files, ResolvedConnection, Tls, resolve};
+pub use connection::{Files, ResolvedConnection, ServerFiles, Tls, resolve};
 pub use failure::QueryError;
 pub use option_file::Fault;
 pub use options::{ConnectionOptions, Secret, SecretOptions, TlsOptions};

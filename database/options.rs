@@ -27,7 +27,7 @@ options! {
         /// Password.
         password: Option<Spanned<SecretOptions>> = None,
         /// Encryption of the connection.
-        tls: Option<TlsOptions> = None,
+        tls: Option<Spanned<TlsOptions>> = None,
         /// How long to wait for a connection.
         connect_timeout: Period = Period::seconds(5),
         /// How long one transaction may take before the database counts as away. A statement of an

@@ -86,7 +86,7 @@ options! {
         max_idle: Period = Period::seconds(60),
         /// Encryption, for `https://`. The authorities to trust are those of the system unless a
         /// file is given.
-        tls: Option<TlsOptions> = None,
+        tls: Option<Spanned<TlsOptions>> = None,
     }
 }
 

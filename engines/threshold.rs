@@ -33,7 +33,7 @@ use jiff::Timestamp;
 use mppd_engine::config::{OptionValue, Period, Positive};
 use mppd_engine::{
     Attribute, BuildContext, Engine, Escaped, Exchange, Failure, Finding, Outcome, Probe, Request,
-    Spanned, Stage, StatusDoc, Template, ValueDoc, View, options,
+    Spanned, Stage, Stages, StatusDoc, Template, ValueDoc, View, options,
 };
 use mppd_state::{Space, StateStore};
 
@@ -294,6 +294,10 @@ impl Engine for Threshold {
 
     fn probes(&self) -> Vec<Probe> {
         self.exceptions.iter().map(Exceptions::probe).collect()
+    }
+
+    fn useful_at(&self) -> Stages {
+        Stages::of(&[self.stage])
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {

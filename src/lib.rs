@@ -16,11 +16,13 @@
 //! | [`supervisor`] | engines as actors, chains, workers, reload |
 //! | [`tracking`] | the records: rows, stores, spool, the tracking actor |
 //! | [`metrics`] | what is counted on the way, and `/metrics` |
+//! | `traces` | traces of requests for OpenTelemetry (feature `otel`) |
 //! | [`traffic`] | counters of what comes in |
 //! | [`admin`] | the web console, `/metrics`, `/healthz` and `/readyz` |
 //! | [`connections`] | what the configuration connects to, and whether it can be reached |
 //! | [`control`] | the socket at which the server is asked how it is, and told to reload |
 //! | [`status`] | how the server is |
+//! | [`feed`] | decisions as they happen, for whoever looks on |
 //! | [`service_manager`] | what systemd is told |
 //! | [`overload`] | what is answered at a limit, and what is said of it |
 //! | [`ration`] | lines of the log that a peer can cause |
@@ -29,6 +31,7 @@
 //! | [`plan`] | the whole configuration as meant, ready to be put in force |
 //! | [`order`] | the chains as resolved, to be looked at |
 //! | [`mod@reference`] | the reference of every option and engine |
+//! | [`postfix`] | what Postfix must be told to ask |
 //! | [`manual`] | the manual pages |
 //! | [`cli`] | the command line |
 //! | [`log`] | lines for people, JSON, syslog |
@@ -40,6 +43,7 @@ pub mod cli;
 pub mod config;
 pub mod connections;
 pub mod control;
+pub mod feed;
 pub mod groups;
 pub mod listener;
 pub mod log;
@@ -49,6 +53,7 @@ pub mod order;
 pub mod overload;
 pub mod plan;
 pub mod policy;
+pub mod postfix;
 pub mod ration;
 pub mod reference;
 pub mod repeats;
@@ -58,6 +63,8 @@ pub mod service_manager;
 pub mod session;
 pub mod status;
 pub mod supervisor;
+#[cfg(feature = "otel")]
+pub mod traces;
 pub mod tracking;
 pub mod traffic;
 

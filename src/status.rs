@@ -73,16 +73,6 @@ pub struct RefusedReload {
     pub findings: Vec<String>,
 }
 
-/// Why the server takes no requests in; `None` where it does.
-#[must_use]
-pub fn unready(status: &ServerStatus) -> Option<&'static str> {
-    if status.stopping {
-        return Some("it is about to end");
-    }
-    let is_able = |worker: &WorkerStatus| worker.held_up_by.is_none();
-    (!status.workers.iter().any(is_able)).then_some("every worker is held up")
-}
-
 /// What needs somebody's attention, a line for each.
 #[must_use]
 pub fn troubles(status: &ServerStatus) -> Vec<String> {

@@ -148,7 +148,10 @@ fn mysql(options: &MySqlOptions, files: &mut impl Files) -> Result<MySqlPlan, Ve
     })
 }
 
-fn redis(options: &Spanned<RedisOptions>, files: &impl Files) -> Result<RedisPlan, Vec<Finding>> {
+fn redis(
+    options: &Spanned<RedisOptions>,
+    files: &mut impl Files,
+) -> Result<RedisPlan, Vec<Finding>> {
     let Spanned { value: options, span } = options;
     let mut findings = Vec::new();
     let mut nodes = Vec::new();

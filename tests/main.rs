@@ -44,15 +44,25 @@ mod listeners;
 #[cfg(test)]
 mod lists;
 #[cfg(test)]
+mod main_cf;
+#[cfg(test)]
 mod manual;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod modules;
+#[cfg(test)]
+mod monitoring;
 #[cfg(test)]
 mod mysql;
 #[cfg(test)]
 mod order;
+#[cfg(all(test, feature = "otel"))]
+mod otel;
 #[cfg(test)]
 mod output;
+#[cfg(test)]
+mod package;
 #[cfg(test)]
 mod packaging;
 #[cfg(test)]

@@ -80,3 +80,46 @@ fn no_secret_is_shown_whatever_fails() {
     assert!(daemon.terminate().success());
     assert_hidden("the log", &daemon.log().join("\n"));
 }
+
+#[test]
+fn a_secret_of_the_environment_is_shown_nowhere() {
+    let port = free_port();
+    let daemon = Daemon::start(Settings {
+        common: format!(
+            "<log><level>debug</level></log>
+             <state_store><redis><url>redis://127.0.0.1:{port}</url></redis></state_store>"
+        ),
+        checks: "greylist".to_owned(),
+        engines: "<greylist/>".to_owned(),
+        environment: vec![(
+            "MPPD_COMMON__STATE_STORE__REDIS__PASSWORD",
+            format!("{SECRET}environment"),
+        )],
+        ..Settings::default()
+    });
+    let mut client = daemon.connect();
+    client.ask(&PolicyRequest::new().octets()).unwrap();
+    for command in ["check", "status"] {
+        let call = Call::new([command]).with(&daemon.configuration());
+        let call = call.environment(
+            "MPPD_COMMON__STATE_STORE__REDIS__PASSWORD",
+            &format!("{SECRET}environment"),
+        );
+        let said = call.run();
+        assert_hidden(command, &(said.out + &said.err));
+    }
+    assert_hidden("the log", &daemon.log().join("\n"));
+}
+
+#[test]
+fn a_secret_in_an_url_of_redis_is_refused_and_not_repeated() {
+    let url = format!("redis://mppd:{SECRET}url@127.0.0.1:6379");
+    let (_, said) = Daemon::refused(Settings {
+        common: format!("<state_store><redis><url>{url}</url></redis></state_store>"),
+        checks: "greylist".to_owned(),
+        engines: "<greylist/>".to_owned(),
+        ..Settings::default()
+    });
+    assert!(said.contains("user and password have elements of their own"), "{said}");
+    assert_hidden("the refusal", &said);
+}

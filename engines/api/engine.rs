@@ -181,6 +181,12 @@ pub trait Engine: Clone + Send + 'static {
         Vec::new()
     }
 
+    /// The stages at which it has something to do: those of its kind, or fewer where its options say
+    /// so. At others it is run all the same, and says that there is nothing.
+    fn useful_at(&self) -> Stages {
+        Self::STAGES
+    }
+
     /// Looks at one request.
     ///
     /// The future may wait for anything; it is dropped when the engine's `timeout` or the
@@ -223,6 +229,8 @@ pub struct Built {
     /// Whether it may give values of any other name as well: those of the columns that a database
     /// finds, say.
     pub has_open_values: bool,
+    /// The stages at which it has something to do.
+    pub useful_at: Stages,
     /// What its texts refer to, apart from the rest of its element.
     pub references: Vec<Reference>,
     /// The element of the method, where it may say what every engine's element can (`on_STATUS`
@@ -234,13 +242,15 @@ impl Built {
     /// The only engine of an element.
     #[must_use]
     pub fn engine<E: Engine>(engine: E) -> Self {
-        Built::new(None, Arc::new(Cloned::new(engine)))
+        let useful_at = engine.useful_at();
+        Built { useful_at, ..Built::new(None, Arc::new(Cloned::new(engine))) }
     }
 
     /// One method of an element.
     #[must_use]
     pub fn method<E: Engine>(name: impl Into<String>, engine: E) -> Self {
-        Built::new(Some(name.into()), Arc::new(Cloned::new(engine)))
+        let useful_at = engine.useful_at();
+        Built { useful_at, ..Built::new(Some(name.into()), Arc::new(Cloned::new(engine))) }
     }
 
     /// An engine, or one method, whose copies are made by its own prototype.
@@ -251,6 +261,7 @@ impl Built {
             prototype,
             values: Vec::new(),
             has_open_values: false,
+            useful_at: Stages::ALL,
             references: Vec::new(),
             element: None,
         }

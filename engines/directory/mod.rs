@@ -64,7 +64,7 @@ impl SearchScope {
 pub(crate) struct Server<'a> {
     pub(crate) url: &'a [Spanned<String>],
     pub(crate) start_tls: bool,
-    pub(crate) tls: Option<&'a TlsOptions>,
+    pub(crate) tls: Option<&'a Spanned<TlsOptions>>,
     pub(crate) bind_dn: Option<&'a Spanned<String>>,
     pub(crate) password: Option<&'a Spanned<SecretOptions>>,
     pub(crate) limits: &'a LimitOptions,

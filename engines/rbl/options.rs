@@ -210,7 +210,7 @@ pub(super) fn skipped(
 /// Every list of an element, block lists first.
 pub(super) fn lists(
     options: &RblOptions,
-    cx: &BuildContext<'_>,
+    cx: &mut BuildContext<'_>,
     findings: &mut Vec<Finding>,
 ) -> Vec<Arc<List>> {
     let mut read = Reading { cx, findings, lists: Vec::new(), places: Vec::new() };
@@ -224,7 +224,7 @@ pub(super) fn lists(
 }
 
 struct Reading<'r, 'c> {
-    cx: &'r BuildContext<'c>,
+    cx: &'r mut BuildContext<'c>,
     findings: &'r mut Vec<Finding>,
     lists: Vec<Arc<List>>,
     /// Where the zones of the lists stand.

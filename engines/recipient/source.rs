@@ -46,7 +46,7 @@ options! {
         start_tls: bool = false,
         /// Encryption, for `ldaps://` and `start_tls`. The authorities to trust are those of the
         /// system unless a file is given.
-        tls: Option<TlsOptions> = None,
+        tls: Option<Spanned<TlsOptions>> = None,
         /// The name to bind with; anonymous unless given.
         bind_dn: Option<Spanned<String>> = None,
         /// The password to bind with.

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mppd_database::TlsOptions;
+use mppd_database::connection::trusts_anybody;
 use mppd_engine::config::BuildContext;
-use mppd_engine::{Finding, Span};
+use mppd_engine::{Finding, Span, Spanned};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
@@ -18,7 +19,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 /// # Errors
 /// A `ca_file` that can't be read or holds no certificate, at its place.
 pub(crate) fn client(
-    options: Option<&TlsOptions>,
+    options: Option<&Spanned<TlsOptions>>,
     encrypts: bool,
     cx: &mut BuildContext<'_>,
 ) -> Result<ClientConfig, Finding> {
@@ -26,12 +27,13 @@ pub(crate) fn client(
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| Finding::nowhere(format!("no TLS: {error}")))?;
-    if options.is_some_and(|options| options.skip_verification) {
+    if let Some(warning) = options.and_then(trusts_anybody) {
+        cx.warn(warning);
         let anybody = Arc::new(Anybody(provider));
         let builder = builder.dangerous().with_custom_certificate_verifier(anybody);
         return Ok(builder.with_no_client_auth());
     }
-    let roots = match options.and_then(|options| options.ca_file.as_ref()) {
+    let roots = match options.and_then(|options| options.value.ca_file.as_ref()) {
         Some(file) => {
             let path = cx.path(file);
             read_authorities(&path, &cx.read(file)?, file.span)?

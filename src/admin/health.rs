@@ -5,6 +5,10 @@ use actix_web::http::header::{CACHE_CONTROL, ContentType};
 use actix_web::{HttpResponse, web};
 
 use super::Console;
+use super::page::PageError;
+use super::visitor::Visitor;
+use crate::config::admin_settings::MetricsAccess;
+use crate::metrics::CONTENT_TYPE;
 use crate::status::ServerStatus;
 
 /// `/healthz`: the process is alive.
@@ -26,12 +30,21 @@ pub async fn readyz(console: web::Data<Console>) -> HttpResponse {
 }
 
 /// `/metrics`.
-pub async fn metrics(console: web::Data<Console>) -> HttpResponse {
+///
+/// # Errors
+/// Only who has a token may read it.
+pub async fn metrics(
+    console: web::Data<Console>,
+    visitor: Result<Visitor, PageError>,
+) -> Result<HttpResponse, PageError> {
+    if console.in_force().admin.metrics == MetricsAccess::Token && visitor.is_err() {
+        return Err(PageError::NoToken);
+    }
     let status = console.inquiries.status().await.ok();
-    HttpResponse::Ok()
-        .content_type(console.exposition.content_type())
+    Ok(HttpResponse::Ok()
+        .content_type(CONTENT_TYPE)
         .insert_header((CACHE_CONTROL, "no-store"))
-        .body(console.exposition.text(status.as_ref()))
+        .body(console.monitor.render(status.as_ref())))
 }
 
 fn plain(mut response: actix_web::HttpResponseBuilder, text: String) -> HttpResponse {

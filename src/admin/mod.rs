@@ -8,67 +8,105 @@
 //! |---|---|
 //! | [`accounts`] | who may look, and what they may do |
 //! | [`plan`] | `<admin>` as meant |
+//! | [`guard`] | what holds for every answer |
+//! | [`visitor`], [`sessions`], [`login`], `throttle` | who looks |
+//! | [`page`], [`assets`] | what every page has |
+//! | [`overview`], [`live`], [`search`], [`charts`], [`chains`], [`configuration`] | the pages |
+//! | [`history`] | what the charts show |
+//! | [`records`] | the records as the pages show them |
 //! | [`inquiry`] | asking the supervisor's thread |
 //! | [`health`] | whether the process lives, and whether it answers requests |
 //! | [`server`] | the sockets, and what is found at which path |
 
 pub mod accounts;
+pub mod assets;
+pub mod chains;
+pub mod charts;
+pub mod configuration;
+pub mod guard;
 pub mod health;
+pub mod history;
 pub mod inquiry;
+pub mod live;
+pub mod login;
+pub mod overview;
+pub mod page;
 pub mod plan;
+pub mod records;
+pub mod search;
 pub mod server;
+pub mod sessions;
+mod throttle;
+pub mod visitor;
 
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use actix_rt::task::JoinHandle;
+use mppd_engine::config::Source;
 use mppd_engine::slog::{Logger, warn};
 
+use self::configuration::Part;
+use self::history::History;
 use self::inquiry::Inquiries;
+use self::login::Doorkeeper;
 use self::plan::AdminPlan;
+use self::records::Records;
 use self::server::Served;
+use self::sessions::Sessions;
+use self::throttle::Throttle;
+use crate::config::Configuration;
+use crate::config::report::one_line;
 use crate::control::Desk;
+use crate::feed::Feed;
 use crate::listener::{Endpoint, HandedOver, ListenError, ListenPlan, Socket, Sockets};
+use crate::metrics::Monitor;
 use crate::plan::Plan;
-use crate::status::ServerStatus;
-
-/// Who writes the text of `/metrics`.
-pub trait Exposition: Send + Sync + 'static {
-    /// The whole text, in the text format of Prometheus. How the server is, if it says so in time.
-    fn text(&self, status: Option<&ServerStatus>) -> String;
-
-    /// Its `Content-Type`.
-    fn content_type(&self) -> &'static str {
-        "text/plain; version=0.0.4; charset=utf-8"
-    }
-}
-
-/// What is always true: that mppd is there, and which version.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Presence;
-
-impl Exposition for Presence {
-    fn text(&self, _: Option<&ServerStatus>) -> String {
-        format!(
-            "# HELP mppd_build_info The version of mppd.\n# TYPE mppd_build_info gauge\n\
-             mppd_build_info{{version=\"{}\"}} 1\n",
-            env!("CARGO_PKG_VERSION")
-        )
-    }
-}
+use crate::supervisor::blueprint::Blueprint;
+use crate::tracking::search::Place;
 
 /// What the pages are about: the configuration in force.
 #[derive(Debug)]
 pub struct InForce {
     /// `<admin>`.
     pub admin: AdminPlan,
+    /// Where records may be.
+    pub places: Vec<Place>,
+    /// What works, but probably not as meant; a line for each.
+    pub warnings: Vec<String>,
+    /// What the configuration is made of, with its secrets hidden.
+    pub parts: Vec<Part>,
+    /// Engines and chains.
+    pub blueprint: Arc<Blueprint>,
 }
 
 impl InForce {
     /// What the console shows of a plan.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
-        InForce { admin: plan.admin.clone() }
+        let Configuration { sources, warnings, .. } = &plan.configuration;
+        let part = |source: &Source| Part { name: source.name(), text: source.text.clone() };
+        InForce {
+            admin: plan.admin.clone(),
+            places: places(&plan.configuration),
+            warnings: warnings.iter().map(|warning| one_line(sources, warning)).collect(),
+            parts: sources.iter().map(part).collect(),
+            blueprint: plan.blueprint.clone(),
+        }
     }
+}
+
+/// Where the records of all groups may be.
+fn places(configuration: &Configuration) -> Vec<Place> {
+    let directory = &configuration.common.state_directory;
+    let mut places: Vec<Place> = Vec::new();
+    for group in &configuration.groups {
+        let place = (configuration.connection(&group.id.value).cloned(), directory.clone());
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places
 }
 
 /// What every answer may need.
@@ -76,8 +114,20 @@ pub struct Console {
     in_force: RwLock<Arc<InForce>>,
     /// Asks how the server is.
     pub inquiries: Inquiries,
-    /// Writes `/metrics`.
-    pub exposition: Arc<dyn Exposition>,
+    /// Decisions as they happen.
+    pub feed: Arc<Feed>,
+    /// Asks the records.
+    pub records: Records,
+    /// Who is logged in.
+    pub sessions: Sessions,
+    /// Counts those who could not log in.
+    pub throttle: Throttle,
+    /// Checks passwords.
+    pub doorkeeper: Doorkeeper,
+    /// What is counted.
+    pub monitor: Arc<Monitor>,
+    /// How that has grown.
+    pub history: History,
     /// The server's logger.
     pub logger: Logger,
 }
@@ -98,6 +148,7 @@ impl Console {
 pub struct Admin {
     console: Arc<Console>,
     served: Vec<Served>,
+    historian: JoinHandle<()>,
 }
 
 impl Admin {
@@ -109,18 +160,26 @@ impl Admin {
         plan: &Plan,
         sockets: Vec<Sockets>,
         desk: Rc<D>,
-        exposition: Arc<dyn Exposition>,
+        monitor: Arc<Monitor>,
+        feed: Arc<Feed>,
         logger: Logger,
     ) -> std::io::Result<Self> {
         let console = Arc::new(Console {
             in_force: RwLock::new(Arc::new(InForce::of(plan))),
             inquiries: Inquiries::answered_by(desk),
-            exposition,
+            feed,
+            records: Records::default(),
+            sessions: Sessions::default(),
+            throttle: Throttle::default(),
+            doorkeeper: Doorkeeper::default(),
+            monitor,
+            history: History::default(),
             logger,
         });
         let serve = |sockets| Served::start(sockets, &console, plan.admin.max_connections);
         let served = sockets.into_iter().map(serve).collect::<Result<_, _>>()?;
-        Ok(Admin { console, served })
+        let historian = actix_rt::spawn(history::keep(console.clone()));
+        Ok(Admin { console, served, historian })
     }
 
     /// Opens the sockets of a plan that are not open yet, and gives those that are the permissions
@@ -175,6 +234,7 @@ impl Admin {
 
     /// Ends it, with whatever is under way.
     pub fn stop(self) {
+        self.historian.abort();
         for served in self.served {
             served.stop(&self.console.logger);
         }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use mppd_database::SecretOptions;
+use mppd_database::ServerFiles;
 use mppd_database::connection::reveal;
 use mppd_engine::Finding;
-use mppd_engine::config::{SourceMap, Spanned};
+use mppd_engine::config::Spanned;
 
 use super::accounts::{Account, Hash, HashError, Token};
 use crate::config::Draft;
@@ -77,19 +78,20 @@ impl AdminPlan {
                 Err(faults) => findings.extend(faults),
             }
         }
-        let sources = &draft.sources;
+        let mut files = ServerFiles::new(&mut draft.sources);
         for options in &options.account {
-            match account(&options.value, sources) {
+            match account(&options.value, &mut files) {
                 Ok(account) => plan.accounts.push(account),
                 Err(finding) => findings.push(finding),
             }
         }
         for options in &options.token {
-            match token(&options.value, sources) {
+            match token(&options.value, &mut files) {
                 Ok(token) => plan.tokens.push(token),
                 Err(finding) => findings.push(finding),
             }
         }
+        findings.append(&mut files.warnings);
         refuse_repeated(options.account.iter().map(|a| &a.value.name), "account", &mut findings);
         refuse_repeated(options.token.iter().map(|t| &t.value.name), "token", &mut findings);
         let names = options.server_name.iter();
@@ -116,24 +118,27 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_part)
 }
 
-fn account(options: &AccountOptions, sources: &SourceMap) -> Result<Account, Finding> {
+fn account(options: &AccountOptions, files: &mut ServerFiles<'_>) -> Result<Account, Finding> {
     let name = options.name.value.trim();
     if name.is_empty() || name.chars().any(char::is_control) {
         return Err(Finding::error(options.name.span, "an account needs a name"));
     }
-    let hash = secret(&options.password_hash, sources)?;
+    let hash = secret(&options.password_hash, files)?;
     let hash = Hash::parse(&hash).map_err(|error| refused(&options.password_hash, &error))?;
     Ok(Account { name: name.to_owned(), role: options.role, hash })
 }
 
-fn token(options: &TokenOptions, sources: &SourceMap) -> Result<Token, Finding> {
-    let hash = secret(&options.secret_hash, sources)?;
+fn token(options: &TokenOptions, files: &mut ServerFiles<'_>) -> Result<Token, Finding> {
+    let hash = secret(&options.secret_hash, files)?;
     Token::parse(options.name.value.trim(), &hash)
         .map_err(|error| refused(&options.secret_hash, &error))
 }
 
-fn secret(options: &Spanned<SecretOptions>, sources: &SourceMap) -> Result<String, Finding> {
-    Ok(reveal(options, sources)?.reveal().trim().to_owned())
+fn secret(
+    options: &Spanned<SecretOptions>,
+    files: &mut ServerFiles<'_>,
+) -> Result<String, Finding> {
+    Ok(reveal(options, files)?.reveal().trim().to_owned())
 }
 
 fn refused(options: &Spanned<SecretOptions>, error: &HashError) -> Finding {

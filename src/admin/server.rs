@@ -8,10 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use mppd_engine::slog::{Logger, info};
 
-use super::{Console, health};
+use super::guard::guard;
+use super::{
+    Console, assets, chains, charts, configuration, health, live, login, overview, page, search,
+};
 use crate::listener::{ListenPlan, Socket, SocketFile, Sockets};
 
 /// How long a peer may take to send the head of a request.
@@ -63,6 +67,7 @@ impl Served {
                 .app_data(data.clone())
                 .app_data(web::PayloadConfig::new(LARGEST_BODY))
                 .app_data(web::FormConfig::default().limit(LARGEST_BODY))
+                .wrap(from_fn(guard))
                 .configure(routes)
         })
         .workers(1)
@@ -100,5 +105,21 @@ fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/healthz", web::get().to(health::healthz))
         .route("/readyz", web::get().to(health::readyz))
-        .route("/metrics", web::get().to(health::metrics));
+        .route("/metrics", web::get().to(health::metrics))
+        .route("/assets/{name}", web::get().to(assets::asset))
+        .route("/login", web::get().to(login::form))
+        .route("/login", web::post().to(login::log_in))
+        .route("/logout", web::post().to(login::log_out))
+        .route("/", web::get().to(overview::overview))
+        .route("/reload", web::post().to(overview::reload))
+        .route("/live", web::get().to(live::live))
+        .route("/live/events", web::get().to(live::events))
+        .route("/search", web::get().to(search::search))
+        .route("/story/{instance}", web::get().to(search::story))
+        .route("/request/{id}", web::get().to(search::request))
+        .route("/charts", web::get().to(charts::page))
+        .route("/charts/data", web::get().to(charts::data))
+        .route("/chains", web::get().to(chains::page))
+        .route("/configuration", web::get().to(configuration::configuration))
+        .default_service(web::to(page::not_found));
 }

@@ -9,6 +9,7 @@ mod manual;
 mod order;
 mod paint;
 mod password;
+mod postfix;
 mod run;
 mod state;
 mod table;
@@ -94,6 +95,7 @@ impl Program {
             Command::Threshold(arguments) => threshold::run(&settings, &arguments),
             Command::Password(arguments) => password::run(&arguments),
             Command::Reference { part } => print_reference(&settings, part.as_deref()),
+            Command::Postfix(arguments) => postfix::run(&settings, &arguments),
             Command::Man(arguments) => manual::man(&settings, &command, &arguments),
             Command::Completions(arguments) => manual::completions(command, &arguments),
         }
@@ -157,6 +159,9 @@ enum Command {
         /// engines and those that every engine has
         part: Option<String>,
     },
+    /// Prints what main.cf of Postfix must say so that it asks as the configuration wants to be
+    /// asked, or sets it
+    Postfix(postfix::PostfixArguments),
     /// Writes the manual pages, for man(1)
     Man(manual::ManArguments),
     /// Prints what completes the words of mppd's command line in a shell

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use mppd_database::ResolvedConnection;
+use mppd_database::{ResolvedConnection, ServerFiles};
 use mppd_engine::config::{Severity, SourceMap, Spanned, nearest, salvage};
 use mppd_engine::{Element, Finding};
 use mppd_state::StorePlan;
@@ -196,7 +196,9 @@ impl Draft {
         }
         for group in &self.groups {
             let Some(options) = &group.tracking else { continue };
-            let resolved = keep(mppd_database::resolve(options, sources), findings);
+            let mut files = ServerFiles::new(sources);
+            let resolved = keep(mppd_database::resolve(options, &mut files), findings);
+            findings.append(&mut files.warnings);
             let deadline = self.common.as_ref().map(|common| common.policy_server.request_deadline);
             if let (Some(connection), Some(deadline)) = (&resolved, deadline)
                 && connection.write_timeout >= deadline.0.0
@@ -207,7 +209,9 @@ impl Draft {
             self.connections.extend(named);
         }
         if let Some(common) = &self.common {
-            let plan = keep(common.state_store.resolve(sources), findings);
+            let mut files = ServerFiles::new(sources);
+            let plan = keep(common.state_store.resolve(&mut files), findings);
+            findings.append(&mut files.warnings);
             self.state_store = plan.unwrap_or_default();
         }
         self.engines = engines;

@@ -207,6 +207,10 @@ declare! {
         /// Questions under way at the moment.
         DNS_UNDER_WAY = Gauge "mppd_dns_questions_under_way" [];
     }
+    "Traces" {
+        /// Requests whose traces were to be sent, by what became of them; absent where none are.
+        TRACES = Counter "mppd_traces_total" ["result"];
+    }
     "Server and configuration" {
         /// Whether the server takes requests in: it is not about to end, and a worker is able to work.
         READY = Gauge "mppd_ready" [];

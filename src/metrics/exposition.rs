@@ -1,10 +1,11 @@
 //! Every metric with its values, as whoever monitors the server reads them.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use mppd_dns::{Dns, DnsStatus};
+use mppd_engine::config::Services;
 use mppd_state::{StateStatus, StateStore};
 
 use super::count::HistogramReading;
@@ -12,47 +13,87 @@ use super::counters::{Counters, Reading};
 use super::declared::{self, Metric};
 use super::page::{Page, Scale};
 use super::process::ProcessReading;
-use crate::status::{ConfigurationStatus, ServerStatus, unready};
+use crate::admin::health::unready;
+use crate::status::{ConfigurationStatus, ServerStatus};
 use crate::supervisor::blueprint::Blueprint;
 use crate::supervisor::breaker::{BreakerState, BreakerStatus};
 use crate::supervisor::watchdog::WorkerStatus;
 use crate::tracking::TrackerHandle;
 use crate::tracking::status::{Place, TrackerStatus};
-use crate::traffic::TrafficStatus;
+use crate::traffic::{Traffic, TrafficStatus};
 
-/// Everything that the metrics are made of. It may go to another thread, so that nobody who answers
-/// requests has to write them.
-#[derive(Debug, Clone)]
-pub struct Sources {
-    /// How the server is.
-    pub status: ServerStatus,
-    /// What is in force.
-    pub blueprint: Arc<Blueprint>,
-    /// What the workers count.
-    pub counters: Arc<Counters>,
-    /// The trackers in force.
-    pub trackers: Vec<TrackerHandle>,
+/// What the metrics are made of, for whoever asks from any thread: nobody who answers requests has
+/// to write them.
+#[derive(Debug)]
+pub struct Monitor {
+    started: SystemTime,
+    counters: Arc<Counters>,
+    traffic: Arc<Traffic>,
+    in_force: Mutex<InForce>,
 }
 
-/// Every metric, for Prometheus.
-#[must_use]
-pub fn render(sources: &Sources) -> String {
-    let Sources { status, blueprint, counters, trackers } = sources;
-    let mut page = Page::default();
-    let reading = counters.read(blueprint);
-    requests(&mut page, &reading);
-    engines(&mut page, &reading, &status.engines);
-    traffic(&mut page, &status.traffic);
-    workers(&mut page, &status.workers, status.stuck_threads);
-    let trackers: Vec<Tracker> = trackers.iter().map(Tracker::of).collect();
-    batches(&mut page, &trackers);
-    records(&mut page, &trackers);
-    let services = &blueprint.services;
-    state_store(&mut page, services.get::<StateStore>().and_then(|store| store.status()));
-    resolver(&mut page, services.get::<Dns>().and_then(|dns| dns.status()));
-    server(&mut page, status);
-    process(&mut page, &ProcessReading::take(), &status.started);
-    page.into_text()
+/// What is in force.
+#[derive(Debug, Clone)]
+struct InForce {
+    blueprint: Arc<Blueprint>,
+    trackers: Vec<TrackerHandle>,
+}
+
+impl Monitor {
+    /// Of a server whose workers count here, with this in force.
+    #[must_use]
+    pub fn new(
+        counters: Arc<Counters>,
+        traffic: Arc<Traffic>,
+        blueprint: Arc<Blueprint>,
+        trackers: Vec<TrackerHandle>,
+    ) -> Self {
+        let in_force = Mutex::new(InForce { blueprint, trackers });
+        Monitor { started: SystemTime::now(), counters, traffic, in_force }
+    }
+
+    /// A reload has put this in force. What is counted of engines and groups that are no more is
+    /// forgotten.
+    pub fn put_in_force(&self, blueprint: Arc<Blueprint>, trackers: Vec<TrackerHandle>) {
+        self.counters.keep(&blueprint);
+        *self.lock() = InForce { blueprint, trackers };
+    }
+
+    /// What was counted on the way of requests.
+    #[must_use]
+    pub fn read(&self) -> Reading {
+        let blueprint = self.lock().blueprint.clone();
+        self.counters.read(&blueprint)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, InForce> {
+        // No panic can leave it half-way.
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every metric, for Prometheus. A server that does not say how it is is not ready, and what
+    /// only it knows is absent.
+    #[must_use]
+    pub fn render(&self, status: Option<&ServerStatus>) -> String {
+        let InForce { blueprint, trackers } = self.lock().clone();
+        let mut page = Page::default();
+        let reading = self.counters.read(&blueprint);
+        requests(&mut page, &reading);
+        engines(&mut page, &reading, &blueprint.breakers());
+        traffic(&mut page, &self.traffic.status());
+        let known = status.map(|status| (&*status.workers, status.stuck_threads));
+        workers(&mut page, known);
+        let trackers: Vec<Tracker> = trackers.iter().map(Tracker::of).collect();
+        batches(&mut page, &trackers);
+        records(&mut page, &trackers);
+        let services = &blueprint.services;
+        state_store(&mut page, services.get::<StateStore>().and_then(|store| store.status()));
+        resolver(&mut page, services.get::<Dns>().and_then(|dns| dns.status()));
+        traces(&mut page, services);
+        server(&mut page, status);
+        process(&mut page, &ProcessReading::take(), self.started);
+        page.into_text()
+    }
 }
 
 fn requests(page: &mut Page, reading: &Reading) {
@@ -136,8 +177,9 @@ fn traffic(page: &mut Page, traffic: &TrafficStatus) {
     page.single(declared::TOO_SLOW, traffic.too_slow);
 }
 
-fn workers(page: &mut Page, workers: &[WorkerStatus], stuck: usize) {
-    page.single(declared::WORKERS, workers.len());
+fn workers(page: &mut Page, known: Option<(&[WorkerStatus], usize)>) {
+    let workers = known.map_or(&[][..], |(workers, _)| workers);
+    page.values(declared::WORKERS, known.map(|(workers, _)| workers.len()));
     let mut each = |metric: &'static Metric, value: fn(&WorkerStatus) -> u32| {
         let mut family = page.family(metric);
         for worker in workers {
@@ -147,7 +189,7 @@ fn workers(page: &mut Page, workers: &[WorkerStatus], stuck: usize) {
     each(declared::WORKER_CONNECTIONS, |worker| worker.connections);
     each(declared::WORKER_HELD_UP, |worker| u32::from(worker.held_up_by.is_some()));
     each(declared::WORKER_REPLACED, |worker| worker.replaced);
-    page.single(declared::STUCK, stuck);
+    page.values(declared::STUCK, known.map(|(_, stuck)| stuck));
 }
 
 /// A tracker at one time.
@@ -245,44 +287,55 @@ fn resolver(page: &mut Page, status: Option<DnsStatus>) {
     page.single(declared::DNS_UNDER_WAY, status.under_way);
 }
 
-fn server(page: &mut Page, status: &ServerStatus) {
-    let ConfigurationStatus { loaded, changed, refused, reloads, refusals, .. } =
-        &status.configuration;
-    page.single(declared::READY, u8::from(unready(status).is_none()));
-    let mut family = page.family(declared::LOADED);
-    seconds_of(loaded).iter().for_each(|seconds| family.value(&[], seconds));
-    page.single(declared::CHANGED, changed.len());
-    page.single(declared::CONFIGURATION_REFUSED, u8::from(refused.is_some()));
-    let mut family = page.family(declared::RELOADS);
-    family.value(&["ok"], reloads);
-    family.value(&["refused"], refusals);
-    let commit = option_env!("MPPD_COMMIT").unwrap_or_default();
-    page.family(declared::BUILD).value(&[&status.version, commit, env!("MPPD_RUSTC")], 1);
+#[cfg(feature = "otel")]
+fn traces(page: &mut Page, services: &Services) {
+    let mut family = page.family(declared::TRACES);
+    if let Some(tracer) = services.get::<crate::traces::Tracer>() {
+        let status = tracer.status();
+        family.value(&["sent"], status.sent);
+        family.value(&["dropped"], status.dropped);
+        family.value(&["failed"], status.failed);
+    }
 }
 
-/// Seconds since 1970 of a time that the status tells as text.
-fn seconds_of(time: &str) -> Option<f64> {
-    let time: Timestamp = time.parse().ok()?;
+#[cfg(not(feature = "otel"))]
+fn traces(page: &mut Page, _: &Services) {
+    page.family(declared::TRACES);
+}
+
+fn server(page: &mut Page, status: Option<&ServerStatus>) {
+    let is_ready = status.is_some_and(|status| unready(status).is_empty());
+    page.single(declared::READY, u8::from(is_ready));
+    let configuration = status.map(|status| &status.configuration);
+    page.values(declared::LOADED, configuration.and_then(|c| seconds_of(c.loaded.parse().ok()?)));
+    page.values(declared::CHANGED, configuration.map(|known| known.changed.len()));
+    let is_refused = configuration.map(|known| u8::from(known.refused.is_some()));
+    page.values(declared::CONFIGURATION_REFUSED, is_refused);
+    let mut family = page.family(declared::RELOADS);
+    if let Some(ConfigurationStatus { reloads, refusals, .. }) = configuration {
+        family.value(&["ok"], reloads);
+        family.value(&["refused"], refusals);
+    }
+    let (version, commit) = (env!("CARGO_PKG_VERSION"), option_env!("MPPD_COMMIT"));
+    let built = [version, commit.unwrap_or_default(), env!("MPPD_RUSTC")];
+    page.family(declared::BUILD).value(&built, 1);
+}
+
+/// Seconds since 1970.
+fn seconds_of(time: Timestamp) -> Option<f64> {
     let since = Duration::try_from(time.duration_since(Timestamp::UNIX_EPOCH)).ok()?;
     Some(since.as_secs_f64())
 }
 
-fn process(page: &mut Page, process: &ProcessReading, started: &str) {
-    let mut family = page.family(declared::PROCESS_START);
-    seconds_of(started).iter().for_each(|seconds| family.value(&[], seconds));
-    let mut family = page.family(declared::PROCESS_CPU);
-    process.cpu.iter().for_each(|seconds| family.value(&[], seconds));
-    let counts = [
-        (declared::PROCESS_RESIDENT, process.resident),
-        (declared::PROCESS_VIRTUAL, process.virtual_memory),
-        (declared::PROCESS_FDS, process.descriptors.and_then(|count| count.try_into().ok())),
-        (declared::PROCESS_MAX_FDS, process.most_descriptors),
-        (declared::PROCESS_THREADS, process.threads),
-    ];
-    for (metric, count) in counts {
-        let mut family = page.family(metric);
-        count.iter().for_each(|count| family.value(&[], count));
-    }
+fn process(page: &mut Page, process: &ProcessReading, started: SystemTime) {
+    let started = Timestamp::try_from(started).ok().and_then(seconds_of);
+    page.values(declared::PROCESS_START, started);
+    page.values(declared::PROCESS_CPU, process.cpu);
+    page.values(declared::PROCESS_RESIDENT, process.resident);
+    page.values(declared::PROCESS_VIRTUAL, process.virtual_memory);
+    page.values(declared::PROCESS_FDS, process.descriptors);
+    page.values(declared::PROCESS_MAX_FDS, process.most_descriptors);
+    page.values(declared::PROCESS_THREADS, process.threads);
 }
 
 #[cfg(test)]
@@ -290,12 +343,17 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::metrics::Shard;
+    use crate::traffic::Limit;
+
+    fn monitor() -> Monitor {
+        let blueprint = Arc::new(Blueprint::new(Vec::new(), Vec::new()));
+        let traffic = Arc::<Traffic>::default();
+        traffic.reached(Limit::Memory);
+        Monitor::new(Arc::default(), traffic, blueprint, Vec::new())
+    }
 
     /// A server that has just begun, with nothing configured.
-    fn sources() -> Sources {
-        let counters = Counters::default();
-        counters.join(Arc::<Shard>::default());
+    fn status() -> ServerStatus {
         let started = "2026-11-23T10:00:00.500Z".to_owned();
         let configuration = ConfigurationStatus {
             files: Vec::new(),
@@ -307,30 +365,25 @@ mod tests {
         };
         let worker =
             WorkerStatus { number: 0, connections: 2, held_up_by: None, since: None, replaced: 0 };
-        Sources {
-            status: ServerStatus {
-                version: "1.2.3".to_owned(),
-                node: "node".to_owned(),
-                pid: 1,
-                started,
-                stopping: false,
-                listening: Vec::new(),
-                configuration,
-                traffic: TrafficStatus { over_memory: 7, ..TrafficStatus::default() },
-                workers: vec![worker],
-                stuck_threads: 0,
-                engines: Vec::new(),
-                trackers: Vec::new(),
-            },
-            blueprint: Arc::new(Blueprint::new(Vec::new(), Vec::new())),
-            counters: Arc::new(counters),
+        ServerStatus {
+            version: "1.2.3".to_owned(),
+            node: "node".to_owned(),
+            pid: 1,
+            started,
+            stopping: false,
+            listening: vec!["inet:127.0.0.1:10040".to_owned()],
+            configuration,
+            traffic: TrafficStatus::default(),
+            workers: vec![worker],
+            stuck_threads: 0,
+            engines: Vec::new(),
             trackers: Vec::new(),
         }
     }
 
     #[test]
     fn every_metric_that_is_declared_is_shown_once_and_no_other() {
-        let text = render(&sources());
+        let text = monitor().render(Some(&status()));
         let shown: Vec<&str> = text
             .lines()
             .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
@@ -343,9 +396,9 @@ mod tests {
 
     #[test]
     fn what_the_status_says_is_shown() {
-        let text = render(&sources());
+        let text = monitor().render(Some(&status()));
         for line in [
-            "mppd_limits_reached_total{limit=\"max_memory\"} 7",
+            "mppd_limits_reached_total{limit=\"max_memory\"} 1",
             "mppd_reloads_total{result=\"ok\"} 3",
             "mppd_reloads_total{result=\"refused\"} 1",
             "mppd_worker_connections{worker=\"0\"} 2",
@@ -354,13 +407,16 @@ mod tests {
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
         }
-        assert!(text.contains("mppd_build_info{version=\"1.2.3\",commit=\""), "{text}");
+        let version = env!("CARGO_PKG_VERSION");
+        let build = format!("mppd_build_info{{version=\"{version}\",commit=\"");
+        assert!(text.contains(&build), "{text}");
     }
 
     #[test]
-    fn a_server_that_stops_is_not_ready() {
-        let mut sources = sources();
-        sources.status.stopping = true;
-        assert!(render(&sources).contains("\nmppd_ready 0\n"));
+    fn a_server_that_stops_or_says_nothing_is_not_ready() {
+        let stopping = ServerStatus { stopping: true, ..status() };
+        for status in [Some(&stopping), None] {
+            assert!(monitor().render(status).contains("\nmppd_ready 0\n"));
+        }
     }
 }

@@ -22,6 +22,6 @@ mod page;
 mod process;
 
 pub use count::{Histogram, HistogramReading};
-pub use counters::{Counters, Reading, Shard, Tally};
-pub use exposition::{Sources, render};
+pub use counters::{Counters, EngineReading, Reading, Shard, Tally};
+pub use exposition::Monitor;
 pub use page::CONTENT_TYPE;

@@ -36,6 +36,14 @@ impl Page {
         self.family(metric).value(&[], value);
     }
 
+    /// The same where the value may not be known.
+    pub(super) fn values(&mut self, metric: &'static Metric, value: Option<impl Display>) {
+        let mut family = self.family(metric);
+        if let Some(value) = value {
+            family.value(&[], value);
+        }
+    }
+
     pub(super) fn into_text(self) -> String {
         self.text
     }

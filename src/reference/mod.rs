@@ -1,4 +1,4 @@
-//! The reference of every option, engine, method, status and macro, made from the declarations that
+//! The reference of every option, engine, method, status, macro and metric, made from the declarations that
 //! the parser uses: as Markdown, and for the pages of [`crate::manual`].
 //!
 //! `docs/reference.md` is this text; `cargo run -- reference > docs/reference.md` renews it.
@@ -11,6 +11,7 @@ use mppd_engine::{EngineKind, Stage, Stages};
 
 pub(crate) use self::document::{Block, Document, Table};
 use crate::config::settings;
+use crate::metrics::declared;
 
 /// The field that stands for the text of an element.
 const TEXT: &str = "$text";
@@ -20,7 +21,7 @@ pub(crate) const MUST_BE_GIVEN: &str = "must be given";
 
 const INTRODUCTION: [&str; 2] = [
     "\
-Every option, engine, method, status and macro, as `mppd reference` prints it from the declarations that
+Every option, engine, method, status, macro and metric, as `mppd reference` prints it from the declarations that
 the parser uses.",
     "\
 An option is an attribute or a child element of its own name. One whose value is an element has a
@@ -48,6 +49,8 @@ pub fn markdown(kinds: &[&dyn EngineKind]) -> String {
     }
     page.document.heading(2, "Macros");
     page.macros(3);
+    page.document.heading(2, "Metrics");
+    page.metrics(3);
     page.document.markdown()
 }
 
@@ -117,6 +120,11 @@ text follows that would belong to the name; one with arguments `${name argument 
 square brackets may be left out. How texts and conditions are written is in
 [language.md](language.md). The examples are about this request, which the engine `wbl` has refused:
 ";
+
+const METRICS: &str = "\
+What `/metrics` of the admin listener tells Prometheus. A histogram NAME is told as `NAME_bucket`,
+`NAME_sum` and `NAME_count`, a summary as the latter two. [monitoring.md](monitoring.md) says how to
+watch over mppd with them.";
 
 fn some_stages(stages: Stages) -> Option<String> {
     let names = Stage::ALL.iter().filter(|stage| stages.contains(**stage));
@@ -238,6 +246,21 @@ impl Page {
             .collect();
         if !values.is_empty() {
             self.document.table(&["Value", "Meaning"], values);
+        }
+    }
+
+    /// What is below the heading of the metrics.
+    fn metrics(&mut self, level: usize) {
+        self.document.paragraph(METRICS);
+        for section in declared::SECTIONS {
+            self.document.heading(level, section.title);
+            let rows = section.metrics.iter().map(|metric| {
+                let labels: Vec<String> =
+                    metric.labels.iter().map(|label| format!("`{label}`")).collect();
+                let (name, kind) = (format!("`{}`", metric.name), metric.kind.name().to_owned());
+                vec![name, kind, labels.join(", "), metric.help().to_owned()]
+            });
+            self.document.table(&["Metric", "Kind", "Labels", "Meaning"], rows);
         }
     }
 
@@ -372,5 +395,14 @@ mod tests {
             }
         }
         assert!(markdown(mppd_engines::ENGINES).contains("## Macros\n"));
+    }
+
+    #[test]
+    fn every_metric_has_its_line() {
+        let page = markdown(mppd_engines::ENGINES);
+        for metric in declared::all() {
+            let row = format!("| `{}` | {} |", metric.name, metric.kind.name());
+            assert!(page.contains(&row), "{row}");
+        }
     }
 }

@@ -30,6 +30,8 @@ pub struct EnginePlan {
     pub kind: &'static str,
     /// Where it makes sense.
     pub stages: Stages,
+    /// Where it has something to do, as it is configured.
+    pub useful_at: Stages,
     /// The statuses that it can give, in the order of its kind.
     pub statuses: &'static [StatusDoc],
     /// What each of its statuses does.
@@ -69,6 +71,7 @@ impl EnginePlan {
             breaker: (kind != TRACK).then(|| Arc::new(breaker)),
             overload: Trouble::default(),
             stages: Stages::ALL,
+            useful_at: Stages::ALL,
             statuses: &[],
             effects: HashMap::new(),
             given: BTreeSet::new(),

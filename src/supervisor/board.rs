@@ -15,7 +15,7 @@ use super::blueprint::Blueprint;
 use super::watchdog::Posts;
 use crate::config::report::one_line;
 use crate::listener::Intake;
-use crate::metrics::Sources;
+use crate::metrics::Monitor;
 use crate::plan::Plan;
 use crate::status::{ConfigurationStatus, RefusedReload, ServerStatus, changed_since, text};
 use crate::tracking::TrackerHandle;
@@ -34,6 +34,7 @@ pub(super) struct Board {
     known: RefCell<Known>,
     reloads: Cell<u64>,
     refusals: Cell<u64>,
+    monitor: Arc<Monitor>,
 }
 
 /// What is there for as long as the server runs, and says by itself how it is.
@@ -78,15 +79,22 @@ impl Known {
 impl Board {
     pub(super) fn new(plan: &Plan, trackers: Vec<TrackerHandle>, sights: Sights) -> Rc<Self> {
         let now = SystemTime::now();
-        let known = RefCell::new(Known::of(plan, trackers, now));
-        let (reloads, refusals) = (Cell::new(0), Cell::new(0));
-        Rc::new(Board { started: now, sights, known, reloads, refusals })
+        let (counters, traffic) = (sights.posts.counters.clone(), sights.traffic.clone());
+        let monitor = Monitor::new(counters, traffic, plan.blueprint.clone(), trackers.clone());
+        Rc::new(Board {
+            started: now,
+            sights,
+            known: RefCell::new(Known::of(plan, trackers, now)),
+            reloads: Cell::new(0),
+            refusals: Cell::new(0),
+            monitor: Arc::new(monitor),
+        })
     }
 
     /// A configuration that began to be read at a time has come into force.
     pub(super) fn reloaded(&self, plan: &Plan, trackers: Vec<TrackerHandle>, read: SystemTime) {
         self.reloads.set(self.reloads.get() + 1);
-        self.sights.posts.counters.keep(&plan.blueprint);
+        self.monitor.put_in_force(plan.blueprint.clone(), trackers.clone());
         let stopping = self.known.borrow().stopping;
         *self.known.borrow_mut() = Known { stopping, ..Known::of(plan, trackers, read) };
     }
@@ -154,15 +162,9 @@ impl Board {
         }
     }
 
-    /// Everything that metrics are made of, for any thread.
-    pub(super) fn sources(&self) -> Sources {
-        let known = self.known.borrow();
-        Sources {
-            status: self.status(),
-            blueprint: known.blueprint.clone(),
-            counters: self.sights.posts.counters.clone(),
-            trackers: known.trackers.clone(),
-        }
+    /// What is counted, for any thread.
+    pub(super) fn monitor(&self) -> &Arc<Monitor> {
+        &self.monitor
     }
 
     /// Says it again and again while the configuration is refused: whoever restarts mppd would have

@@ -14,6 +14,8 @@ use super::effect::Verdict;
 use super::host::{Host, HostAddress, RunError};
 use super::watchdog::Post;
 use crate::metrics::Tally;
+#[cfg(feature = "otel")]
+use crate::traces::Recorder;
 
 /// The status of an engine whose precondition does not hold.
 const SKIPPED: &str = "skipped";
@@ -26,7 +28,10 @@ const EXCEPTION: &str = "exception";
 pub struct EngineSet {
     blueprint: Arc<Blueprint>,
     hosts: Vec<HostAddress>,
-    tally: Tally,
+    /// Where it is counted; nowhere for requests that nobody has sent.
+    tally: Option<Tally>,
+    #[cfg(feature = "otel")]
+    recorder: Option<Recorder>,
     logger: Logger,
 }
 
@@ -56,8 +61,22 @@ impl EngineSet {
                 .map_err(|source| RaiseError { engine: plan.id.clone(), source })
         };
         let hosts = blueprint.engines.iter().map(start).collect::<Result<_, _>>()?;
-        let tally = Tally::of(blueprint, &post.counts);
-        Ok(EngineSet { blueprint: blueprint.clone(), hosts, tally, logger: logger.clone() })
+        let tally = Some(Tally::of(blueprint, &post.counts));
+        Ok(EngineSet {
+            blueprint: blueprint.clone(),
+            hosts,
+            tally,
+            #[cfg(feature = "otel")]
+            recorder: blueprint.services.get().map(Recorder::new),
+            logger: logger.clone(),
+        })
+    }
+
+    /// The same, for requests that are not to be counted.
+    #[must_use]
+    pub fn uncounted(mut self) -> Self {
+        self.tally = None;
+        self
     }
 
     /// Takes a request through the chains. Afterwards the exchange has its decision.
@@ -98,9 +117,16 @@ impl EngineSet {
         }
     }
 
-    /// Counts a request that has its decision, after so long.
-    pub fn count(&self, exchange: &Exchange, elapsed: Duration) {
-        self.tally.decided(&self.blueprint, exchange, elapsed);
+    /// Counts a request that has its decision, and was begun at a time.
+    pub fn count(&self, exchange: &Exchange, started: Instant) {
+        let elapsed = started.elapsed();
+        if let Some(tally) = &self.tally {
+            tally.decided(&self.blueprint, exchange, elapsed);
+        }
+        #[cfg(feature = "otel")]
+        if let Some(recorder) = &self.recorder {
+            recorder.decided(exchange, started, elapsed);
+        }
     }
 
     async fn decide(
@@ -181,7 +207,9 @@ impl EngineSet {
         if plan.is_skipped(exchange) {
             let (engine, outcome) = (plan.id.clone(), Outcome::new(SKIPPED));
             exchange.add_result(EngineResult { engine, outcome, elapsed: Duration::ZERO });
-            self.tally.skipped(index);
+            if let Some(tally) = &self.tally {
+                tally.skipped(index);
+            }
             return Ok(Verdict::Continue);
         }
         let started = Instant::now();
@@ -193,7 +221,13 @@ impl EngineSet {
             Ok(outcome) => self.consequence(plan, place, exchange, outcome),
             Err(error) => failed(plan, place, exchange, &error),
         };
-        self.tally.ran(index, outcome.status, failure, elapsed);
+        if let Some(tally) = &self.tally {
+            tally.ran(index, outcome.status, failure, elapsed);
+        }
+        #[cfg(feature = "otel")]
+        if let Some(recorder) = &self.recorder {
+            recorder.ran(exchange, (plan, place), (&outcome, failure), started, elapsed);
+        }
         let verdict = match effect {
             _ if plan.dry_run => Ok(Verdict::Continue),
             StepEffect::Of(Verdict::Score(score)) => {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::blueprint::Blueprint;
 use super::chain::{EngineSet, RaiseError};
 use super::watchdog::Post;
+use crate::feed::Feed;
 use crate::groups::Groups;
 use crate::policy::codec::Limits;
 use crate::ration::Ration;
@@ -26,6 +27,8 @@ pub struct Shared {
     pub repeats: Arc<Repeats>,
     /// What comes in and is turned away.
     pub traffic: Arc<Traffic>,
+    /// Decisions as they happen.
+    pub feed: Arc<Feed>,
     /// Lines of the log that peers cause.
     pub ration: Arc<Ration>,
     /// The server's logger.

@@ -68,7 +68,7 @@ use self::state_directory::StateDirectoryError;
 use self::trackers::{NotTracked, Tracking, handles, start_tracking};
 use self::watchdog::{Post, Posts, Watchdog};
 use self::worker::Worker;
-use crate::admin::{Admin, Presence};
+use crate::admin::Admin;
 use crate::config::LoadRequest;
 use crate::config::settings::LogOptions;
 use crate::control::Control;
@@ -232,6 +232,7 @@ impl Supervisor {
         let shared = Arc::new(Shared {
             repeats: Arc::new(Repeats::default()),
             traffic: traffic.clone(),
+            feed: Arc::default(),
             ration,
             logger: logger.clone(),
             stopping: stopping_receiver,
@@ -367,8 +368,8 @@ impl State {
         sockets: Vec<Sockets>,
         desk: Rc<FrontDesk>,
     ) -> std::io::Result<()> {
-        let exposition = Arc::new(Presence);
-        let admin = Admin::start(plan, sockets, desk, exposition, self.logger.clone())?;
+        let (monitor, feed) = (self.board.monitor().clone(), self.shared.feed.clone());
+        let admin = Admin::start(plan, sockets, desk, monitor, feed, self.logger.clone())?;
         self.admin = Some(admin);
         Ok(())
     }

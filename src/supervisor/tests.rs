@@ -550,6 +550,7 @@ async fn a_header_that_gave_way_to_on_error_is_given_with_the_next_recipient() {
     let (engines, scripts) = chain.engine(Place::End, "z", Script::Fail).raise(9);
     let (_stop, stopping) = watch::channel(false);
     let shared = Shared {
+        feed: Arc::default(),
         repeats: Arc::default(),
         traffic: Arc::default(),
         ration: Arc::default(),

@@ -14,6 +14,9 @@
 //! | [`status`] | how a tracker is |
 //! | [`tracker`] | the actor that owns the stores, and its handle |
 //! | [`search`] | questions to the records, in people's words |
+//! | [`story`] | a request and a message as they are told to people |
+//! | [`tail`] | requests as they come |
+//! | [`stats`] | what many requests came to |
 
 pub mod alive;
 pub mod batch;
@@ -26,8 +29,11 @@ pub mod key;
 #[cfg(test)]
 mod model;
 pub mod mysql;
+mod plan;
 pub mod probe;
+mod query;
 mod queue;
+mod reader;
 pub mod retention;
 pub mod row;
 pub mod search;
@@ -35,9 +41,12 @@ mod snapshot;
 mod spool;
 mod sql;
 pub mod sqlite;
+pub mod stats;
 pub mod status;
 pub mod store;
+pub mod story;
 pub mod table;
+pub mod tail;
 mod target;
 mod time;
 pub mod tracker;

@@ -12,11 +12,13 @@ use mppd_engine::RequestKey;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, Params, Statement, Value};
 
+use super::query::{self, Bound, Statement as Question};
+use super::reader::Field;
 use super::row::{Cell, PROCESSED, RECEIVED, Row};
 use super::sql;
 use super::store::{
-    Bound, Ending, Query, Removed, RowWrite, Store, StoreError, Undecided, Working, check_version,
-    on_duplicate, statement, unreadable,
+    Ending, Query, Removed, RowWrite, Store, StoreError, Undecided, Working, check_version,
+    on_duplicate, unreadable,
 };
 use super::table::{COLUMNS, Column, Dialect, Kind, OnDuplicate, TABLE};
 use super::time;
@@ -64,6 +66,11 @@ impl MySqlStore {
         }
     }
 
+    /// Has what comes next take no longer than this.
+    pub(super) fn wait_at_most(&mut self, time: Duration) {
+        self.write_timeout = time;
+    }
+
     /// Takes a lock of this name, on the server, for as long as the connection lasts; whether
     /// nobody else has it.
     pub(super) async fn lock(&mut self, name: &str) -> Result<bool, StoreError> {
@@ -73,6 +80,28 @@ impl MySqlStore {
             let taken: Option<Option<i64>> =
                 connected.conn.exec_first(sql, Params::Positional(values)).await?;
             Ok(taken.flatten() == Some(1))
+        })
+        .await
+    }
+
+    /// The rows that a statement gives.
+    pub(super) async fn rows(&mut self, question: Question) -> Result<Vec<Row>, StoreError> {
+        let Question { sql, bound } = question;
+        let values = bound.into_iter().map(bound_value).collect();
+        self.with(async move |connected| connected.select(&sql, values).await).await
+    }
+
+    /// Whatever a statement gives.
+    pub(super) async fn fields(
+        &mut self,
+        question: Question,
+    ) -> Result<Vec<Vec<Field>>, StoreError> {
+        let Question { sql, bound } = question;
+        let values = bound.into_iter().map(bound_value).collect();
+        self.with(async move |connected| {
+            let found: Vec<mysql_async::Row> = connected.conn.exec(sql, params(values)).await?;
+            let fields = |row: mysql_async::Row| row.unwrap().into_iter().map(field).collect();
+            Ok(found.into_iter().map(fields).collect())
         })
         .await
     }
@@ -102,9 +131,8 @@ impl Store for MySqlStore {
     }
 
     fn search<'a>(&'a mut self, query: &'a Query) -> Working<'a, Vec<Row>> {
-        let (sql, bound) = statement(Dialect::MySql, query);
-        let values = bound.into_iter().map(bound_value).collect();
-        Box::pin(self.with(async move |connected| connected.select(&sql, values).await))
+        let question = query::statement(Dialect::MySql, query);
+        Box::pin(async move { self.rows(question).await })
     }
 
     fn find(&mut self, key: RequestKey) -> Working<'_, Option<Row>> {
@@ -231,8 +259,7 @@ impl Connected {
     }
 
     async fn select(&mut self, sql: &str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let params = if values.is_empty() { Params::Empty } else { Params::Positional(values) };
-        let found: Vec<mysql_async::Row> = self.conn.exec(sql, params).await?;
+        let found: Vec<mysql_async::Row> = self.conn.exec(sql, params(values)).await?;
         found.into_iter().map(read).collect()
     }
 
@@ -343,9 +370,28 @@ fn value(cell: Cell<'_>) -> Value {
     }
 }
 
+fn params(values: Vec<Value>) -> Params {
+    if values.is_empty() { Params::Empty } else { Params::Positional(values) }
+}
+
+fn field(value: Value) -> Field {
+    match value {
+        Value::NULL => Field::Null,
+        Value::Int(number) => Field::Integer(number),
+        Value::UInt(number) => Field::Integer(i64::try_from(number).unwrap_or(i64::MAX)),
+        Value::Float(number) => Field::Real(number.into()),
+        Value::Double(number) => Field::Real(number),
+        Value::Bytes(octets) => Field::Octets(octets),
+        value => read_date(&value).map_or(Field::Null, Field::Integer),
+    }
+}
+
 fn bound_value(bound: Bound) -> Value {
     match bound {
         Bound::Text(text) => Value::Bytes(text.into_bytes()),
+        Bound::Octets(octets) => Value::Bytes(octets),
+        Bound::Integer(number) => Value::Int(number),
+        Bound::Key(key) => octets(key),
         Bound::Time(microseconds) => date(microseconds),
     }
 }

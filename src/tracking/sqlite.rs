@@ -7,23 +7,27 @@
 mod power;
 mod refused;
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::LazyLock;
 
 use mppd_engine::RequestKey;
+use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Statement, TransactionBehavior, params,
-    params_from_iter,
+    Connection, ErrorCode, InterruptHandle, OpenFlags, OptionalExtension, Statement,
+    TransactionBehavior, params, params_from_iter,
 };
 
 use super::batch::State;
+use super::query::{self, ADDRESS_FUNCTION, Bound, Statement as Question};
+use super::reader::Field;
 use super::row::{Cell, PROCESSED, RECEIVED, Row};
 use super::sql;
 use super::store::{
-    Bound, Ending, Query, Removed, RowWrite, Store, StoreError, Undecided, Working, check_version,
-    on_duplicate, statement, unreadable,
+    Ending, Query, Removed, RowWrite, Store, StoreError, Undecided, Working, check_version,
+    on_duplicate, unreadable,
 };
 use super::table::{COLUMNS, Column, Dialect, Kind, OnDuplicate, TABLE};
 use super::time;
@@ -83,6 +87,10 @@ impl SqliteStore {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+        connection.create_scalar_function(ADDRESS_FUNCTION, 1, flags, |given| {
+            Ok(given.get_raw(0).as_str().ok().and_then(address_octets))
+        })?;
         Ok(SqliteStore { connection })
     }
 
@@ -220,9 +228,28 @@ impl SqliteStore {
         Ok(ended as u64)
     }
 
-    fn select(&self, sql: &str, values: &[Bound]) -> Result<Vec<Row>, StoreError> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut found = statement.query(params_from_iter(values))?;
+    /// Ends what the store is doing when it is told to, from another thread.
+    pub(super) fn interrupter(&self) -> InterruptHandle {
+        self.connection.get_interrupt_handle()
+    }
+
+    /// Whatever a statement gives.
+    pub(super) fn fields(&self, question: &Question) -> Result<Vec<Vec<Field>>, StoreError> {
+        let mut statement = self.connection.prepare_cached(&question.sql)?;
+        let columns = statement.column_count();
+        let mut found = statement.query(params_from_iter(&question.bound))?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next()? {
+            let field = |column| Ok(field(row.get_ref(column)?));
+            rows.push((0..columns).map(field).collect::<Result<_, StoreError>>()?);
+        }
+        Ok(rows)
+    }
+
+    /// The rows that a statement gives.
+    pub(super) fn rows(&self, question: &Question) -> Result<Vec<Row>, StoreError> {
+        let mut statement = self.connection.prepare_cached(&question.sql)?;
+        let mut found = statement.query(params_from_iter(&question.bound))?;
         let mut rows = Vec::new();
         while let Some(row) = found.next()? {
             rows.push(read(row)?);
@@ -242,7 +269,7 @@ impl SqliteStore {
         Ok(rows)
     }
 
-    fn select_key(&self, key: RequestKey) -> Result<Option<Row>, StoreError> {
+    pub(super) fn select_key(&self, key: RequestKey) -> Result<Option<Row>, StoreError> {
         let sql = format!("{} WHERE id = ?", Dialect::Sqlite.select());
         let mut statement = self.connection.prepare_cached(&sql)?;
         let row = statement.query_row([key.0], |row| Ok(read(row))).optional()?;
@@ -275,8 +302,7 @@ impl Store for SqliteStore {
     }
 
     fn search<'a>(&'a mut self, query: &'a Query) -> Working<'a, Vec<Row>> {
-        let (sql, values) = statement(Dialect::Sqlite, query);
-        done(self.select(&sql, &values))
+        done(self.rows(&query::statement(Dialect::Sqlite, query)))
     }
 
     fn find(&mut self, key: RequestKey) -> Working<'_, Option<Row>> {
@@ -334,8 +360,27 @@ impl ToSql for Bound {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(match self {
             Bound::Text(text) => ToSqlOutput::from(text.as_str()),
+            Bound::Octets(octets) => ToSqlOutput::from(octets.as_slice()),
+            Bound::Integer(number) => ToSqlOutput::from(*number),
+            Bound::Key(key) => ToSqlOutput::from(key.0.as_slice()),
             Bound::Time(microseconds) => ToSqlOutput::from(time::show(*microseconds)),
         })
+    }
+}
+
+fn address_octets(text: &str) -> Option<Vec<u8>> {
+    Some(match text.parse().ok()? {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    })
+}
+
+fn field(value: ValueRef<'_>) -> Field {
+    match value {
+        ValueRef::Null => Field::Null,
+        ValueRef::Integer(number) => Field::Integer(number),
+        ValueRef::Real(number) => Field::Real(number),
+        ValueRef::Text(octets) | ValueRef::Blob(octets) => Field::Octets(octets.to_vec()),
     }
 }
 

@@ -11,7 +11,9 @@ use mppd_engine::RequestKey;
 
 use super::batch::{State, Write};
 use super::row::Row;
-use super::table::{COLUMNS, Column, Dialect, OnDuplicate, TABLE, VERSION};
+use super::table::{COLUMNS, Column, OnDuplicate, TABLE, VERSION};
+
+pub use super::query::{Condition, Query};
 
 /// A row to be written.
 pub type RowWrite = Write<Arc<Row>>;
@@ -145,121 +147,6 @@ pub(super) fn next(key: RequestKey) -> RequestKey {
     RequestKey(u128::from_be_bytes(key.0).saturating_add(1).to_be_bytes())
 }
 
-/// What must hold of a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Condition {
-    /// The column holds exactly this text.
-    Equals(&'static str, String),
-    /// The column's text begins with this.
-    Begins(&'static str, String),
-    /// The column holds a text.
-    Present(&'static str),
-    /// The column holds nothing.
-    Absent(&'static str),
-    /// The request came at this time or later.
-    Since(i64),
-    /// The request came before this time.
-    Before(i64),
-    /// One of these holds.
-    Any(Vec<Condition>),
-    /// All of these hold.
-    All(Vec<Condition>),
-}
-
-/// A question.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Query {
-    /// What must hold.
-    pub condition: Condition,
-    /// At most so many rows.
-    pub limit: u32,
-    /// Newest first, else oldest first.
-    pub newest_first: bool,
-}
-
-/// A value bound to a statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Bound {
-    Text(String),
-    Time(i64),
-}
-
-/// The statement that asks a question, and its values.
-pub(super) fn statement(dialect: Dialect, query: &Query) -> (String, Vec<Bound>) {
-    let mut bound = Vec::new();
-    let condition = write_condition(dialect, &query.condition, &mut bound);
-    let order = if query.newest_first { "DESC" } else { "ASC" };
-    let (select, limit) = (dialect.select(), query.limit);
-    (format!("{select} WHERE {condition} ORDER BY id {order} LIMIT {limit}"), bound)
-}
-
-fn write_condition(dialect: Dialect, condition: &Condition, bound: &mut Vec<Bound>) -> String {
-    match condition {
-        Condition::Equals(column, text) => {
-            let column = dialect.quote(column);
-            bound.push(Bound::Text(text.clone()));
-            if dialect == Dialect::Sqlite {
-                return format!("{column} = ?");
-            }
-            // `=` takes spaces at the end for nothing; LIKE does not.
-            bound.push(Bound::Text(escape_like(text)));
-            format!("({column} = ? AND {column} LIKE ? ESCAPE '!')")
-        }
-        Condition::Begins(column, text) => begins(dialect, column, text, bound),
-        Condition::Present(column) => format!("{} IS NOT NULL", dialect.quote(column)),
-        Condition::Absent(column) => format!("{} IS NULL", dialect.quote(column)),
-        Condition::Since(time) => {
-            bound.push(Bound::Time(*time));
-            "received_timestamp >= ?".to_owned()
-        }
-        Condition::Before(time) => {
-            bound.push(Bound::Time(*time));
-            "received_timestamp < ?".to_owned()
-        }
-        Condition::Any(parts) => join(dialect, parts, " OR ", "1 = 0", bound),
-        Condition::All(parts) => join(dialect, parts, " AND ", "1 = 1", bound),
-    }
-}
-
-fn join(
-    dialect: Dialect,
-    parts: &[Condition],
-    word: &str,
-    none: &str,
-    bound: &mut Vec<Bound>,
-) -> String {
-    let parts: Vec<String> =
-        parts.iter().map(|part| write_condition(dialect, part, bound)).collect();
-    if parts.is_empty() { none.to_owned() } else { format!("({})", parts.join(word)) }
-}
-
-fn begins(dialect: Dialect, column: &str, text: &str, bound: &mut Vec<Bound>) -> String {
-    let column = dialect.quote(column);
-    match dialect {
-        Dialect::MySql => {
-            bound.push(Bound::Text(format!("{}%", escape_like(text))));
-            format!("{column} LIKE ? ESCAPE '!'")
-        }
-        // SQLite's LIKE ignores case and the index; a range does neither.
-        Dialect::Sqlite => {
-            bound.push(Bound::Text(text.to_owned()));
-            bound.push(Bound::Text(format!("{text}\u{10ffff}")));
-            format!("({column} >= ? AND {column} < ?)")
-        }
-    }
-}
-
-fn escape_like(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len() + 8);
-    for character in text.chars() {
-        if matches!(character, '%' | '_' | '!') {
-            escaped.push('!');
-        }
-        escaped.push(character);
-    }
-    escaped
-}
-
 /// What a write does about a row that is there.
 pub(super) fn on_duplicate<T>(write: &Write<T>) -> OnDuplicate {
     match (write.fresh, write.state) {
@@ -288,33 +175,3 @@ pub(super) fn check_version(found: i64) -> Result<(), StoreError> {
 }
 
 const _: () = assert!(COLUMNS.len() < 64, "statements of 1,024 rows must stay possible");
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wild_cards_of_like_are_text() {
-        assert_eq!(escape_like("50%_!x"), "50!%!_!!x");
-    }
-
-    #[test]
-    fn a_question_becomes_a_statement_without_values_in_its_text() {
-        let hostile = "x' OR 1=1 --".to_owned();
-        let parts =
-            vec![Condition::Equals("instance", hostile), Condition::Begins("decision", "a".into())];
-        let query = Query { condition: Condition::All(parts), limit: 5, newest_first: true };
-        for dialect in [Dialect::MySql, Dialect::Sqlite] {
-            let (text, bound) = statement(dialect, &query);
-            assert!(!text.contains("1=1"), "{text}");
-            assert_eq!(text.matches('?').count(), bound.len());
-            assert!(text.ends_with("ORDER BY id DESC LIMIT 5"), "{text}");
-        }
-    }
-
-    #[test]
-    fn no_condition_asks_for_everything() {
-        let query = Query { condition: Condition::All(Vec::new()), limit: 1, newest_first: false };
-        assert!(statement(Dialect::Sqlite, &query).0.contains("WHERE 1 = 1 ORDER BY id ASC"));
-    }
-}

@@ -162,6 +162,16 @@ impl Postfix {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Its configuration directory.
+    pub(crate) fn etc(&self) -> PathBuf {
+        self.base().join("etc")
+    }
+
+    /// Has it read its configuration again; an smtpd that it starts from then on goes by that.
+    pub(crate) fn reload(&self) {
+        assert!(self.postfix("reload"), "{}", self.mail_log());
+    }
+
     fn base(&self) -> &Path {
         self.directory.path()
     }

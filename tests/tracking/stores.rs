@@ -224,3 +224,37 @@ fn a_connection_is_encrypted_and_the_server_is_who_it_says() {
         assert_eq!(store.count().await.unwrap(), 0);
     });
 }
+
+#[test]
+fn a_server_that_is_not_who_it_should_be_gets_no_rows() {
+    block_on(async {
+        let server = MariaDb::start_with_tls().await;
+        let refusal = async |host: &str, authority: &str| {
+            let ca_file = Some(tls_file(authority));
+            let tls = Some(Tls { ca_file, skip_verification: false });
+            let host = Some(host.to_owned());
+            match MySqlStore::connect(&ResolvedConnection { host, tls, ..server.connection() })
+                .await
+            {
+                Ok(_) => None,
+                Err(StoreError::Away(error)) => Some(chain_of(&*error)),
+                Err(error) => panic!("{error:?}"),
+            }
+        };
+        assert_eq!(refusal("127.0.0.1", "ca.pem").await, None);
+        assert_eq!(refusal("localhost", "ca.pem").await, None);
+        let stranger = refusal("127.0.0.1", "other-ca.pem").await.unwrap();
+        assert!(stranger.contains("UnknownIssuer"), "{stranger}");
+        // The same server, by an address that its certificate does not have.
+        let renamed = refusal("0.0.0.0", "ca.pem").await.unwrap();
+        assert!(renamed.contains("0.0.0.0"), "{renamed}");
+    });
+}
+
+/// An error and what it came from.
+fn chain_of(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

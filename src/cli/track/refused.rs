@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use mppd_engine::{Attribute, Escaped, RequestKey};
 
-use super::{Output, TrackError, json, local_time, plain, show, table, trimmed};
+use super::cells::{json, local_time, plain, show};
+use super::{Output, TrackError};
+use crate::cli::table::{table, trimmed};
 use crate::tracking::key;
 use crate::tracking::row::Cell;
 use crate::tracking::search::{Place, spools};

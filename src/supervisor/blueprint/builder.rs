@@ -407,6 +407,7 @@ impl Builder<'_> {
         self.warn_of_no_breaker(&plan, &common);
         self.engines.push(EnginePlan {
             stages: whole.kind.stages(),
+            useful_at: whole.kind.stages().intersection(part.useful_at),
             statuses: whole.kind.statuses(),
             effects: common.effects,
             given: common.places.into_keys().collect(),

@@ -46,6 +46,7 @@ fn start(installation: &Installation, traffic: &Arc<Traffic>) -> (actix::Addr<Wo
     // The server does not stop.
     std::mem::forget(stop);
     let shared = Shared {
+        feed: Arc::default(),
         repeats: Arc::default(),
         traffic: traffic.clone(),
         ration: Arc::default(),

@@ -1,0 +1,96 @@
+// Decisions as they happen. Everything that comes is text, and is shown as nothing else.
+"use strict";
+
+(() => {
+  const table = document.getElementById("decisions");
+  const state = document.getElementById("state");
+  const pause = document.getElementById("pause");
+  const filter = document.getElementById("filter");
+  const MOST = 200;
+  const waiting = [];
+  let missed = 0;
+  let isPaused = false;
+
+  document.getElementById("controls").hidden = false;
+  for (const row of table.rows) row.dataset.text = row.textContent.toLowerCase();
+
+  const words = () => filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const fits = (row, wanted) => wanted.every((word) => row.dataset.text.includes(word));
+
+  function cell(row, kind, text, link) {
+    const cell = row.insertCell();
+    cell.className = kind;
+    if (link) {
+      const anchor = document.createElement("a");
+      anchor.href = link;
+      anchor.textContent = text;
+      cell.append(anchor);
+    } else {
+      cell.textContent = text;
+    }
+  }
+
+  function shown(decision) {
+    const row = document.createElement("tr");
+    row.className = "fresh";
+    row.dataset.text = Object.values(decision).join(" ").toLowerCase();
+    cell(row, "time", decision.time, "/request/" + encodeURIComponent(decision.id));
+    cell(row, "word " + decision.kind, decision.decision);
+    cell(row, "text", decision.text);
+    cell(row, "", decision.engine);
+    cell(row, "", decision.stage);
+    cell(row, "text", decision.client);
+    cell(row, "text", decision.sender);
+    cell(row, "text", decision.recipient);
+    cell(row, "number", decision.milliseconds.toFixed(1));
+    row.hidden = !fits(row, words());
+    return row;
+  }
+
+  function tell(text) {
+    if (state.textContent !== text) state.textContent = text;
+  }
+
+  function report() {
+    if (isPaused) tell("Paused; " + waiting.length + " wait.");
+    else if (missed > 0) tell("Connected; " + missed + " came too fast and were not shown.");
+    else tell("Connected.");
+  }
+
+  function flush() {
+    const rows = waiting.splice(0).slice(-MOST).map(shown).reverse();
+    table.prepend(...rows);
+    while (table.rows.length > MOST) table.deleteRow(-1);
+    report();
+  }
+
+  const events = new EventSource("/live/events");
+  events.onopen = report;
+  events.onerror = () => tell("Not connected; trying again.");
+  events.addEventListener("decision", (event) => {
+    waiting.push(JSON.parse(event.data));
+    if (isPaused) {
+      missed += Math.max(0, waiting.length - MOST);
+      waiting.splice(0, waiting.length - MOST);
+      report();
+    } else if (waiting.length === 1) {
+      // Many that come at once are shown at once.
+      setTimeout(() => { if (!isPaused) flush(); }, 200);
+    }
+  });
+  events.addEventListener("missed", (event) => {
+    missed += Number(event.data);
+    report();
+  });
+
+  pause.addEventListener("click", () => {
+    isPaused = !isPaused;
+    pause.setAttribute("aria-pressed", String(isPaused));
+    if (isPaused) report();
+    else flush();
+  });
+  filter.addEventListener("input", () => {
+    const wanted = words();
+    for (const row of table.rows) row.hidden = !fits(row, wanted);
+  });
+})();

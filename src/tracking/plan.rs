@@ -1,0 +1,173 @@
+//! How a question is put to a table of millions of rows.
+//!
+//! Newest first, a value that many rows have is soon found in the order of time, and one that few
+//! have over its secondary key; which of both it is nobody knows beforehand, and the statistics of
+//! a database often do not tell. So the newest rows are looked at first, and only if these are not
+//! enough the rest is asked for over the secondary key.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::query::{Condition, Query, Route, Statement, key_after, routed};
+use super::table::{Dialect, INDEXES};
+
+/// How many of the newest rows are looked at first. A value that is not so frequent that these
+/// have enough of it has few rows among all.
+pub(super) const NEWEST: u32 = 50_000;
+
+/// How far back a question goes that no key answers, unless it says itself.
+const UNBOUNDED: SignedDuration = SignedDuration::from_hours(24);
+
+/// A question that no key answers would read the whole table: unless it says a time, it is bound
+/// to the last 24 hours before `now`. Gives the question, and since when it was bound.
+#[must_use]
+pub fn bounded(query: Query, now: Timestamp) -> (Query, Option<Timestamp>) {
+    if query.condition == Condition::All(Vec::new()) || is_answered_by_a_key(&query.condition) {
+        return (query, None);
+    }
+    since(query, now)
+}
+
+/// Binds a question that says no time to the last 24 hours before `now`, whatever it is.
+#[must_use]
+pub fn bounded_always(query: Query, now: Timestamp) -> (Query, Option<Timestamp>) {
+    if is_bound_in_time(&query.condition) {
+        return (query, None);
+    }
+    since(query, now)
+}
+
+fn since(query: Query, now: Timestamp) -> (Query, Option<Timestamp>) {
+    let since = now.checked_sub(UNBOUNDED).unwrap_or(Timestamp::MIN);
+    let condition = query.condition.clone().and(Condition::Since(since.as_microsecond()));
+    (Query { condition, ..query }, Some(since))
+}
+
+/// Whether a key leaves over only a part of the table.
+pub(super) fn is_answered_by_a_key(condition: &Condition) -> bool {
+    is_bound_in_time(condition) || branches(condition).is_some()
+}
+
+fn is_bound_in_time(condition: &Condition) -> bool {
+    match condition {
+        Condition::Since(_) | Condition::From(_) => true,
+        Condition::IsKey(column, _) => *column == "id",
+        Condition::All(parts) => parts.iter().any(is_bound_in_time),
+        _ => false,
+    }
+}
+
+/// The question as questions that one secondary key each answers; none where there is no key. A
+/// row may answer several of them.
+pub(super) fn branches(condition: &Condition) -> Option<Vec<Condition>> {
+    if index(condition).is_some() {
+        return Some(vec![condition.clone()]);
+    }
+    let Condition::All(parts) = condition else {
+        return by_index(condition);
+    };
+    let (place, choices) =
+        parts.iter().enumerate().find_map(|(place, part)| Some((place, by_index(part)?)))?;
+    let with = |choice: Condition| {
+        let mut parts = parts.clone();
+        parts[place] = choice;
+        Condition::All(parts)
+    };
+    Some(choices.into_iter().map(with).collect())
+}
+
+/// A choice, split by the keys that answer its parts.
+fn by_index(condition: &Condition) -> Option<Vec<Condition>> {
+    let Condition::Any(parts) = condition else { return None };
+    let mut choices: Vec<(&str, Vec<Condition>)> = Vec::new();
+    for part in parts {
+        let index = index(part)?;
+        match choices.iter_mut().find(|(known, _)| *known == index) {
+            Some((_, parts)) => parts.push(part.clone()),
+            None => choices.push((index, vec![part.clone()])),
+        }
+    }
+    Some(choices.into_iter().map(|(_, parts)| Condition::Any(parts)).collect())
+}
+
+/// The secondary key that answers a condition, by its first column.
+fn index(condition: &Condition) -> Option<&'static str> {
+    match condition {
+        Condition::Equals(column, _) | Condition::Begins(column, _) => leading(column),
+        Condition::Any(parts) => {
+            let first = index(parts.first()?)?;
+            parts.iter().all(|part| index(part) == Some(first)).then_some(first)
+        }
+        Condition::All(parts) => parts.iter().find_map(index).or_else(|| without_domain(parts)),
+        _ => None,
+    }
+}
+
+fn leading(column: &str) -> Option<&'static str> {
+    let first = |index: &'static super::table::Index| index.columns.first().map(|(name, _)| *name);
+    INDEXES.iter().filter_map(first).find(|name| *name == column)
+}
+
+/// An address that has no domain is found by both columns of its key.
+fn without_domain(parts: &[Condition]) -> Option<&'static str> {
+    INDEXES.iter().find_map(|index| {
+        let [(domain, _), (local, _)] = index.columns else { return None };
+        let is_local =
+            |part: &Condition| matches!(part, Condition::Equals(column, _) if column == local);
+        (parts.contains(&Condition::Absent(domain)) && parts.iter().any(is_local))
+            .then_some(*domain)
+    })
+}
+
+/// Whether few rows can answer it, however many there are.
+pub(super) fn is_rare(condition: &Condition) -> bool {
+    match condition {
+        Condition::Equals(column, _) => *column == "instance",
+        Condition::IsKey(column, _) => *column == "id",
+        Condition::All(parts) => parts.iter().any(is_rare),
+        _ => false,
+    }
+}
+
+/// The steps in which a question is asked. Each is only taken where those before did not give
+/// enough.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Asks in the order of time, only for the newest rows: those that are not before the key
+    /// that the first statement gives. Where it gives none these are all.
+    Newest(Statement),
+    /// Asks in the order of time.
+    Time(Query),
+    /// Asks over a secondary key.
+    Secondary(Query),
+}
+
+/// The steps of a question.
+pub(super) fn steps(dialect: Dialect, query: &Query) -> Vec<Step> {
+    let Some(branches) = branches(&query.condition) else { return vec![Step::Time(query.clone())] };
+    let over_key = |condition| Step::Secondary(Query { condition, ..query.clone() });
+    let mut steps: Vec<Step> = Vec::new();
+    if query.newest_first && !is_rare(&query.condition) {
+        let newest = Query { condition: keys_only(&query.condition), ..query.clone() };
+        steps.push(Step::Newest(key_after(dialect, &newest, NEWEST)));
+    }
+    steps.extend(branches.into_iter().map(over_key));
+    steps
+}
+
+/// What a condition says about times and keys, as keys; the rest is left out.
+fn keys_only(condition: &Condition) -> Condition {
+    let parts = match condition {
+        Condition::All(parts) => parts.as_slice(),
+        part => std::slice::from_ref(part),
+    };
+    Condition::All(parts.iter().filter_map(Condition::keys).collect())
+}
+
+/// The statement of a step that asks for rows.
+pub(super) fn statement(dialect: Dialect, step: &Step) -> Statement {
+    match step {
+        Step::Newest(statement) => statement.clone(),
+        Step::Time(query) => routed(dialect, Route::Time, query),
+        Step::Secondary(query) => routed(dialect, Route::Secondary, query),
+    }
+}

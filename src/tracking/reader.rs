@@ -1,0 +1,316 @@
+//! The places where records may be, opened to be read: with connections of their own, so that
+//! nobody who answers Postfix waits for a question.
+
+use std::path::{Path, PathBuf};
+
+use mppd_database::ResolvedConnection;
+use mppd_engine::RequestKey;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use super::mysql::MySqlStore;
+use super::plan::{self, Step};
+use super::query::{self, Condition, Query, Route, Statement};
+use super::row::Row;
+use super::search::Place;
+use super::spool;
+use super::sqlite::SqliteStore;
+use super::store::{Store as _, StoreError};
+use super::table::{Dialect, TABLE};
+use super::tracker::EMBEDDED;
+
+/// A value that a statement gave.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Field {
+    Null,
+    Integer(i64),
+    Real(f64),
+    Octets(Vec<u8>),
+}
+
+impl Field {
+    /// A number; 0 where there is none. MySQL gives sums as text.
+    #[allow(clippy::cast_possible_truncation, reason = "no count is that large")]
+    pub(super) fn number(&self) -> i64 {
+        match self {
+            Field::Null => 0,
+            Field::Integer(number) => *number,
+            Field::Real(number) => *number as i64,
+            Field::Octets(octets) => {
+                std::str::from_utf8(octets).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+            }
+        }
+    }
+
+    /// A text; none where the value is NULL.
+    pub(super) fn text(&self) -> Option<String> {
+        match self {
+            Field::Null => None,
+            Field::Integer(number) => Some(number.to_string()),
+            Field::Real(number) => Some(number.to_string()),
+            Field::Octets(octets) => Some(String::from_utf8_lossy(octets).into_owned()),
+        }
+    }
+
+    pub(super) fn key(&self) -> Option<RequestKey> {
+        match self {
+            Field::Octets(octets) => octets.as_slice().try_into().ok().map(RequestKey),
+            _ => None,
+        }
+    }
+}
+
+/// A place that can be asked.
+#[derive(Debug)]
+pub(super) struct Reader {
+    /// What people call it: the database, or the path of the file.
+    pub(super) name: String,
+    /// Whether it is the spool in front of a database.
+    pub(super) is_spool: bool,
+    source: Source,
+    until: Instant,
+}
+
+#[derive(Debug)]
+enum Source {
+    Database { connection: Box<ResolvedConnection>, open: Option<MySqlStore> },
+    File { path: PathBuf, open: Option<SqliteStore> },
+}
+
+/// The places that are there. Each opens when it is first asked, and gives up at this time.
+pub(super) fn readers(places: &[Place], until: Instant) -> Vec<Reader> {
+    let mut readers = Vec::new();
+    for (connection, directory) in places {
+        let Some(connection) = connection else {
+            readers.push(Reader::file(directory.join(EMBEDDED), false, until));
+            continue;
+        };
+        let name = connection.database.clone();
+        let source = Source::Database { connection: Box::new(connection.clone()), open: None };
+        readers.push(Reader { name, is_spool: false, source, until });
+        readers.push(Reader::file(spool::path(directory, connection), true, until));
+    }
+    readers
+}
+
+impl Reader {
+    fn file(path: PathBuf, is_spool: bool, until: Instant) -> Self {
+        let name = path.display().to_string();
+        Reader { name, is_spool, source: Source::File { path, open: None }, until }
+    }
+
+    /// Goes on until another time.
+    pub(super) fn extend(&mut self, until: Instant) {
+        self.until = until;
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        match &self.source {
+            Source::Database { .. } => Dialect::MySql,
+            Source::File { .. } => Dialect::Sqlite,
+        }
+    }
+
+    /// Whether there is nothing to ask: the file was not made yet.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(&self.source, Source::File { path, .. } if !path.exists())
+    }
+
+    /// The rows that answer a question, in its order.
+    pub(super) async fn search(&mut self, query: &Query) -> Result<Vec<Row>, StoreError> {
+        let mut found: Vec<Row> = Vec::new();
+        let wanted = usize::try_from(query.limit).unwrap_or(usize::MAX);
+        let mut older = None;
+        for step in plan::steps(self.dialect(), query) {
+            let mut rows = match step {
+                Step::Newest(edge) => {
+                    older = self.fields(edge).await?.first().and_then(|row| row.first()?.key());
+                    let rows = self.newest(query, older).await?;
+                    if older.is_none() || rows.len() >= wanted {
+                        return Ok(rows);
+                    }
+                    rows
+                }
+                step => {
+                    self.rows(plan::statement(self.dialect(), &older_than(step, older))).await?
+                }
+            };
+            found.append(&mut rows);
+        }
+        // A row can answer the question in two ways.
+        found.sort_by_key(Row::key);
+        found.dedup_by_key(|row| row.key());
+        if query.newest_first {
+            found.reverse();
+        }
+        found.truncate(wanted);
+        Ok(found)
+    }
+
+    async fn newest(
+        &mut self,
+        query: &Query,
+        edge: Option<RequestKey>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let condition = match edge {
+            Some(edge) => query.condition.clone().and(Condition::From(edge)),
+            None => query.condition.clone(),
+        };
+        let newest = Query { condition, ..query.clone() };
+        self.rows(query::routed(self.dialect(), Route::Time, &newest)).await
+    }
+
+    /// How many rows answer a question, whatever its limit.
+    pub(super) async fn count(&mut self, condition: &Condition) -> Result<u64, StoreError> {
+        let branches = plan::branches(condition);
+        let (route, branches) = match branches {
+            Some(branches) => (Route::Free, branches),
+            None => (Route::Time, vec![condition.clone()]),
+        };
+        let rows = self.fields(query::count(self.dialect(), route, &branches)).await?;
+        Ok(rows
+            .first()
+            .and_then(|row| row.first())
+            .map_or(0, |count| u64::try_from(count.number()).unwrap_or_default()))
+    }
+
+    /// The row of a key.
+    pub(super) async fn find(&mut self, key: RequestKey) -> Result<Option<Row>, StoreError> {
+        let condition = Condition::IsKey("id", key);
+        let query = Query { condition, limit: 1, newest_first: true };
+        Ok(self.rows(query::statement(self.dialect(), &query)).await?.pop())
+    }
+
+    /// How the store goes about a statement, in its own words.
+    pub(super) async fn explain(
+        &mut self,
+        statement: &Statement,
+    ) -> Result<Vec<String>, StoreError> {
+        let word = match self.dialect() {
+            Dialect::MySql => "EXPLAIN",
+            Dialect::Sqlite => "EXPLAIN QUERY PLAN",
+        };
+        let sql = format!("{word} {}", statement.sql);
+        let rows = self.fields(Statement { sql, bound: statement.bound.clone() }).await?;
+        let line = |fields: Vec<Field>| {
+            let texts: Vec<String> =
+                fields.iter().map(|field| field.text().unwrap_or_else(|| "-".into())).collect();
+            texts.join("  ")
+        };
+        Ok(rows.into_iter().map(line).collect())
+    }
+
+    /// The rows that a statement gives.
+    pub(super) async fn rows(&mut self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        self.open().await?;
+        match &mut self.source {
+            Source::Database { open, .. } => match open {
+                Some(store) => store.rows(statement).await,
+                None => Ok(Vec::new()),
+            },
+            Source::File { open, .. } => {
+                blocking(open, self.until, move |store| store.rows(&statement)).await
+            }
+        }
+    }
+
+    /// Whatever a statement gives.
+    pub(super) async fn fields(
+        &mut self,
+        statement: Statement,
+    ) -> Result<Vec<Vec<Field>>, StoreError> {
+        self.open().await?;
+        match &mut self.source {
+            Source::Database { open, .. } => match open {
+                Some(store) => store.fields(statement).await,
+                None => Ok(Vec::new()),
+            },
+            Source::File { open, .. } => {
+                blocking(open, self.until, move |store| store.fields(&statement)).await
+            }
+        }
+    }
+
+    async fn open(&mut self) -> Result<(), StoreError> {
+        let rest = self.until.saturating_duration_since(Instant::now());
+        if rest.is_zero() {
+            return Err(StoreError::Timeout(rest));
+        }
+        match &mut self.source {
+            Source::Database { connection, open } if open.is_none() => {
+                let connect_timeout = connection.connect_timeout.min(rest);
+                let bound = ResolvedConnection {
+                    write_timeout: rest,
+                    connect_timeout,
+                    ..(**connection).clone()
+                };
+                *open = Some(MySqlStore::connect(&bound).await?);
+            }
+            Source::Database { open: Some(store), .. } => store.wait_at_most(rest),
+            Source::File { path, open } if open.is_none() => *open = open_file(path)?,
+            Source::Database { .. } | Source::File { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Gives up a connection that may be lost, so that the next question makes another one.
+    pub(super) fn close(&mut self) {
+        match &mut self.source {
+            Source::Database { open, .. } => *open = None,
+            Source::File { open, .. } => *open = None,
+        }
+    }
+
+    /// Ends the connection politely.
+    pub(super) async fn end(self) {
+        if let Source::Database { open: Some(store), .. } = self.source {
+            Box::new(store).end().await;
+        }
+    }
+}
+
+/// A file that was not made yet holds nothing.
+fn open_file(path: &Path) -> Result<Option<SqliteStore>, StoreError> {
+    path.exists().then(|| SqliteStore::open_to_read(path)).transpose()
+}
+
+fn older_than(step: Step, edge: Option<RequestKey>) -> Step {
+    match (step, edge) {
+        (Step::Secondary(query), Some(edge)) => {
+            let condition = query.condition.clone().and(Condition::Below(edge));
+            Step::Secondary(Query { condition, ..query })
+        }
+        (step, _) => step,
+    }
+}
+
+/// SQLite's calls block, so they are made on a thread of their own, and interrupted in time.
+async fn blocking<T: Send + 'static>(
+    open: &mut Option<SqliteStore>,
+    until: Instant,
+    work: impl FnOnce(&mut SqliteStore) -> Result<Vec<T>, StoreError> + Send + 'static,
+) -> Result<Vec<T>, StoreError> {
+    let Some(mut store) = open.take() else { return Ok(Vec::new()) };
+    let (interrupter, begin) = (store.interrupter(), Instant::now());
+    let mut working = spawn_blocking(move || {
+        let result = work(&mut store);
+        (store, result)
+    });
+    let is_late = tokio::time::timeout_at(until, &mut working).await;
+    let (done, is_late) = match is_late {
+        Ok(done) => (done, false),
+        Err(_) => {
+            interrupter.interrupt();
+            (working.await, true)
+        }
+    };
+    let (store, result) = done.map_err(|error| StoreError::Away(Box::new(error)))?;
+    *open = Some(store);
+    if is_late { Err(StoreError::Timeout(until - begin)) } else { result }
+}
+
+/// Whether a table was never made there.
+pub(super) fn is_without_table(error: &StoreError) -> bool {
+    matches!(error, StoreError::Away(reason) if reason.to_string().contains(TABLE)
+        && reason.to_string().contains("no such table"))
+}

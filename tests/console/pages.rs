@@ -1,0 +1,160 @@
+//! What the pages show.
+
+use std::io::{BufRead, BufReader};
+
+use super::site::{HOSTILE, Site};
+use crate::harness::eventually;
+use crate::harness::http::send;
+use crate::harness::policy_client::PolicyRequest;
+
+/// Whether hostile text could do anything in a page: nothing of it may stand there as it came.
+fn assert_inert(page: &str, what: &str) {
+    for active in ["<script>document", "<img src=x", "\u{1b}", "\u{202e}", "alert(1)>"] {
+        assert!(!page.contains(active), "{what} has {active:?}");
+    }
+}
+
+#[test]
+fn a_request_is_found_and_its_message_told() {
+    let site = Site::start("");
+    let request = PolicyRequest::new()
+        .set("protocol_state", "RCPT")
+        .set("client_address", "192.0.2.66")
+        .set("sender", "alice@example.org")
+        .set("recipient", "bob@example.com");
+    site.daemon.connect().ask(&request.octets()).unwrap();
+    let browser = site.log_in("viewer");
+    let found = browser.get("/search?sender=alice%40example.org&decision=reject");
+    assert!(found.body.contains("bob@example.com"), "{}", found.body);
+    let nothing = browser.get("/search?sender=carol%40example.org");
+    assert!(nothing.body.contains("No request is on record"), "{}", nothing.body);
+    let story = browser.get(&format!("/story/{}", request.instance()));
+    assert!(story.body.contains("192.0.2.66"), "{}", story.body);
+    assert!(story.body.contains("<strong>wbl</strong>"), "{}", story.body);
+    let (_, id) = story.body.split_once("href=\"/request/").unwrap();
+    let id = id.split('"').next().unwrap();
+    let one = browser.get(&format!("/request/{id}"));
+    assert!(one.body.contains("recipient_local"), "{}", one.body);
+    assert_eq!(browser.get("/request/00000000-0000-0000-0000-000000000000").status, 404);
+    assert_eq!(browser.get("/request/x").status, 404);
+}
+
+#[test]
+fn a_question_that_is_not_understood_is_answered_with_what_can_be_asked() {
+    let site = Site::start("");
+    let browser = site.log_in("viewer");
+    let page = browser.get("/search?since=soon");
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("is no time; try 2h"), "{}", page.body);
+}
+
+#[test]
+fn hostile_text_is_inert_on_every_page() {
+    let site = Site::start("");
+    let instance = site.receive_hostile_mail();
+    let browser = site.log_in("viewer");
+    let story = browser.get(&format!("/story/{instance}"));
+    let (_, id) = story.body.split_once("href=\"/request/").unwrap();
+    let id = id.split('"').next().unwrap();
+    let pages = ["/", "/live", "/search", "/charts", "/chains", "/configuration", "/charts/data"];
+    let paths = pages.into_iter().map(str::to_owned).chain([format!("/request/{id}")]);
+    for path in paths {
+        let page = browser.get(&path);
+        assert_eq!(page.status, 200, "{path}");
+        assert_inert(&page.body, &path);
+    }
+    assert_inert(&story.body, "the story");
+    assert!(story.body.contains("owned"), "it is shown all the same");
+    assert_inert(&browser.get("/metrics").body, "/metrics");
+    let encoded: String = HOSTILE.bytes().map(|octet| format!("%{octet:02x}")).collect();
+    for path in ["/search?sender=", "/story/", "/login?next=", "/search?since="] {
+        assert_inert(&browser.get(&format!("{path}{encoded}")).body, path);
+    }
+}
+
+#[test]
+fn the_name_of_a_failed_login_is_inert_in_page_and_log() {
+    let site = Site::start("");
+    let name = HOSTILE.replace('&', "%26").replace(' ', "+");
+    let (_, page) = site.try_to_log_in(&name, "wrong", &[]);
+    assert_eq!(page.status, 403);
+    assert_inert(&page.body, "the login page");
+    let failed = site
+        .daemon
+        .logged("who failed", |line| line["msg"] == "somebody could not log in to the console");
+    assert_inert(&failed["account"].as_str().unwrap().replace(['<', '>'], ""), "the log");
+}
+
+#[test]
+fn decisions_are_told_as_they_happen() {
+    let site = Site::start("");
+    let browser = site.log_in("viewer");
+    let stream = send(site.at, "GET", "/live/events", &[("Cookie", &browser.cookie)], "");
+    let mut lines = BufReader::new(stream).lines();
+    // From then on somebody listens.
+    let begun = lines.find(|line| line.as_ref().unwrap().starts_with("retry:"));
+    assert!(begun.is_some());
+    site.receive_hostile_mail();
+    let told = lines.find_map(|line| line.unwrap().strip_prefix("data: ").map(str::to_owned));
+    let told: serde_json::Value = serde_json::from_str(&told.unwrap()).unwrap();
+    assert_eq!(told["decision"], "REJECT");
+    assert_eq!((&told["kind"], &told["engine"]), (&"refused".into(), &"wbl".into()));
+    let sender = told["sender"].as_str().unwrap();
+    assert!(!sender.contains(['\u{1b}', '\u{202e}']), "{sender}");
+}
+
+#[test]
+fn only_so_many_pages_show_live_decisions_and_room_is_made_when_one_goes() {
+    let site = Site::start("");
+    let browser = site.log_in("viewer");
+    let open = || {
+        let stream = send(site.at, "GET", "/live/events", &[("Cookie", &browser.cookie)], "");
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        (stream, line)
+    };
+    let streams: Vec<_> = (0..16).map(|_| open()).collect();
+    assert!(streams.iter().all(|(_, line)| line.contains("200")), "{:?}", streams[15].1);
+    assert!(open().1.contains("503"));
+    drop(streams);
+    // Whoever is gone is noticed when something is said.
+    let found = eventually(|| {
+        site.receive_hostile_mail();
+        open().1.contains("200").then_some(())
+    });
+    assert!(found.is_some());
+}
+
+#[test]
+fn the_configuration_is_shown_without_its_secrets() {
+    let site = Site::start("");
+    let page = site.log_in("viewer").get("/configuration").body;
+    assert!(page.contains("mppd.conf.xml"), "{page}");
+    assert!(page.contains("&lt;password_hash&gt;****") || page.contains("password_hash&#62;****"));
+    assert!(!page.contains("argon2id"), "{page}");
+}
+
+#[test]
+fn a_reload_by_the_button_puts_in_force_or_says_what_is_wrong() {
+    let site = Site::start("");
+    let browser = site.log_in("admin");
+    let form = format!("csrf={}", browser.csrf());
+    let good = browser.post("/reload", &form);
+    assert!(good.body.contains("The configuration is in force."), "{}", good.body);
+    site.daemon.write_configuration("<mppd><comon/></mppd>");
+    let bad = browser.post("/reload", &form);
+    assert!(bad.body.contains("The old configuration stays in force."), "{}", bad.body);
+    assert!(bad.body.contains("comon"), "{}", bad.body);
+    let overview = browser.get("/").body;
+    assert!(overview.contains("The last reload was refused"), "{overview}");
+}
+
+#[test]
+fn the_chains_are_counted() {
+    let site = Site::start("");
+    site.receive_hostile_mail();
+    let page = site.log_in("viewer").get("/chains").body;
+    assert!(page.contains("1 decided"), "{page}");
+    assert!(page.contains("black 1"), "{page}");
+    assert!(page.contains("<title id=\"title-0\">The chains of group default"), "{page}");
+}
