@@ -360,6 +360,7 @@ mod tests {
             stuck_threads: 0,
             engines: Vec::new(),
             trackers: Vec::new(),
+            state_store: None,
         }
     }
 
