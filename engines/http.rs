@@ -46,8 +46,8 @@ use std::sync::Arc;
 use mppd_database::TlsOptions;
 use mppd_engine::config::{FileSize, OptionValue, Period, Positive};
 use mppd_engine::{
-    BuildContext, Engine, Exchange, Failure, Finding, Outcome, Probe, Spanned, StatusDoc, ValueDoc,
-    View, options,
+    BuildContext, Engine, Exchange, Failure, Finding, Outcome, Probe, Reach, Spanned, StatusDoc,
+    ValueDoc, View, options,
 };
 use reqwest::Method;
 use reqwest::header::HeaderMap;
@@ -214,6 +214,10 @@ impl Engine for Http {
         let (question, client) = (self.question.clone(), self.client.clone());
         let target = question.uri.origin().to_owned();
         vec![Probe::new(target, async move { client.reach(question.uri.origin()).await })]
+    }
+
+    fn reach(&self) -> Reach {
+        if self.question.method.is_safe() { Reach::Services } else { Reach::Changes }
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {

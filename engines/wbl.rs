@@ -37,7 +37,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use mppd_engine::{
-    BuildContext, Engine, Escaped, Exchange, Failure, Finding, OptionValue, Outcome, Probe,
+    BuildContext, Engine, Escaped, Exchange, Failure, Finding, OptionValue, Outcome, Probe, Reach,
     StatusDoc, ValueDoc, options,
 };
 use mppd_lists::reading::EntriesOptions;
@@ -195,6 +195,12 @@ impl Engine for Wbl {
     fn probes(&self) -> Vec<Probe> {
         let lookups = self.lists.white_sql.iter().chain(&self.lists.black_sql);
         lookups.map(Lookup::probe).collect()
+    }
+
+    fn reach(&self) -> Reach {
+        let lists = &*self.lists;
+        let is_inside = lists.white_sql.is_empty() && lists.black_sql.is_empty();
+        if is_inside { Reach::Inside } else { Reach::Services }
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {

@@ -29,6 +29,7 @@
 //! | [`config`] | files, includes, layers, and reports of what is wrong |
 //! | [`rights`] | whose rights the server keeps |
 //! | [`plan`] | the whole configuration as meant, ready to be put in force |
+//! | [`explain`] | one request through a configuration, each step written down |
 //! | [`order`] | the chains as resolved, to be looked at |
 //! | [`mod@reference`] | the reference of every option and engine |
 //! | [`postfix`] | what Postfix must be told to ask |
@@ -43,6 +44,7 @@ pub mod cli;
 pub mod config;
 pub mod connections;
 pub mod control;
+pub mod explain;
 pub mod feed;
 pub mod groups;
 pub mod listener;

@@ -21,6 +21,7 @@ use crate::exchange::Exchange;
 use crate::language::{PatternLibrary, Reference};
 use crate::outcome::Outcome;
 use crate::probe::Probe;
+use crate::reach::Reach;
 use crate::stage::Stages;
 
 /// A status that an engine can give.
@@ -175,16 +176,22 @@ pub trait Engine: Clone + Send + 'static {
         Vec::new()
     }
 
+    /// The stages at which it has something to do: those of its kind, or fewer where its options say
+    /// so. At others it is run all the same, and says that there is nothing.
+    fn useful_at(&self) -> Stages {
+        Self::STAGES
+    }
+
     /// What it connects to, each with a try to reach it that changes nothing; for
     /// `mppd check --connect`. What the server gives it as a service is not among them.
     fn probes(&self) -> Vec<Probe> {
         Vec::new()
     }
 
-    /// The stages at which it has something to do: those of its kind, or fewer where its options say
-    /// so. At others it is run all the same, and says that there is nothing.
-    fn useful_at(&self) -> Stages {
-        Self::STAGES
+    /// Whom it asks, as it is configured, for those who want to know what would be decided without
+    /// asking anybody. What engines remember is not meant.
+    fn reach(&self) -> Reach {
+        Reach::Inside
     }
 
     /// Looks at one request.
@@ -231,6 +238,8 @@ pub struct Built {
     pub has_open_values: bool,
     /// The stages at which it has something to do.
     pub useful_at: Stages,
+    /// Whom it asks.
+    pub reach: Reach,
     /// What its texts refer to, apart from the rest of its element.
     pub references: Vec<Reference>,
     /// The element of the method, where it may say what every engine's element can (`on_STATUS`
@@ -242,15 +251,15 @@ impl Built {
     /// The only engine of an element.
     #[must_use]
     pub fn engine<E: Engine>(engine: E) -> Self {
-        let useful_at = engine.useful_at();
-        Built { useful_at, ..Built::new(None, Arc::new(Cloned::new(engine))) }
+        let (useful_at, reach) = (engine.useful_at(), engine.reach());
+        Built { useful_at, reach, ..Built::new(None, Arc::new(Cloned::new(engine))) }
     }
 
     /// One method of an element.
     #[must_use]
     pub fn method<E: Engine>(name: impl Into<String>, engine: E) -> Self {
-        let useful_at = engine.useful_at();
-        Built { useful_at, ..Built::new(Some(name.into()), Arc::new(Cloned::new(engine))) }
+        let (useful_at, reach) = (engine.useful_at(), engine.reach());
+        Built { useful_at, reach, ..Built::new(Some(name.into()), Arc::new(Cloned::new(engine))) }
     }
 
     /// An engine, or one method, whose copies are made by its own prototype.
@@ -262,6 +271,7 @@ impl Built {
             values: Vec::new(),
             has_open_values: false,
             useful_at: Stages::ALL,
+            reach: Reach::Inside,
             references: Vec::new(),
             element: None,
         }
@@ -290,6 +300,13 @@ impl Built {
     #[must_use]
     pub fn with_references(mut self, references: Vec<Reference>) -> Self {
         self.references.extend(references);
+        self
+    }
+
+    /// Asking these.
+    #[must_use]
+    pub fn with_reach(mut self, reach: Reach) -> Self {
+        self.reach = reach;
         self
     }
 

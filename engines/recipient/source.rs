@@ -177,7 +177,7 @@ impl Source {
         match (connection, statement) {
             (Ok(connection), Ok(statement)) if findings.is_empty() => {
                 let label = sql_label(options);
-                let pool = Pool::new(connection, CONNECTIONS);
+                let pool = Pool::of_engine(connection, CONNECTIONS, cx);
                 let cache = options.cache.clone();
                 let troubles = Troubles::of(cx, "sql");
                 Ok(Source::Sql(Arc::new(Sql { statement, pool, label, cache, troubles })))

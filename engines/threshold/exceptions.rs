@@ -53,7 +53,7 @@ impl Exceptions {
             resolve(&options.connection, cx).map_err(|faults| findings.extend(faults)).ok();
         match (statement, limits, connection) {
             (Some(statement), Some(limits), Some(connection)) if findings.is_empty() => {
-                let pool = Pool::new(connection, limits);
+                let pool = Pool::of_engine(connection, limits, cx);
                 let cache = AnswerCache::new(options.cache.limits());
                 Ok(Exceptions { statement, pool, cache })
             }

@@ -78,7 +78,7 @@ impl Lookup {
         match (connection, statement) {
             (Ok(connection), Ok(statement)) if findings.is_empty() => Ok(Lookup {
                 statement,
-                pool: Pool::new(connection, CONNECTIONS),
+                pool: Pool::of_engine(connection, CONNECTIONS, cx),
                 cache: AnswerCache::new(CacheLimits {
                     found: options.cache.found.0,
                     empty: options.cache.empty.0,

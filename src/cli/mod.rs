@@ -3,6 +3,7 @@
 mod ask;
 mod check;
 mod control;
+mod explain;
 mod grants;
 mod import;
 mod manual;
@@ -90,6 +91,7 @@ impl Program {
             Command::Order(arguments) => order::run(&settings, &arguments),
             Command::Schema(arguments) => schema(&settings, &arguments),
             Command::Ask(arguments) => ask::run(&settings, &arguments),
+            Command::Explain(arguments) => explain::run(&settings, &arguments),
             Command::Track(arguments) => search_records(&settings, &arguments),
             Command::Import(arguments) => import::run(&settings, &arguments),
             Command::Threshold(arguments) => threshold::run(&settings, &arguments),
@@ -145,6 +147,9 @@ enum Command {
     Schema(SchemaArguments),
     /// Sends a request and prints the reply
     Ask(ask::AskArguments),
+    /// Shows how the configuration decides a request, engine by engine. Nothing is put on record, and
+    /// nobody is asked unless --connect is given
+    Explain(explain::ExplainArguments),
     /// Searches the records
     Track(track::TrackArguments),
     /// Takes over what another program remembered

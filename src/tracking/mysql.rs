@@ -32,6 +32,9 @@ const STATEMENT_OCTETS: usize = 1 << 19;
 pub(super) const KINDS: [OnDuplicate; 3] =
     [OnDuplicate::Fail, OnDuplicate::Keep, OnDuplicate::Complete];
 
+/// How much memory the server may take to count the values of one question, in octets.
+const MEMORY: u32 = 256 << 20;
+
 /// A table in MySQL or MariaDB.
 #[derive(Debug)]
 pub struct MySqlStore {
@@ -64,6 +67,30 @@ impl MySqlStore {
             // The rows are written; a connection that does not end well ends all the same.
             let _ended = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         }
+    }
+
+    /// Connects only to read.
+    ///
+    /// # Errors
+    /// As those of [`MySqlStore::connect`].
+    pub(super) async fn connect_to_read(to: &ResolvedConnection) -> Result<Self, StoreError> {
+        let mut store = Self::connect(to).await?;
+        let milliseconds = to.write_timeout.as_millis().max(1);
+        let settings = [
+            // Values are counted in memory, not on the server's disk.
+            format!("SET SESSION tmp_table_size = {MEMORY}, max_heap_table_size = {MEMORY}"),
+            // What MariaDB calls `max_statement_time`, which every session of ours has.
+            format!("SET SESSION max_execution_time = {milliseconds}"),
+        ];
+        let set = async |connected: &mut Connected| {
+            for setting in &settings {
+                // A server that does not know it, or does not let its users, is only slower.
+                let _refused: Result<(), _> = connected.conn.query_drop(setting).await;
+            }
+            Ok(())
+        };
+        store.with(set).await?;
+        Ok(store)
     }
 
     /// Has what comes next take no longer than this.
