@@ -6,6 +6,8 @@ mod almost_postfix;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod connect;
+#[cfg(test)]
 mod console;
 #[cfg(test)]
 mod control;
@@ -43,6 +45,7 @@ mod listeners;
 mod lists;
 #[cfg(test)]
 mod main_cf;
+#[cfg(test)]
 mod manual;
 #[cfg(test)]
 mod metrics;
@@ -52,6 +55,10 @@ mod modules;
 mod monitoring;
 #[cfg(test)]
 mod mysql;
+#[cfg(test)]
+mod order;
+#[cfg(all(test, feature = "otel"))]
+mod otel;
 #[cfg(test)]
 mod output;
 #[cfg(test)]

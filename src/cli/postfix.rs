@@ -56,14 +56,18 @@ pub(super) fn run(settings: &Settings, arguments: &PostfixArguments) -> ExitCode
 }
 
 fn print(plan: &Plan, arguments: &PostfixArguments) -> Result<ExitCode, PostfixError> {
-    let main_cf = match MainCf::read(arguments.config_directory.as_deref()) {
+    let (main_cf, remark) = match MainCf::read(arguments.config_directory.as_deref()) {
+        Ok(main_cf) => (main_cf, None),
         // Postfix may be on another machine. Whoever names a directory means one that is here.
-        Err(MainCfError::Program { .. }) if arguments.config_directory.is_none() => {
-            MainCf::untouched()
+        Err(error) if arguments.config_directory.is_none() => {
+            let remark =
+                format!("This is for a main.cf in which nothing is set yet, because {error}.");
+            (MainCf::untouched(), Some(remark))
         }
-        main_cf => main_cf?,
+        Err(error) => return Err(error.into()),
     };
-    let advice = advice(plan, &main_cf);
+    let mut advice = advice(plan, &main_cf);
+    advice.remarks.extend(remark);
     if arguments.json {
         return Ok(print_text(&format!("{}\n", serde_json::to_string(&advice)?)));
     }
