@@ -19,6 +19,7 @@
 //! | `traces` | traces of requests for OpenTelemetry (feature `otel`) |
 //! | [`traffic`] | counters of what comes in |
 //! | [`admin`] | the web console, `/metrics`, `/healthz` and `/readyz` |
+//! | [`connections`] | what the configuration connects to, and whether it can be reached |
 //! | [`control`] | the socket at which the server is asked how it is, and told to reload |
 //! | [`status`] | how the server is |
 //! | [`feed`] | decisions as they happen, for whoever looks on |
@@ -28,6 +29,7 @@
 //! | [`config`] | files, includes, layers, and reports of what is wrong |
 //! | [`rights`] | whose rights the server keeps |
 //! | [`plan`] | the whole configuration as meant, ready to be put in force |
+//! | [`explain`] | one request through a configuration, each step written down |
 //! | [`order`] | the chains as resolved, to be looked at |
 //! | [`mod@reference`] | the reference of every option and engine |
 //! | [`postfix`] | what Postfix must be told to ask |
@@ -40,7 +42,9 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod connections;
 pub mod control;
+pub mod explain;
 pub mod feed;
 pub mod groups;
 pub mod listener;

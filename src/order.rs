@@ -147,12 +147,7 @@ fn chain(place: Place, plan: &GroupPlan, blueprint: &Blueprint) -> ChainOrder {
         |other: &&GroupPlan| other.id != plan.id && plan.chains.share(&other.chains, place);
     let sharing = blueprint.groups.iter().filter(shares);
     ChainOrder {
-        place: match place {
-            Place::Begin => "begin",
-            Place::Check => "check",
-            Place::End => "end",
-            Place::EndException => "end_exception",
-        },
+        place: place.name(),
         element: place.element(),
         engines: plan.chains.at(place).iter().filter_map(name).collect(),
         shared_with: sharing.map(|other| other.id.to_string()).collect(),

@@ -6,6 +6,8 @@ mod almost_postfix;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod connect;
+#[cfg(test)]
 mod console;
 #[cfg(test)]
 mod control;

@@ -64,7 +64,7 @@ fn the_chains_of_every_group_are_shown_with_what_each_status_does() {
       results         how
     look (wbl)  dry_run
       on_white        permit  (default)
-      on_black        REJECT you are not welcome here  (default)
+      on_black        REJECT 5.7.1 refused by a block list of this site  (default)
       on_none         continue  (default)
       on_exception    fail
       timeout         10s

@@ -10,10 +10,11 @@ use super::accounts::Role;
 use super::visitor::Visitor;
 
 /// The pages that the head of each leads to: path, and name.
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("/", "Overview"),
     ("/live", "Live"),
     ("/search", "Search"),
+    ("/top", "Most frequent"),
     ("/charts", "Charts"),
     ("/chains", "Chains"),
     ("/configuration", "Configuration"),

@@ -3,6 +3,7 @@
 mod ask;
 mod check;
 mod control;
+mod explain;
 mod grants;
 mod import;
 mod manual;
@@ -90,6 +91,7 @@ impl Program {
             Command::Order(arguments) => order::run(&settings, &arguments),
             Command::Schema(arguments) => schema(&settings, &arguments),
             Command::Ask(arguments) => ask::run(&settings, &arguments),
+            Command::Explain(arguments) => explain::run(&settings, &arguments),
             Command::Track(arguments) => search_records(&settings, &arguments),
             Command::Import(arguments) => import::run(&settings, &arguments),
             Command::Threshold(arguments) => threshold::run(&settings, &arguments),
@@ -134,7 +136,8 @@ enum Command {
     /// Has the server read its configuration again, and waits. Exit code 78 where that has errors, 1
     /// where it can't be put in force, 3 where no server runs
     Reload(control::ReloadArguments),
-    /// Checks the configuration and touches nothing
+    /// Checks the configuration and touches nothing. Exit code 78 where it has errors, 1 where
+    /// something is out of reach that --connect tries
     Check(check::CheckArguments),
     /// Shows the chains of every policy group as resolved: engines, preconditions, what each status
     /// does
@@ -144,6 +147,9 @@ enum Command {
     Schema(SchemaArguments),
     /// Sends a request and prints the reply
     Ask(ask::AskArguments),
+    /// Shows how the configuration decides a request, engine by engine. Nothing is put on record, and
+    /// nobody is asked unless --connect is given
+    Explain(explain::ExplainArguments),
     /// Searches the records
     Track(track::TrackArguments),
     /// Takes over what another program remembered

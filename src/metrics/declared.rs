@@ -207,6 +207,17 @@ declare! {
         /// Questions under way at the moment.
         DNS_UNDER_WAY = Gauge "mppd_dns_questions_under_way" [];
     }
+    "Databases of engines" {
+        /// Questions that the engine's databases were asked, by what came of them. Begins anew with
+        /// each reload, as all of these.
+        SQL_QUESTIONS = Counter "mppd_sql_questions_total" ["engine", "result"];
+        /// Time that these questions took, waiting for a connection included.
+        SQL_WAITS = Summary "mppd_sql_question_seconds" ["engine"];
+        /// Questions that wait for their answers at the moment.
+        SQL_UNDER_WAY = Gauge "mppd_sql_questions_under_way" ["engine"];
+        /// Connections to the engine's databases at the moment.
+        SQL_CONNECTIONS = Gauge "mppd_sql_connections" ["engine"];
+    }
     "Traces" {
         /// Requests whose traces were to be sent, by what became of them; absent where none are.
         TRACES = Counter "mppd_traces_total" ["result"];

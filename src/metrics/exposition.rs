@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use mppd_database::{PoolStatus, Pools};
 use mppd_dns::{Dns, DnsStatus};
 use mppd_engine::config::Services;
 use mppd_state::{StateStatus, StateStore};
@@ -89,6 +90,8 @@ impl Monitor {
         let services = &blueprint.services;
         state_store(&mut page, services.get::<StateStore>().and_then(|store| store.status()));
         resolver(&mut page, services.get::<Dns>().and_then(|dns| dns.status()));
+        let pools = services.get::<Pools>().map(|pools| pools.status());
+        databases(&mut page, &pools.unwrap_or_default());
         traces(&mut page, services);
         server(&mut page, status);
         process(&mut page, &ProcessReading::take(), self.started);
@@ -285,6 +288,22 @@ fn resolver(page: &mut Page, status: Option<DnsStatus>) {
     let asked = results.iter().map(|(_, count)| count).sum();
     page.family(declared::DNS_WAITS).sum(&[], status.waited.as_secs_f64(), asked);
     page.single(declared::DNS_UNDER_WAY, status.under_way);
+}
+
+fn databases(page: &mut Page, pools: &[PoolStatus]) {
+    let mut family = page.family(declared::SQL_QUESTIONS);
+    for pool in pools {
+        family.value(&[&pool.engine, "answered"], pool.answered);
+        family.value(&[&pool.engine, "failed"], pool.failed);
+    }
+    let mut family = page.family(declared::SQL_WAITS);
+    for pool in pools {
+        family.sum(&[&pool.engine], pool.waited.as_secs_f64(), pool.answered + pool.failed);
+    }
+    let mut family = page.family(declared::SQL_UNDER_WAY);
+    pools.iter().for_each(|pool| family.value(&[&pool.engine], pool.under_way));
+    let mut family = page.family(declared::SQL_CONNECTIONS);
+    pools.iter().for_each(|pool| family.value(&[&pool.engine], pool.connections));
 }
 
 #[cfg(feature = "otel")]

@@ -11,8 +11,8 @@ use mppd_engine::config::{DEFAULT_TIMEOUT, Services};
 use mppd_engine::slog::Logger;
 use mppd_engine::trouble::Trouble;
 use mppd_engine::{
-    Action, Condition, EngineKind, Exchange, Finding, Outcome, Prototype, Span, Stages, StatusDoc,
-    View,
+    Action, Condition, EngineKind, Exchange, Finding, Outcome, Prototype, Reach, Span, Stages,
+    StatusDoc, View,
 };
 use mppd_state::StateStore;
 
@@ -32,6 +32,8 @@ pub struct EnginePlan {
     pub stages: Stages,
     /// Where it has something to do, as it is configured.
     pub useful_at: Stages,
+    /// Whom it asks.
+    pub reach: Reach,
     /// The statuses that it can give, in the order of its kind.
     pub statuses: &'static [StatusDoc],
     /// What each of its statuses does.
@@ -72,6 +74,7 @@ impl EnginePlan {
             overload: Trouble::default(),
             stages: Stages::ALL,
             useful_at: Stages::ALL,
+            reach: Reach::Inside,
             statuses: &[],
             effects: HashMap::new(),
             given: BTreeSet::new(),
@@ -140,6 +143,17 @@ pub enum Place {
 impl Place {
     /// Every place, in the order of a request's life.
     pub const ALL: [Place; 4] = [Place::Begin, Place::Check, Place::End, Place::EndException];
+
+    /// Its name: `begin`, `check`, `end` or `end_exception`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Place::Begin => "begin",
+            Place::Check => "check",
+            Place::End => "end",
+            Place::EndException => "end_exception",
+        }
+    }
 
     /// The element that lists its engines.
     #[must_use]

@@ -120,22 +120,26 @@ impl Reader {
     pub(super) async fn search(&mut self, query: &Query) -> Result<Vec<Row>, StoreError> {
         let mut found: Vec<Row> = Vec::new();
         let wanted = usize::try_from(query.limit).unwrap_or(usize::MAX);
-        let mut older = None;
+        let mut edge = None;
         for step in plan::steps(self.dialect(), query) {
-            let mut rows = match step {
-                Step::Newest(edge) => {
-                    older = self.fields(edge).await?.first().and_then(|row| row.first()?.key());
-                    let rows = self.newest(query, older).await?;
-                    if older.is_none() || rows.len() >= wanted {
-                        return Ok(rows);
+            let step = match step {
+                Step::Newest(statement) => {
+                    edge = self.fields(statement).await?.first().and_then(|row| row.first()?.key());
+                    found = self.newest(query, edge).await?;
+                    let Some(edge) = edge else { return Ok(found) };
+                    if found.len() >= wanted {
+                        return Ok(found);
                     }
-                    rows
+                    if self.is_frequent(&query.condition, edge).await? {
+                        found.extend(self.in_order_of_time(query, edge).await?);
+                        found.truncate(wanted);
+                        return Ok(found);
+                    }
+                    continue;
                 }
-                step => {
-                    self.rows(plan::statement(self.dialect(), &older_than(step, older))).await?
-                }
+                step => older_than(step, edge),
             };
-            found.append(&mut rows);
+            found.extend(self.rows(plan::statement(self.dialect(), &step)).await?);
         }
         // A row can answer the question in two ways.
         found.sort_by_key(Row::key);
@@ -145,6 +149,29 @@ impl Reader {
         }
         found.truncate(wanted);
         Ok(found)
+    }
+
+    /// Whether many of the newest rows have what a secondary key answers.
+    async fn is_frequent(
+        &mut self,
+        condition: &Condition,
+        edge: RequestKey,
+    ) -> Result<bool, StoreError> {
+        let condition = plan::keyed(condition).and(Condition::From(edge));
+        let statement = query::count(self.dialect(), Route::Time, std::slice::from_ref(&condition));
+        let rows = self.fields(statement).await?;
+        let count = rows.first().and_then(|row| row.first()).map_or(0, Field::number);
+        Ok(u64::try_from(count).unwrap_or_default() >= plan::FREQUENT)
+    }
+
+    async fn in_order_of_time(
+        &mut self,
+        query: &Query,
+        edge: RequestKey,
+    ) -> Result<Vec<Row>, StoreError> {
+        let condition = query.condition.clone().and(Condition::Below(edge));
+        let older = Query { condition, ..query.clone() };
+        self.rows(query::routed(self.dialect(), Route::Time, &older)).await
     }
 
     async fn newest(
@@ -244,7 +271,7 @@ impl Reader {
                     connect_timeout,
                     ..(**connection).clone()
                 };
-                *open = Some(MySqlStore::connect(&bound).await?);
+                *open = Some(MySqlStore::connect_to_read(&bound).await?);
             }
             Source::Database { open: Some(store), .. } => store.wait_at_most(rest),
             Source::File { path, open } if open.is_none() => *open = open_file(path)?,

@@ -94,7 +94,9 @@ fn faults(configuration: &str, files: &[(String, String)], strict: bool) -> Stri
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }
     let arguments: &[&str] = if strict { &["check", "--deny-warnings"] } else { &["check"] };
-    let said = Call::new(arguments).with(&file).run();
+    // Pages that say where a secret can stand name this one.
+    let call = Call::new(arguments).environment("DATABASE_PASSWORD", "secret");
+    let said = call.with(&file).run();
     if said.code == Some(0) { String::new() } else { said.err }
 }
 
