@@ -20,6 +20,8 @@ mod dns_faults;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod faulty;
@@ -73,6 +75,8 @@ mod rbl;
 mod recipient;
 #[cfg(test)]
 mod reload;
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod rights;
 #[cfg(test)]
