@@ -207,7 +207,7 @@ fn pool(
     let limits = pool_limits(options.pool.as_ref(), findings);
     let connection =
         resolve(&options.connection, cx).map_err(|faults| findings.extend(faults)).ok()?;
-    Some(Pool::new(connection, limits?))
+    Some(Pool::of_engine(connection, limits?, cx))
 }
 
 /// How many connections there are; `None` after a fault.

@@ -34,8 +34,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mppd_engine::{
-    Attribute, BuildContext, Engine, Escaped, Exchange, Failure, Finding, Outcome, Reach, Span,
-    Spanned, Stage, Stages, StatusDoc, ValueDoc, options,
+    Attribute, BuildContext, Engine, Escaped, Exchange, Failure, Finding, Outcome, Probe, Reach,
+    Span, Spanned, Stage, Stages, StatusDoc, ValueDoc, options,
 };
 use mppd_lists::mailboxes::{MailboxEntry, Mailboxes};
 use mppd_lists::reading::{EntriesOptions, Fault, Said, read};
@@ -188,6 +188,10 @@ impl Engine for Recipient {
         Ok(Recipient { plan: Arc::new(plan), sources })
     }
 
+    fn probes(&self) -> Vec<Probe> {
+        self.sources.iter().flatten().flat_map(Source::probes).collect()
+    }
+
     fn reach(&self) -> Reach {
         let is_inside = self.sources.iter().all(Vec::is_empty);
         if is_inside { Reach::Inside } else { Reach::Services }
@@ -298,7 +302,7 @@ fn read_sources(
     options.sql.iter().for_each(|sql| take(Source::sql(sql, cx)));
     options.ldap.iter().for_each(|ldap| take(Source::ldap(ldap, cx)));
     for options in &options.callout {
-        let callout = Callout::read(options, callouts);
+        let callout = Callout::read(options, callouts, cx.logger());
         callouts.extend(callout.as_ref().ok().cloned());
         take(callout.map(|callout| Source::Callout(callout, options.cache.clone())));
     }

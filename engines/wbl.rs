@@ -37,7 +37,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use mppd_engine::{
-    BuildContext, Engine, Escaped, Exchange, Failure, Finding, OptionValue, Outcome, Reach,
+    BuildContext, Engine, Escaped, Exchange, Failure, Finding, OptionValue, Outcome, Probe, Reach,
     StatusDoc, ValueDoc, options,
 };
 use mppd_lists::reading::EntriesOptions;
@@ -190,6 +190,11 @@ impl Engine for Wbl {
         }
         let precedence = options.precedence;
         Ok(Wbl { lists: Arc::new(Lists { white, black, white_sql, black_sql, precedence }) })
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        let lookups = self.lists.white_sql.iter().chain(&self.lists.black_sql);
+        lookups.map(Lookup::probe).collect()
     }
 
     fn reach(&self) -> Reach {

@@ -19,6 +19,7 @@
 //! | `traces` | traces of requests for OpenTelemetry (feature `otel`) |
 //! | [`traffic`] | counters of what comes in |
 //! | [`admin`] | the web console, `/metrics`, `/healthz` and `/readyz` |
+//! | [`connections`] | what the configuration connects to, and whether it can be reached |
 //! | [`control`] | the socket at which the server is asked how it is, and told to reload |
 //! | [`status`] | how the server is |
 //! | [`feed`] | decisions as they happen, for whoever looks on |
@@ -42,6 +43,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod connections;
 pub mod control;
 pub mod explain;
 pub mod feed;

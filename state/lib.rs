@@ -15,6 +15,7 @@
 //! | `counted` | counts what is asked of a store |
 //! | `key` | keys as backends see them |
 //! | `options` | which store there is to be, as the configuration writes it |
+//! | `probe` | whether the server of a store can be reached |
 //! | `table` | records in memory, in many parts |
 //! | `memory` | a store that ends with the process |
 //! | `embedded`, `file` | a store in memory that is written behind to a file |
@@ -34,6 +35,7 @@ mod memory;
 mod mysql;
 mod options;
 mod overlay;
+mod probe;
 mod record;
 mod redis;
 mod remote;
@@ -47,7 +49,7 @@ use jiff::Timestamp;
 
 pub use backend::{Backend, BoxedChange, Pending, Step, Stored};
 pub use beside::Beside;
-pub use counted::StateStatus;
+pub use counted::{Absence, StateStatus};
 pub use embedded::Embedded;
 pub use key::LONGEST_KEY;
 pub use mark::Mark;

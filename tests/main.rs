@@ -6,6 +6,8 @@ mod almost_postfix;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod connect;
+#[cfg(test)]
 mod console;
 #[cfg(test)]
 mod control;
@@ -25,6 +27,8 @@ mod explain;
 mod faults;
 #[cfg(test)]
 mod faulty;
+#[cfg(test)]
+mod following;
 #[cfg(test)]
 mod grants;
 #[cfg(test)]
@@ -68,6 +72,8 @@ mod packaging;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]
+mod passed_on;
+#[cfg(test)]
 mod postfix;
 #[cfg(test)]
 mod rbl;
@@ -89,6 +95,8 @@ mod shown;
 mod spf;
 #[cfg(test)]
 mod state;
+#[cfg(test)]
+mod stop;
 #[cfg(test)]
 mod supervision;
 #[cfg(test)]

@@ -64,7 +64,7 @@ fn the_chains_of_every_group_are_shown_with_what_each_status_does() {
       results         how
     look (wbl)  dry_run
       on_white        permit  (default)
-      on_black        REJECT you are not welcome here  (default)
+      on_black        REJECT 5.7.1 refused by a block list of this site  (default)
       on_none         continue  (default)
       on_exception    fail
       timeout         10s
@@ -96,7 +96,7 @@ fn one_group_is_shown_whole() {
     let shown = Call::new(["order", "--group", "light"]).with(&file).succeed();
     assert!(shown.starts_with("group light"), "{shown}");
     assert!(shown.contains("note (log)") && !shown.contains("as in group"), "{shown}");
-    let said = Call::new(["order", "--group", "lite"]).with(&file).run();
+    let said = Call::new(["order", "--group", "ligth"]).with(&file).run();
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("did you mean \"light\"?"), "{}", said.err);
 }

@@ -20,6 +20,7 @@ use crate::config::{
 use crate::exchange::Exchange;
 use crate::language::{PatternLibrary, Reference};
 use crate::outcome::Outcome;
+use crate::probe::Probe;
 use crate::reach::Reach;
 use crate::stage::Stages;
 
@@ -181,6 +182,12 @@ pub trait Engine: Clone + Send + 'static {
         Self::STAGES
     }
 
+    /// What it connects to, each with a try to reach it that changes nothing; for
+    /// `mppd check --connect`. What the server gives it as a service is not among them.
+    fn probes(&self) -> Vec<Probe> {
+        Vec::new()
+    }
+
     /// Whom it asks, as it is configured, for those who want to know what would be decided without
     /// asking anybody. What engines remember is not meant.
     fn reach(&self) -> Reach {
@@ -205,6 +212,11 @@ pub type Run = Pin<Box<dyn Future<Output = Result<Outcome, Failure>>>>;
 pub trait Running {
     /// Starts one run.
     fn run(self: Rc<Self>, exchange: Arc<Exchange>) -> Run;
+
+    /// What it connects to, as [`Engine::probes`] says.
+    fn probes(&self) -> Vec<Probe> {
+        Vec::new()
+    }
 }
 
 /// What the configuration made of one engine element: gives each worker its copy.
@@ -447,5 +459,9 @@ struct Copied<E>(E);
 impl<E: Engine> Running for Copied<E> {
     fn run(self: Rc<Self>, exchange: Arc<Exchange>) -> Run {
         Box::pin(async move { self.0.run(&exchange).await })
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        self.0.probes()
     }
 }

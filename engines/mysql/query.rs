@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mppd_database::{Answer, AnswerCache, Pool, Statement};
 use mppd_engine::engine::Run;
-use mppd_engine::{Exchange, Failure, NamedValue, Outcome, Prototype, Reach, Running, View};
+use mppd_engine::{Exchange, Failure, NamedValue, Outcome, Probe, Prototype, Reach, Running, View};
 
 /// A statement with the connections that it is asked over. The copies share everything.
 #[derive(Debug, Clone)]
@@ -45,6 +45,10 @@ impl Prototype for Query {
 impl Running for Query {
     fn run(self: Rc<Self>, exchange: Arc<Exchange>) -> Run {
         Box::pin(async move { self.ask(&exchange).await })
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        vec![self.pool.probe(&self.statement)]
     }
 }
 

@@ -138,7 +138,8 @@ enum Command {
     /// Has the server read its configuration again, and waits. Exit code 78 where that has errors, 1
     /// where it can't be put in force, 3 where no server runs
     Reload(control::ReloadArguments),
-    /// Checks the configuration and touches nothing
+    /// Checks the configuration and touches nothing. Exit code 78 where it has errors, 1 where
+    /// something is out of reach that --connect tries
     Check(check::CheckArguments),
     /// Shows the chains of every policy group as resolved: engines, preconditions, what each status
     /// does

@@ -19,7 +19,7 @@ mod stress;
 use std::collections::HashMap;
 
 use mppd_engine::slog::Logger;
-use mppd_engine::{BuildContext, Exchange, Finding};
+use mppd_engine::{BuildContext, Exchange, Finding, Probe};
 
 use self::members::Members;
 use self::method::Method;
@@ -77,6 +77,12 @@ impl Groups {
         // Without a group of this name there is a finding that says so.
         let default = places.get(DEFAULT_GROUP).copied().unwrap_or_default();
         (Groups { sequence, members, lookup, places, default, under_stress }, findings)
+    }
+
+    /// A probe of the database that is asked for groups, and of its statement; none where none is.
+    #[must_use]
+    pub fn probe(&self) -> Option<Probe> {
+        self.lookup.as_ref().map(Lookup::probe)
     }
 
     /// The group of every request that belongs to no other.

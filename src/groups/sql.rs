@@ -8,7 +8,7 @@ use mppd_database::{
 };
 use mppd_engine::language::Target;
 use mppd_engine::slog::{Logger, warn};
-use mppd_engine::{BuildContext, Exchange, Finding, View};
+use mppd_engine::{BuildContext, Exchange, Finding, Probe, View};
 
 use crate::config::settings::SqlOptions;
 
@@ -81,6 +81,11 @@ impl Lookup {
             }),
             _ => Err(findings),
         }
+    }
+
+    /// A probe of the database, and of the statement.
+    pub(super) fn probe(&self) -> Probe {
+        self.pool.probe(&self.statement)
     }
 
     /// The ID that the statement gives for a request. A failure is logged and gives none.

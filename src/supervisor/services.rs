@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mppd_database::Pools;
 use mppd_dns::{Dns, Resolver};
 use mppd_engine::config::Services;
 use mppd_engine::slog::Logger;
@@ -21,7 +22,8 @@ pub(super) fn services(
     let (resolver, mut findings) = options.resolver_options();
     let mut services = Services::default()
         .with(Arc::new(Dns::new(Resolver::with_logger(resolver, logger))))
-        .with(state_store.clone());
+        .with(state_store.clone())
+        .with(Arc::<Pools>::default());
     if let Some(traces) = common.and_then(|common| common.traces.as_ref()) {
         match with_traces(services.clone(), traces, logger) {
             Ok(with_traces) => services = with_traces,

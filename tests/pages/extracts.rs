@@ -8,14 +8,12 @@ use mppd_engines::testkit::Mmdb;
 use super::{Block, blocks, faults, root};
 
 /// What an engine must be told besides what an extract says, by the name of its page.
-const NEEDED: [(&str, &str); 4] = [
+const NEEDED: [(&str, &str); 2] = [
     (
         "threshold",
         "<key>$ip</key><limit id=\"hourly\" max=\"9\" per=\"1h\"/><limit id=\"daily\" max=\"9\" per=\"1d\"/>",
     ),
     ("recipient", "<domain name=\"example.org\"><list>a@example.org</list></domain>"),
-    ("rbl", ""),
-    ("country", ""),
 ];
 
 /// Engines that extracts refer to; each stands in the chain, in front.
@@ -62,12 +60,11 @@ fn is_engine(name: &str) -> bool {
 /// A configuration with this engine, as the last of a chain with the others.
 fn with_engine(id: &str, element: &str) -> String {
     // Methods stand in chains, not the engine that has them.
-    let method = |name: &str| element.contains(&format!("id=\"{name}\"")).then_some(name);
-    let methods: Vec<&str> = ["blocked", "seen"].into_iter().filter_map(method).collect();
-    let ids = match element.starts_with("<mysql") {
-        true => methods.iter().map(|method| format!("{id}.{method}")).collect::<Vec<_>>().join(" "),
-        false => id.to_owned(),
-    };
+    let is_method = |name: &&str| element.contains(&format!("id=\"{name}\""));
+    let methods: Vec<&str> = ["blocked", "seen"].into_iter().filter(is_method).collect();
+    let methods: Vec<String> = methods.iter().map(|method| format!("{id}.{method}")).collect();
+    let is_methods = element.starts_with("<mysql");
+    let ids = if is_methods { methods.join(" ") } else { id.to_owned() };
     let others = || OTHERS.iter().filter(|(other, _)| *other != id);
     let chain: Vec<&str> = others().map(|(other, _)| *other).collect();
     let elements: String = others().map(|(_, element)| *element).collect();
@@ -80,8 +77,11 @@ fn with_engine(id: &str, element: &str) -> String {
 
 /// The whole configuration that a block is part of.
 fn whole(block: &Block) -> Result<String, String> {
-    let extract = block.text.trim().replace('…', "<url>http://192.0.2.1/</url>");
-    let name = first_name(&extract);
+    let text = block.text.trim();
+    let name = first_name(text);
+    // What the page leaves out does not matter there, but must not be missing here.
+    let left_out = if name == "http" { "<uri>http://192.0.2.1/</uri>" } else { "" };
+    let extract = text.replace('…', left_out);
     let page = block.page.file_stem().unwrap().to_str().unwrap();
     let of_an_engine = block.page.starts_with("docs/engines") && is_engine(page);
     Ok(match name {
@@ -99,16 +99,7 @@ fn whole(block: &Block) -> Result<String, String> {
              </PPXX0001_track_policy_connection></group></groups></mppd>"
         ),
         name if COMMON.contains(&name) => format!("<mppd><common>{extract}</common></mppd>"),
-        name if is_engine(name) => {
-            let extract = match name {
-                "greylist" | "http" => extract.replace(
-                    "<greylist> <precondition>$score $GE 1</precondition> <url>http://192.0.2.1/</url> </greylist>",
-                    "<greylist> <precondition>$score $GE 1</precondition> </greylist>",
-                ),
-                _ => extract,
-            };
-            with_engine(id(&extract), &extract)
-        }
+        name if is_engine(name) => with_engine(id(&extract), &extract),
         _ if of_an_engine => {
             let needed = NEEDED.iter().find(|(engine, _)| *engine == page);
             let needed = needed.map_or("", |(_, needed)| *needed);

@@ -157,7 +157,10 @@ fn top(sums: HashMap<String, u64>, most: usize) -> Counts {
 /// Counts the rows for each combination of the values of some columns.
 fn grouped(dialect: Dialect, condition: &Condition, columns: &[&str]) -> Statement {
     let (condition, bound) = write(dialect, Route::Time, condition);
-    let names: Vec<String> = columns.iter().map(|name| dialect.quote(name)).collect();
+    // A key that has the values in order would have SQLite read all rows there are, one by one.
+    let plus = if dialect == Dialect::Sqlite { "+" } else { "" };
+    let quoted = |name: &&str| format!("{plus}{}", dialect.quote(name));
+    let names: Vec<String> = columns.iter().map(quoted).collect();
     let (names, table) = (names.join(", "), from(dialect, Route::Time));
     let sql = format!("SELECT {names}, count(*) FROM {table} WHERE {condition} GROUP BY {names}");
     Statement { sql, bound }
