@@ -107,7 +107,6 @@ impl Picture {
     fn has_end(&self) -> bool {
         self.nodes.iter().any(|node| node.place == place_name(Place::End))
     }
-
 }
 
 #[derive(Template)]
