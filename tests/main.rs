@@ -26,6 +26,8 @@ mod faults;
 #[cfg(test)]
 mod faulty;
 #[cfg(test)]
+mod following;
+#[cfg(test)]
 mod grants;
 #[cfg(test)]
 mod groups;
@@ -68,6 +70,8 @@ mod packaging;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]
+mod passed_on;
+#[cfg(test)]
 mod postfix;
 #[cfg(test)]
 mod rbl;
@@ -87,6 +91,8 @@ mod shown;
 mod spf;
 #[cfg(test)]
 mod state;
+#[cfg(test)]
+mod stop;
 #[cfg(test)]
 mod supervision;
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod paint;
 mod password;
 mod postfix;
 mod reference;
+mod replay;
 mod run;
 mod state;
 mod table;
@@ -92,6 +93,7 @@ impl Program {
             Command::Schema(arguments) => schema(&settings, &arguments),
             Command::Ask(arguments) => ask::run(&settings, &arguments),
             Command::Explain(arguments) => explain::run(&settings, &arguments),
+            Command::Replay(arguments) => replay::run(&settings, &arguments),
             Command::Track(arguments) => search_records(&settings, &arguments),
             Command::Import(arguments) => import::run(&settings, &arguments),
             Command::Threshold(arguments) => threshold::run(&settings, &arguments),
@@ -150,6 +152,9 @@ enum Command {
     /// Shows how the configuration decides a request, engine by engine. Nothing is put on record, and
     /// nobody is asked unless --connect is given
     Explain(explain::ExplainArguments),
+    /// Takes recorded requests through the configuration, and shows which decisions would change. Exit
+    /// code 1 where some would
+    Replay(replay::ReplayArguments),
     /// Searches the records
     Track(track::TrackArguments),
     /// Takes over what another program remembered
