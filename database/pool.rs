@@ -113,6 +113,12 @@ impl Pool {
         Pool { shared: Arc::new(Shared { connection, limits, jobs: Mutex::new(None) }) }
     }
 
+    /// The database.
+    #[must_use]
+    pub fn connection(&self) -> &ResolvedConnection {
+        &self.shared.connection
+    }
+
     /// Asks the database. Whoever drops the future is not waited for; the connection is.
     ///
     /// # Errors
