@@ -61,7 +61,7 @@ fn process(length: usize, counts: bool, requests: u32) -> Option<Duration> {
             let exchange = exchange(&request, &tracker);
             let started = Instant::now();
             set.process(&exchange, None, |decision| decision).await;
-            set.count(&exchange, started.elapsed());
+            set.count(&exchange, started);
         }
         Some(begun.elapsed())
     })

@@ -1,6 +1,7 @@
 //! A connection to MySQL or MariaDB as it will be made: the options, their option file and their
 //! secrets, put together.
 
+use std::env::VarError;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -247,15 +248,33 @@ pub fn trusts_anybody(tls: &Spanned<TlsOptions>) -> Option<Finding> {
 /// # Errors
 /// A finding at the secret's place, if it is given in two ways or in none, or can't be read.
 pub fn reveal(options: &Spanned<SecretOptions>, files: &mut impl Files) -> Result<Secret, Finding> {
-    match (&options.value.text, &options.value.file) {
-        (Some(text), None) => Ok(text.clone()),
-        (None, Some(file)) => read_secret(file, files),
-        (Some(_), Some(file)) => {
-            let message = "the secret is given twice, as text and by a file";
-            Err(Finding::error(file.span, message).with_help("keep one of them"))
-        }
-        (None, None) => Err(Finding::error(options.span, "the secret is missing")
+    let SecretOptions { text, file, variable } = &options.value;
+    match (text, file, variable) {
+        (Some(text), None, None) => Ok(text.clone()),
+        (None, Some(file), None) => read_secret(file, files),
+        (None, None, Some(variable)) => of_environment(variable),
+        (None, None, None) => Err(Finding::error(options.span, "the secret is missing")
             .with_help("write it here, or name the file that holds it: file=\"secrets/db\"")),
+        _ => {
+            let place = variable.as_ref().map(|it| it.span).or(file.as_ref().map(|it| it.span));
+            let message = "the secret is given more than once: as text, by a file, by a variable";
+            Err(Finding::error(place.unwrap_or(options.span), message)
+                .with_help("keep one of them"))
+        }
+    }
+}
+
+fn of_environment(variable: &Spanned<String>) -> Result<Secret, Finding> {
+    let name = variable.value.trim();
+    let refused = |why: &str| {
+        Finding::error(variable.span, format!("the variable {name} of the environment {why}"))
+            .with_help("the secret is expected there")
+    };
+    match std::env::var(name) {
+        Ok(secret) if !secret.is_empty() => Ok(Secret::from(secret)),
+        Ok(_) => Err(refused("is empty")),
+        Err(VarError::NotPresent) => Err(refused("is not set")),
+        Err(VarError::NotUnicode(_)) => Err(refused("is not UTF-8")),
     }
 }
 
@@ -355,7 +374,7 @@ mod tests {
     }
 
     fn by_file(span: Span) -> ConnectionOptions {
-        let secret = SecretOptions { text: None, file: secret_file(span) };
+        let secret = SecretOptions { text: None, file: secret_file(span), variable: None };
         let password = Some(Spanned { value: secret, span });
         ConnectionOptions { password, ..Default::default() }
     }

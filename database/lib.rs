@@ -8,23 +8,28 @@
 //! | `dial` | a connection in the words of the client library |
 //! | `statement` | SQL whose macros are bound parameters |
 //! | `pool` | a bounded number of connections on a thread of their own |
+//! | `counts` | what pools are asked |
 //! | `cache` | answers that are kept, questions that are asked once |
+//! | [`probe`] | whether a database can be reached, and lets its user do what is wanted |
 //! | `answer`, `failure` | what the database says, or why it says nothing |
 
 mod answer;
 mod cache;
 pub mod connection;
+mod counts;
 mod dial;
 mod failure;
 mod option_file;
 pub mod options;
 mod pool;
+pub mod probe;
 pub mod redact;
 mod statement;
 
 pub use answer::Answer;
 pub use cache::{AnswerCache, CacheLimits};
 pub use connection::{Files, ResolvedConnection, ServerFiles, Tls, resolve};
+pub use counts::{PoolStatus, Pools};
 pub use failure::QueryError;
 pub use option_file::Fault;
 pub use options::{ConnectionOptions, Secret, SecretOptions, TlsOptions};

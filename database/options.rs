@@ -37,12 +37,15 @@ options! {
 }
 
 options! {
-    /// A secret, given here or in a file of its own. It is never logged or shown.
+    /// A secret, given here, in a file of its own, or in the environment. It is never logged or
+    /// shown.
     pub struct SecretOptions {
         /// The secret itself.
         ["$text"] text: Option<Secret> = None,
         /// A file whose first line is the secret.
         file: Option<Spanned<PathBuf>> = None,
+        /// A variable of the environment that holds the secret.
+        variable: Option<Spanned<String>> = None,
     }
 }
 

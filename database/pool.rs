@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use mppd_engine::BuildContext;
 use mysql_async::consts::StatusFlags;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, OkPacket, Opts, Params, Value};
@@ -21,6 +22,7 @@ use tokio::task::LocalSet;
 
 use crate::answer::Answer;
 use crate::connection::ResolvedConnection;
+use crate::counts::{Counts, Pools};
 use crate::failure::QueryError;
 use crate::statement::Statement;
 
@@ -69,6 +71,7 @@ pub struct Pool {
 struct Shared {
     connection: ResolvedConnection,
     limits: PoolLimits,
+    counts: Arc<Counts>,
     jobs: Mutex<Option<mpsc::UnboundedSender<Job>>>,
 }
 
@@ -110,7 +113,27 @@ impl Pool {
     /// A pool that connects when it is first asked.
     #[must_use]
     pub fn new(connection: ResolvedConnection, limits: PoolLimits) -> Self {
-        Pool { shared: Arc::new(Shared { connection, limits, jobs: Mutex::new(None) }) }
+        Pool::with_counts(connection, limits, Arc::default())
+    }
+
+    /// The same for an engine, counted with the [`Pools`] among its services, if there are any.
+    #[must_use]
+    pub fn of_engine(
+        connection: ResolvedConnection,
+        limits: PoolLimits,
+        cx: &BuildContext<'_>,
+    ) -> Self {
+        let pools = cx.service::<Pools>();
+        let counts = pools.map(|pools| pools.join(cx.id())).unwrap_or_default();
+        Pool::with_counts(connection, limits, counts)
+    }
+
+    fn with_counts(
+        connection: ResolvedConnection,
+        limits: PoolLimits,
+        counts: Arc<Counts>,
+    ) -> Self {
+        Pool { shared: Arc::new(Shared { connection, limits, counts, jobs: Mutex::new(None) }) }
     }
 
     /// The database.
@@ -143,9 +166,10 @@ impl Pool {
     fn start(&self) -> std::io::Result<mpsc::UnboundedSender<Job>> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let (connection, limits) = (self.shared.connection.clone(), self.shared.limits);
+        let counts = self.shared.counts.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let serve = move || {
-            let connections = Rc::new(Connections::new(&connection, limits));
+            let connections = Rc::new(Connections::new(&connection, limits, counts));
             LocalSet::new().block_on(&runtime, serve(connections, receiver));
         };
         std::thread::Builder::new().name("database".to_owned()).spawn(serve)?;
@@ -185,9 +209,11 @@ async fn serve(connections: Rc<Connections>, mut jobs: mpsc::UnboundedReceiver<J
 }
 
 async fn answer(connections: Rc<Connections>, job: Job) {
+    let (_under_way, begun) = (connections.counts.begin(), Instant::now());
     let Some(permit) = connections.permit(&*job.asked).await else { return };
     let reply = connections.ask(&job).await;
     drop(permit);
+    connections.counts.ended(reply.is_ok(), begun.elapsed());
     job.asked.settle(reply.map(Arc::new).map_err(Arc::new));
 }
 
@@ -203,6 +229,7 @@ struct Connections {
     /// Those that rest, the one that rested longest first. Together with those in use they are
     /// never more than the permits: a new one is made only where none rests.
     resting: RefCell<Vec<Resting>>,
+    counts: Arc<Counts>,
 }
 
 struct Resting {
@@ -211,7 +238,7 @@ struct Resting {
 }
 
 impl Connections {
-    fn new(connection: &ResolvedConnection, limits: PoolLimits) -> Self {
+    fn new(connection: &ResolvedConnection, limits: PoolLimits, counts: Arc<Counts>) -> Self {
         let opts = connection
             .opts()
             .stmt_cache_size(STATEMENTS)
@@ -223,6 +250,7 @@ impl Connections {
             limits,
             permits: Arc::new(Semaphore::new(limits.max.clamp(1, Semaphore::MAX_PERMITS))),
             resting: RefCell::default(),
+            counts,
         }
     }
 
@@ -278,7 +306,7 @@ impl Connections {
             if matches!(ping, Ok(Ok(()))) {
                 return Ok((conn, false));
             }
-            end(conn).await;
+            self.end(conn).await;
         }
         Ok((self.connect().await?, true))
     }
@@ -291,7 +319,14 @@ impl Connections {
         let work = Conn::new(self.opts.clone());
         let conn = tokio::time::timeout(self.connect_timeout, work).await;
         let conn = conn.map_err(|_| QueryError::NoConnection(self.connect_timeout))?;
-        conn.map_err(|error| QueryError::of_connection(&error))
+        let conn = conn.map_err(|error| QueryError::of_connection(&error))?;
+        self.counts.connected();
+        Ok(conn)
+    }
+
+    async fn end(&self, conn: Conn) {
+        self.counts.disconnected();
+        end(conn).await;
     }
 
     async fn run(&self, mut conn: Conn, job: &Job) -> Result<Answer, QueryError> {
@@ -307,7 +342,7 @@ impl Connections {
         if is_sound {
             self.resting.borrow_mut().push(Resting { conn, since: Instant::now() });
         } else {
-            end(conn).await;
+            self.end(conn).await;
         }
         result
     }
@@ -322,13 +357,13 @@ impl Connections {
             resting.drain(..count).collect()
         };
         for Resting { conn, .. } in tired {
-            end(conn).await;
+            self.end(conn).await;
         }
     }
 
     async fn close(&self) {
         while let Some(Resting { conn, .. }) = self.wake() {
-            end(conn).await;
+            self.end(conn).await;
         }
     }
 }
@@ -356,7 +391,7 @@ async fn end(conn: Conn) {
 // Values are UTF-8 to the server where it reads them as text. Whatever else sql_mode says, a value
 // that a column can't hold is refused, never cut or changed. A statement that takes too long ends
 // on the server as well, with either brand's own variable.
-fn session(statement_timeout: Duration) -> String {
+pub(crate) fn session(statement_timeout: Duration) -> String {
     let seconds = statement_timeout.as_secs().max(1);
     let milliseconds = statement_timeout.as_millis().max(1);
     format!(

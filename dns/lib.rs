@@ -12,6 +12,7 @@
 //! | `answer` | questions, records, answers |
 //! | `counts` | what was asked, and what came of it |
 //! | `options` | `<dns>`: the configuration |
+//! | `probe` | whether each of the name servers answers |
 //! | `resolver` | the resolver: its thread, its cache, its limits |
 //! | `testkit` | zones that a test writes, and a server of them (feature `testkit`) |
 
@@ -20,6 +21,7 @@ mod cache;
 mod counts;
 mod name;
 mod options;
+mod probe;
 mod resolver;
 #[cfg(feature = "testkit")]
 pub mod testkit;

@@ -320,6 +320,18 @@ fn config(servers: &[SocketAddr]) -> Result<ResolverConfig, ResolverError> {
     Ok(ResolverConfig::from_parts(None, Vec::new(), name_servers))
 }
 
+/// The name servers that are asked: these, or else those of the system.
+pub(crate) fn servers(configured: &[SocketAddr]) -> Result<Vec<SocketAddr>, ResolverError> {
+    let config = config(configured)?;
+    let address = |server: &NameServerConfig| {
+        let port = server.connections.first().map_or(53, |connection| connection.port);
+        SocketAddr::new(server.ip, port)
+    };
+    let mut servers: Vec<SocketAddr> = config.name_servers().iter().map(address).collect();
+    servers.dedup();
+    Ok(servers)
+}
+
 fn name_server(address: SocketAddr) -> NameServerConfig {
     let mut server = NameServerConfig::udp_and_tcp(address.ip());
     for connection in &mut server.connections {

@@ -28,8 +28,8 @@ use mppd_engine::action::ActionError;
 use mppd_engine::config::{FileSize, Period, Positive};
 use mppd_engine::endpoint::FORMS;
 use mppd_engine::{
-    Action, BuildContext, Endpoint, Engine, Exchange, Failure, Finding, Outcome, Spanned,
-    StatusDoc, ValueDoc, options,
+    Action, BuildContext, Endpoint, Engine, Exchange, Failure, Finding, Outcome, Probe, Reach,
+    Spanned, StatusDoc, ValueDoc, options,
 };
 
 use self::connections::{Connections, Limits};
@@ -95,6 +95,16 @@ impl Engine for Delegate {
             reply: options.max_reply.0.octets(),
         };
         Ok(Delegate { connections: Connections::new(server, limits) })
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        let connections = self.connections.clone();
+        let target = connections.server().to_string();
+        vec![Probe::new(target, async move { connections.reach().await })]
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Changes
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {

@@ -32,7 +32,7 @@ use futures_util::stream::FuturesUnordered;
 use mppd_dns::{Answer, Dns, Name, Question, Record, RecordKind};
 use mppd_engine::config::{Period, Positive};
 use mppd_engine::{
-    Attribute, BuildContext, Engine, Escaped, Exchange, Failure, Finding, Outcome, Request,
+    Attribute, BuildContext, Engine, Escaped, Exchange, Failure, Finding, Outcome, Reach, Request,
     Spanned, Stage, Stages, StatusDoc, ValueDoc, options,
 };
 use mppd_lists::Table;
@@ -147,6 +147,10 @@ impl Engine for Helo {
                 time_limit: options.time_limit.0.0,
             }),
         })
+    }
+
+    fn reach(&self) -> Reach {
+        if self.plan.dns.is_some() { Reach::Dns } else { Reach::Inside }
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {

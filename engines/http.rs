@@ -34,6 +34,7 @@
 mod body;
 mod client;
 mod header;
+mod reach;
 #[cfg(test)]
 mod tests;
 mod uri;
@@ -45,8 +46,8 @@ use std::sync::Arc;
 use mppd_database::TlsOptions;
 use mppd_engine::config::{FileSize, OptionValue, Period, Positive};
 use mppd_engine::{
-    BuildContext, Engine, Exchange, Failure, Finding, Outcome, Spanned, StatusDoc, ValueDoc, View,
-    options,
+    BuildContext, Engine, Exchange, Failure, Finding, Outcome, Probe, Reach, Spanned, StatusDoc,
+    ValueDoc, View, options,
 };
 use reqwest::Method;
 use reqwest::header::HeaderMap;
@@ -207,6 +208,16 @@ impl Engine for Http {
 
     fn value_names(&self) -> Vec<Cow<'static, str>> {
         self.pointers.names()
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        let (question, client) = (self.question.clone(), self.client.clone());
+        let target = question.uri.origin().to_owned();
+        vec![Probe::new(target, async move { client.reach(question.uri.origin()).await })]
+    }
+
+    fn reach(&self) -> Reach {
+        if self.question.method.is_safe() { Reach::Services } else { Reach::Changes }
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {

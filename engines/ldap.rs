@@ -34,8 +34,8 @@ use std::sync::Arc;
 use ldap3::{Scope, SearchEntry};
 use mppd_database::{SecretOptions, TlsOptions};
 use mppd_engine::{
-    BuildContext, Engine, Exchange, Failure, Finding, Outcome, Spanned, StatusDoc, ValueDoc, View,
-    options,
+    BuildContext, Engine, Exchange, Failure, Finding, Outcome, Probe, Reach, Spanned, StatusDoc,
+    ValueDoc, View, options,
 };
 
 use self::value::{ValueOptions, Values};
@@ -126,6 +126,14 @@ impl Engine for Ldap {
 
     fn value_names(&self) -> Vec<Cow<'static, str>> {
         self.question.values.names()
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        self.connection.probes(self.question.base.constant().as_ref())
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Services
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {

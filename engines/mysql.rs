@@ -207,7 +207,7 @@ fn pool(
     let limits = pool_limits(options.pool.as_ref(), findings);
     let connection =
         resolve(&options.connection, cx).map_err(|faults| findings.extend(faults)).ok()?;
-    Some(Pool::new(connection, limits?))
+    Some(Pool::of_engine(connection, limits?, cx))
 }
 
 /// How many connections there are; `None` after a fault.
@@ -267,7 +267,9 @@ impl Declared {
 
     fn built(self, pool: &Pool) -> Built {
         let query = Query::new(self.statement, pool.clone(), self.cache);
+        let reach = query.reach();
         Built::new(Some(self.id.value), Arc::new(query))
+            .with_reach(reach)
             .with_open_values()
             .with_references(self.references)
             .with_element(self.element)

@@ -43,8 +43,8 @@ use ipnet::IpNet;
 use mppd_dns::{Dns, Question, Record, RecordKind};
 use mppd_engine::slog::{self, Logger};
 use mppd_engine::{
-    Attribute, BuildContext, Engine, Escaped, Exchange, Failure, Finding, Outcome, Request, Score,
-    Stage, Stages, StatusDoc, ValueDoc,
+    Attribute, BuildContext, Engine, Escaped, Exchange, Failure, Finding, Outcome, Reach, Request,
+    Score, Stage, Stages, StatusDoc, ValueDoc,
 };
 
 use self::health::{Change, Patience, Turn};
@@ -179,6 +179,10 @@ impl Engine for Rbl {
                 logger: cx.logger().clone(),
             }),
         })
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Dns
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {

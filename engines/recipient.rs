@@ -34,8 +34,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mppd_engine::{
-    Attribute, BuildContext, Engine, Escaped, Exchange, Failure, Finding, Outcome, Span, Spanned,
-    Stage, Stages, StatusDoc, ValueDoc, options,
+    Attribute, BuildContext, Engine, Escaped, Exchange, Failure, Finding, Outcome, Probe, Reach,
+    Span, Spanned, Stage, Stages, StatusDoc, ValueDoc, options,
 };
 use mppd_lists::mailboxes::{MailboxEntry, Mailboxes};
 use mppd_lists::reading::{EntriesOptions, Fault, Said, read};
@@ -186,6 +186,15 @@ impl Engine for Recipient {
             guessing,
         };
         Ok(Recipient { plan: Arc::new(plan), sources })
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        self.sources.iter().flatten().flat_map(Source::probes).collect()
+    }
+
+    fn reach(&self) -> Reach {
+        let is_inside = self.sources.iter().all(Vec::is_empty);
+        if is_inside { Reach::Inside } else { Reach::Services }
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {

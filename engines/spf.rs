@@ -31,7 +31,7 @@ use mppd_dns::Dns;
 use mppd_engine::config::{Period, Positive};
 use mppd_engine::{
     Attribute, BuildContext, Engine, Escaped, Exchange, Failure, Finding, Mailbox, OptionValue,
-    Outcome, Request, Spanned, Stage, Stages, StatusDoc, ValueDoc, options,
+    Outcome, Reach, Request, Spanned, Stage, Stages, StatusDoc, ValueDoc, options,
 };
 use mppd_lists::Table as _;
 use mppd_lists::networks::Networks;
@@ -212,6 +212,10 @@ impl Engine for Spf {
                 time_limit: options.time_limit.0.0,
             }),
         })
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Dns
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {

@@ -32,8 +32,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use jiff::Timestamp;
 use mppd_engine::config::{OptionValue, Period, Positive};
 use mppd_engine::{
-    Attribute, BuildContext, Engine, Escaped, Exchange, Failure, Finding, Outcome, Request,
-    Spanned, Stage, Stages, StatusDoc, Template, ValueDoc, View, options,
+    Attribute, BuildContext, Engine, Escaped, Exchange, Failure, Finding, Outcome, Probe, Reach,
+    Request, Spanned, Stage, Stages, StatusDoc, Template, ValueDoc, View, options,
 };
 use mppd_state::{Space, StateStore};
 
@@ -294,6 +294,14 @@ impl Engine for Threshold {
 
     fn useful_at(&self) -> Stages {
         Stages::of(&[self.stage])
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        self.exceptions.iter().map(Exceptions::probe).collect()
+    }
+
+    fn reach(&self) -> Reach {
+        if self.exceptions.is_some() { Reach::Services } else { Reach::Inside }
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {

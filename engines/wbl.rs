@@ -37,8 +37,8 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use mppd_engine::{
-    BuildContext, Engine, Escaped, Exchange, Failure, Finding, OptionValue, Outcome, StatusDoc,
-    ValueDoc, options,
+    BuildContext, Engine, Escaped, Exchange, Failure, Finding, OptionValue, Outcome, Probe, Reach,
+    StatusDoc, ValueDoc, options,
 };
 use mppd_lists::reading::EntriesOptions;
 use serde::Deserialize;
@@ -190,6 +190,17 @@ impl Engine for Wbl {
         }
         let precedence = options.precedence;
         Ok(Wbl { lists: Arc::new(Lists { white, black, white_sql, black_sql, precedence }) })
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        let lookups = self.lists.white_sql.iter().chain(&self.lists.black_sql);
+        lookups.map(Lookup::probe).collect()
+    }
+
+    fn reach(&self) -> Reach {
+        let lists = &*self.lists;
+        let is_inside = lists.white_sql.is_empty() && lists.black_sql.is_empty();
+        if is_inside { Reach::Inside } else { Reach::Services }
     }
 
     async fn run(&self, exchange: &Exchange) -> Result<Outcome, Failure> {

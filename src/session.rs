@@ -412,7 +412,7 @@ async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
     if let Some(claim) = claim {
         claim.answer(decision.clone());
     }
-    installed.engines.count(&exchange, started.elapsed());
+    installed.engines.count(&exchange, started);
     session.log(&exchange, started);
     session.worker.shared.feed.say(&exchange, started);
     Some(Answer { decision, is_dry_run: exchange.is_dry_run() })
@@ -439,7 +439,7 @@ pub async fn answer_orphan(worker: &WorkerState, orphan: Orphan, exception: Exce
     if let Some(claim) = claim {
         claim.answer(decision);
     }
-    installed.engines.count(&exchange, started.elapsed());
+    installed.engines.count(&exchange, started);
     log_decision(&shared.logger, &exchange, started, &peer);
     shared.feed.say(&exchange, started);
 }

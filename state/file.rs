@@ -4,12 +4,16 @@
 #[cfg(test)]
 mod power;
 
+use std::fmt::Write as _;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior, params,
+};
 
 use crate::backend::Stored;
 use crate::table::{Changes, Millis, timestamp};
@@ -105,6 +109,28 @@ impl StoreFile {
         transaction.execute_batch(SCHEMA)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
+        Ok(StoreFile { connection, seen: None })
+    }
+
+    /// Opens a file that is there to read it, and makes nothing beside it. Another process may be
+    /// writing it.
+    pub(crate) fn open_to_read(path: &Path) -> Result<Self, FileError> {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        // Without a log beside it nobody writes it, and what SQLite would make there to see others
+        // writing is not needed.
+        let connection = if Path::new(&log).exists() {
+            Connection::open_with_flags(path, flags)?
+        } else {
+            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+            Connection::open_with_flags(immutable(path), flags)?
+        };
+        connection.busy_timeout(BUSY)?;
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version > VERSION {
+            return Err(FileError::Version(version));
+        }
         Ok(StoreFile { connection, seen: None })
     }
 
@@ -244,6 +270,23 @@ impl StoreFile {
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+}
+
+/// The URI of a file that does not change.
+fn immutable(path: &Path) -> String {
+    let mut uri = String::from("file:");
+    for octet in path.as_os_str().as_bytes() {
+        match octet {
+            b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*octet)),
+            octet if octet.is_ascii_alphanumeric() => uri.push(char::from(*octet)),
+            octet => {
+                // Writing to a String cannot fail.
+                let _infallible = write!(uri, "%{octet:02x}");
+            }
+        }
+    }
+    uri.push_str("?immutable=1");
+    uri
 }
 
 /// Makes an empty file where there is none. It belongs to whoever has the directory, so that a

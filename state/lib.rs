@@ -15,10 +15,12 @@
 //! | `counted` | counts what is asked of a store |
 //! | `key` | keys as backends see them |
 //! | `options` | which store there is to be, as the configuration writes it |
+//! | `probe` | whether the server of a store can be reached |
 //! | `table` | records in memory, in many parts |
 //! | `memory` | a store that ends with the process |
 //! | `embedded`, `file` | a store in memory that is written behind to a file |
 //! | `beside` | that file as a command sees it while a server may be running |
+//! | `overlay` | a store that is read, with its changes in memory |
 //! | `remote` | a store on another machine: exchanges, and whether it is there |
 //! | `mysql`, `redis` | such stores |
 
@@ -32,6 +34,8 @@ mod mark;
 mod memory;
 mod mysql;
 mod options;
+mod overlay;
+mod probe;
 mod record;
 mod redis;
 mod remote;
@@ -54,6 +58,7 @@ pub use mysql::{MySqlPlan, SCHEMA};
 pub use options::{
     EmbeddedOptions, MySqlOptions, OpenStore, RedisOptions, StateStoreOptions, StorePlan,
 };
+pub use overlay::Overlay;
 pub use record::{Reader, Record, Writer};
 pub use redis::{RedisAddress, RedisPlan};
 

@@ -22,15 +22,16 @@ use crate::table::{Millis, millis, timestamp};
 pub const SCHEMA: &str = include_str!("../conf/esm/state_store.sql");
 
 const READ: &str = "SELECT `version`, `until`, `octets` FROM `state_store` WHERE `name` = ?";
-const INSERT: &str =
+pub(crate) const INSERT: &str =
     "INSERT INTO `state_store` (`version`, `until`, `octets`, `name`) VALUES (?, ?, ?, ?)";
-const UPDATE: &str = "UPDATE `state_store` SET `version` = ?, `until` = ?, `octets` = ? \
+pub(crate) const UPDATE: &str = "UPDATE `state_store` SET `version` = ?, `until` = ?, `octets` = ? \
     WHERE `name` = ? AND `version` = ?";
-const REMOVE: &str = "DELETE FROM `state_store` WHERE `name` = ? AND `version` = ?";
+pub(crate) const REMOVE: &str = "DELETE FROM `state_store` WHERE `name` = ? AND `version` = ?";
 // Ranges of binary strings, so that the primary key is used.
 const LIST: &str = "SELECT `name`, `until`, `octets` FROM `state_store` \
     WHERE `name` > ? AND `name` >= ? AND `name` < ? AND `until` > ? ORDER BY `name` LIMIT ?";
-const EXISTS: &str = "SELECT `name`, `version`, `until`, `octets` FROM `state_store` LIMIT 0";
+pub(crate) const EXISTS: &str =
+    "SELECT `name`, `version`, `until`, `octets` FROM `state_store` LIMIT 0";
 // By the clocks of this node and of the server, whichever is behind: one node whose clock is ahead
 // must not take from the others what they still need.
 const EXPIRED: &str = "DELETE FROM `state_store` \
@@ -54,7 +55,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const STATEMENTS: usize = 16;
 
 const DUPLICATE_KEY: u16 = 1062;
-const NO_SUCH_TABLE: u16 = 1146;
+pub(crate) const NO_SUCH_TABLE: u16 = 1146;
 /// Lock wait timeout, deadlock: the statement was undone so that another one could go on.
 const UNDONE: [u16; 2] = [1205, 1213];
 /// Database access denied, user access denied, table access denied, privilege missing.
@@ -290,7 +291,7 @@ fn is_farewell(code: u16) -> bool {
     [1053, 1927, 4031, 3169].contains(&code)
 }
 
-fn code(error: &mysql_async::Error) -> Option<u16> {
+pub(crate) fn code(error: &mysql_async::Error) -> Option<u16> {
     match error {
         mysql_async::Error::Server(error) => Some(error.code),
         _ => None,

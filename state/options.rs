@@ -18,8 +18,9 @@ use crate::counted::Counted;
 use crate::embedded::Embedded;
 use crate::file::path_in;
 use crate::mysql::{MySql, MySqlPlan};
+use crate::overlay::Overlay;
 use crate::redis::{Redis, RedisAddress, RedisPlan};
-use crate::remote::{Manners, Remote};
+use crate::remote::{Manners, ReadOnly, Remote};
 use crate::{StateError, StateStore};
 
 options! {
@@ -203,15 +204,23 @@ fn unfit_for_cluster(url: &Spanned<String>) -> Option<Finding> {
 }
 
 fn start_mysql(plan: &MySqlPlan, logger: &Logger) -> Result<Remote, StateError> {
-    let manners = Manners { timeout: plan.timeout, tended_every: plan.sweep_interval };
+    let manners = mysql_manners(plan);
     let (plan, said) = (plan.clone(), logger.clone());
     Remote::start(move || MySql::new(&plan, said), manners, logger)
 }
 
+fn mysql_manners(plan: &MySqlPlan) -> Manners {
+    Manners { timeout: plan.timeout, tended_every: plan.sweep_interval }
+}
+
 fn start_redis(plan: &RedisPlan, logger: &Logger) -> Result<Remote, StateError> {
-    let manners = Manners { timeout: plan.timeout, tended_every: Duration::from_hours(1) };
+    let manners = redis_manners(plan);
     let (plan, said) = (plan.clone(), logger.clone());
     Remote::start(move || Redis::new(plan, said), manners, logger)
+}
+
+fn redis_manners(plan: &RedisPlan) -> Manners {
+    Manners { timeout: plan.timeout, tended_every: Duration::from_hours(1) }
 }
 
 impl StorePlan {
@@ -233,6 +242,29 @@ impl StorePlan {
             }
             StorePlan::MySql(plan) => Ok(StateStore::new(start_mysql(plan, logger)?)),
             StorePlan::Redis(plan) => Ok(StateStore::new(start_redis(plan, logger)?)),
+        }
+    }
+
+    /// Opens the store for somebody who wants to know what would happen: it is read, whether or not
+    /// a server runs, and what changes stays in memory.
+    ///
+    /// # Errors
+    /// What keeps it from being read.
+    pub fn open_to_look(&self, directory: &Path, logger: &Logger) -> Result<Overlay, StateError> {
+        match self {
+            StorePlan::Embedded { .. } => Overlay::over_file(directory),
+            StorePlan::MySql(plan) => {
+                let manners = mysql_manners(plan);
+                let (plan, said) = (plan.clone(), logger.clone());
+                let server = move || ReadOnly(MySql::new(&plan, said));
+                Ok(Overlay::over_remote(Remote::start(server, manners, logger)?))
+            }
+            StorePlan::Redis(plan) => {
+                let manners = redis_manners(plan);
+                let (plan, said) = (plan.clone(), logger.clone());
+                let server = move || ReadOnly(Redis::new(plan, said));
+                Ok(Overlay::over_remote(Remote::start(server, manners, logger)?))
+            }
         }
     }
 

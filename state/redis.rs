@@ -2,6 +2,8 @@
 //! that exchanges one for another. Every script touches one key, so that keys may be on any node of
 //! a cluster.
 
+mod probe;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -106,6 +106,39 @@ pub(crate) trait Server: 'static {
     async fn tend(&self) -> Result<(), ServerError>;
 }
 
+/// A server that is read and in no way changed.
+pub(crate) struct ReadOnly<S>(pub(crate) S);
+
+impl<S: Server> Server for ReadOnly<S> {
+    async fn prepare(&self) -> Result<(), ServerError> {
+        // It might make what is missing.
+        Ok(())
+    }
+
+    async fn read(&self, key: &[u8]) -> Result<Option<Held>, ServerError> {
+        self.0.read(key).await
+    }
+
+    async fn exchange(
+        &self,
+        _: &[u8],
+        _: Option<&Held>,
+        _: Option<&Held>,
+        _: Millis,
+    ) -> Result<bool, ServerError> {
+        // Whoever changes anything keeps that to himself.
+        Ok(true)
+    }
+
+    async fn list(&self, page: &Page) -> Result<Vec<Stored>, ServerError> {
+        self.0.list(page).await
+    }
+
+    async fn tend(&self) -> Result<(), ServerError> {
+        Ok(())
+    }
+}
+
 /// Which records are listed.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {

@@ -6,6 +6,8 @@ mod almost_postfix;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod connect;
+#[cfg(test)]
 mod console;
 #[cfg(test)]
 mod control;
@@ -23,6 +25,8 @@ mod examples;
 mod faults;
 #[cfg(test)]
 mod faulty;
+#[cfg(test)]
+mod following;
 #[cfg(test)]
 mod grants;
 #[cfg(test)]
@@ -53,6 +57,10 @@ mod modules;
 mod monitoring;
 #[cfg(test)]
 mod mysql;
+#[cfg(test)]
+mod order;
+#[cfg(all(test, feature = "otel"))]
+mod otel;
 #[cfg(test)]
 mod output;
 #[cfg(test)]

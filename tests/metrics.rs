@@ -8,9 +8,11 @@ use crate::harness::command::Call;
 use crate::harness::daemon::{Daemon, Settings};
 use crate::harness::eventually;
 use crate::harness::http::get;
+use crate::harness::mariadb::MariaDb;
 use crate::harness::policy_client::PolicyRequest;
 use crate::harness::ports::free_port;
 use crate::harness::programs::program;
+use crate::harness::records::block_on;
 
 /// A server with these checks, and where it tells.
 fn watched(checks: &str, engines: &str) -> (Settings, SocketAddr) {
@@ -137,6 +139,31 @@ fn nothing_that_a_peer_chose_is_told() {
     daemon.connect().ask(&request.octets()).unwrap();
     let text = until(at, "mppd_requests_total{group=\"default\",stage=\"policy-other\"}", 1.0);
     assert!(!text.contains("evil"), "{text}");
+}
+
+#[test]
+fn databases_are_told_those_of_engines_and_that_of_the_records_also_when_it_is_away() {
+    let mut server = block_on(MariaDb::start());
+    let connection = server.element_named("connection");
+    let engine = format!(
+        "<mysql id=\"lists\">{connection}
+           <query id=\"q\"><statement>SELECT 1 WHERE $sender = ''</statement></query></mysql>"
+    );
+    let (mut settings, at) = watched("lists.q", &engine);
+    settings.group = server.element();
+    let daemon = Daemon::start(settings);
+    ask(&daemon, "stranger", "1");
+    until(at, "mppd_sql_questions_total{engine=\"lists\",result=\"answered\"}", 1.0);
+    let text = until(at, "mppd_sql_connections{engine=\"lists\"}", 1.0);
+    let away = text.lines().find(|line| line.starts_with("mppd_tracker_away{")).unwrap();
+    let (series, value) = away.rsplit_once(' ').unwrap();
+    assert_eq!(value, "0");
+    server.kill();
+    ask(&daemon, "stranger", "2");
+    let text = until(at, series, 1.0);
+    assert!(text.contains(&format!("\n{} 1\n", series.replace("_away", "_absences_total"))));
+    until(at, &series.replace("_away", "_spooled_rows"), 1.0);
+    until(at, "mppd_sql_questions_total{engine=\"lists\",result=\"failed\"}", 1.0);
 }
 
 #[test]

@@ -42,3 +42,14 @@ fn the_service_is_little_exposed() {
     let score: f64 = score.unwrap().1.split(' ').next().unwrap().parse().unwrap();
     assert!(score <= MOST_EXPOSED, "{said}");
 }
+
+#[test]
+fn every_file_of_the_configuration_is_one_that_dpkg_keeps_when_it_was_changed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    for entry in std::fs::read_dir(root.join("conf/esm")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let kept = format!("\"/etc/mppd/esm/{name}\",");
+        assert!(manifest.contains(&kept), "{kept} is missing in conf-files of Cargo.toml");
+    }
+}

@@ -84,30 +84,29 @@ fn no_secret_is_shown_whatever_fails() {
 #[test]
 fn a_secret_of_the_environment_is_shown_nowhere() {
     let port = free_port();
-    let daemon = Daemon::start(Settings {
+    let secret = format!("{SECRET}environment");
+    let redis = format!("<url>redis://127.0.0.1:{port}</url><password variable=\"REDIS_SECRET\"/>");
+    let mut daemon = Daemon::start(Settings {
         common: format!(
-            "<log><level>debug</level></log>
-             <state_store><redis><url>redis://127.0.0.1:{port}</url></redis></state_store>"
+            "<log><level>debug</level></log><state_store><redis>{redis}</redis></state_store>"
         ),
         checks: "greylist".to_owned(),
         engines: "<greylist/>".to_owned(),
-        environment: vec![(
-            "MPPD_COMMON__STATE_STORE__REDIS__PASSWORD",
-            format!("{SECRET}environment"),
-        )],
+        environment: vec![("REDIS_SECRET", secret.clone())],
         ..Settings::default()
     });
     let mut client = daemon.connect();
     client.ask(&PolicyRequest::new().octets()).unwrap();
     for command in ["check", "status"] {
         let call = Call::new([command]).with(&daemon.configuration());
-        let call = call.environment(
-            "MPPD_COMMON__STATE_STORE__REDIS__PASSWORD",
-            &format!("{SECRET}environment"),
-        );
-        let said = call.run();
+        let said = call.environment("REDIS_SECRET", &secret).run();
         assert_hidden(command, &(said.out + &said.err));
     }
+    let unset = Call::new(["check"]).with(&daemon.configuration()).run();
+    assert_eq!(unset.code, Some(78));
+    let expected = "the variable REDIS_SECRET of the environment is not set";
+    assert!(unset.err.contains(expected), "{}", unset.err);
+    assert!(daemon.terminate().success());
     assert_hidden("the log", &daemon.log().join("\n"));
 }
 

@@ -20,6 +20,8 @@ use crate::config::{
 use crate::exchange::Exchange;
 use crate::language::{PatternLibrary, Reference};
 use crate::outcome::Outcome;
+use crate::probe::Probe;
+use crate::reach::Reach;
 use crate::stage::Stages;
 
 /// A status that an engine can give.
@@ -180,6 +182,18 @@ pub trait Engine: Clone + Send + 'static {
         Self::STAGES
     }
 
+    /// What it connects to, each with a try to reach it that changes nothing; for
+    /// `mppd check --connect`. What the server gives it as a service is not among them.
+    fn probes(&self) -> Vec<Probe> {
+        Vec::new()
+    }
+
+    /// Whom it asks, as it is configured, for those who want to know what would be decided without
+    /// asking anybody. What engines remember is not meant.
+    fn reach(&self) -> Reach {
+        Reach::Inside
+    }
+
     /// Looks at one request.
     ///
     /// The future may wait for anything; it is dropped when the engine's `timeout` or the
@@ -198,6 +212,11 @@ pub type Run = Pin<Box<dyn Future<Output = Result<Outcome, Failure>>>>;
 pub trait Running {
     /// Starts one run.
     fn run(self: Rc<Self>, exchange: Arc<Exchange>) -> Run;
+
+    /// What it connects to, as [`Engine::probes`] says.
+    fn probes(&self) -> Vec<Probe> {
+        Vec::new()
+    }
 }
 
 /// What the configuration made of one engine element: gives each worker its copy.
@@ -219,6 +238,8 @@ pub struct Built {
     pub has_open_values: bool,
     /// The stages at which it has something to do.
     pub useful_at: Stages,
+    /// Whom it asks.
+    pub reach: Reach,
     /// What its texts refer to, apart from the rest of its element.
     pub references: Vec<Reference>,
     /// The element of the method, where it may say what every engine's element can (`on_STATUS`
@@ -230,15 +251,15 @@ impl Built {
     /// The only engine of an element.
     #[must_use]
     pub fn engine<E: Engine>(engine: E) -> Self {
-        let useful_at = engine.useful_at();
-        Built { useful_at, ..Built::new(None, Arc::new(Cloned::new(engine))) }
+        let (useful_at, reach) = (engine.useful_at(), engine.reach());
+        Built { useful_at, reach, ..Built::new(None, Arc::new(Cloned::new(engine))) }
     }
 
     /// One method of an element.
     #[must_use]
     pub fn method<E: Engine>(name: impl Into<String>, engine: E) -> Self {
-        let useful_at = engine.useful_at();
-        Built { useful_at, ..Built::new(Some(name.into()), Arc::new(Cloned::new(engine))) }
+        let (useful_at, reach) = (engine.useful_at(), engine.reach());
+        Built { useful_at, reach, ..Built::new(Some(name.into()), Arc::new(Cloned::new(engine))) }
     }
 
     /// An engine, or one method, whose copies are made by its own prototype.
@@ -250,6 +271,7 @@ impl Built {
             values: Vec::new(),
             has_open_values: false,
             useful_at: Stages::ALL,
+            reach: Reach::Inside,
             references: Vec::new(),
             element: None,
         }
@@ -278,6 +300,13 @@ impl Built {
     #[must_use]
     pub fn with_references(mut self, references: Vec<Reference>) -> Self {
         self.references.extend(references);
+        self
+    }
+
+    /// Asking these.
+    #[must_use]
+    pub fn with_reach(mut self, reach: Reach) -> Self {
+        self.reach = reach;
         self
     }
 
@@ -430,5 +459,9 @@ struct Copied<E>(E);
 impl<E: Engine> Running for Copied<E> {
     fn run(self: Rc<Self>, exchange: Arc<Exchange>) -> Run {
         Box::pin(async move { self.0.run(&exchange).await })
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        self.0.probes()
     }
 }

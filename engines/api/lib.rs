@@ -17,6 +17,8 @@
 //! | [`action`] | what Postfix can be told, and the decision |
 //! | [`endpoint`] | where a policy server listens |
 //! | [`engine`] | the traits an engine implements, and what it declares about itself |
+//! | [`probe`] | what an engine connects to, and whether it can be reached |
+//! | [`reach`] | whom an engine asks |
 //! | [`score`] | how much speaks against a request |
 //! | [`outcome`] | what an engine comes to |
 //! | [`exchange`] | one request on its way through the chains: what engines see |
@@ -36,6 +38,8 @@ pub mod escape;
 pub mod exchange;
 pub mod language;
 pub mod outcome;
+pub mod probe;
+pub mod reach;
 pub mod request;
 pub mod score;
 pub mod stage;
@@ -55,6 +59,8 @@ pub use escape::Escaped;
 pub use exchange::{Exception, Exchange};
 pub use language::{Condition, Template, View};
 pub use outcome::{EngineResult, NamedValue, Outcome};
+pub use probe::{Probe, Unreached};
+pub use reach::Reach;
 pub use request::{Mailbox, Request};
 pub use score::{Contribution, Score};
 pub use stage::{Stage, Stages};

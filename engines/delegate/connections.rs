@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mppd_engine::Endpoint;
+use mppd_engine::{Endpoint, Unreached};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
@@ -121,6 +121,15 @@ impl Connections {
     fn lock_idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         // A push or pop cannot leave the vector half-way, so a poisoned lock is as good as any.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the server takes connections; it is asked nothing.
+    pub(super) async fn reach(&self) -> Result<String, Unreached> {
+        match self.connect().await {
+            Ok(_) => Ok("takes connections".to_owned()),
+            Err(AskError::Connect(error)) => Err(Unreached::no_connection(error)),
+            Err(error) => Err(Unreached::new(error.to_string())),
+        }
     }
 
     async fn connect(&self) -> Result<Connection, AskError> {

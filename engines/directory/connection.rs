@@ -8,7 +8,8 @@ use ldap3::{
     Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Scope, SearchEntry, SearchOptions,
 };
 use mppd_database::Secret;
-use mppd_engine::{Finding, Spanned};
+use mppd_engine::probe::{Probe, Unreached, help_with};
+use mppd_engine::{Escaped, Finding, Spanned};
 use reqwest::Url;
 use rustls::ClientConfig;
 use tokio::time::timeout;
@@ -168,6 +169,37 @@ impl Connection {
         }
     }
 
+    /// Probes of each server: whether it takes the connection and the bind, and has the entry that
+    /// searches begin at, where that is always the same.
+    pub(crate) fn probes(&self, base: Option<&String>) -> Vec<Probe> {
+        let probe = |url: &String| {
+            let (connection, url, base) = (self.clone(), url.clone(), base.cloned());
+            Probe::new(url.clone(), async move {
+                connection.reach(&url, base).await.map_err(|error| unreached(&error))
+            })
+        };
+        self.settings.urls.iter().map(probe).collect()
+    }
+
+    async fn reach(&self, url: &str, base: Option<String>) -> Result<String, SearchError> {
+        let open = self.connect_to(url).await?;
+        let bound = match &self.settings.bind {
+            Some(bind) => format!("takes the bind of {}", Escaped(bind.name.as_bytes())),
+            None => "takes connections".to_owned(),
+        };
+        let Some(base) = base else { return Ok(bound) };
+        let search = Search {
+            base,
+            scope: Scope::Base,
+            filter: "(objectClass=*)".to_owned(),
+            attributes: &["1.1".to_owned()],
+            base_may_be_missing: false,
+        };
+        // What the entry itself is does not matter: some servers hide it.
+        self.search_on(open, &search).await?;
+        Ok(format!("{bound}, and the base is there"))
+    }
+
     async fn connect(&self) -> Result<Ldap, SearchError> {
         let since = Instant::now();
         let mut last_failure = self.opening.lock().await;
@@ -231,6 +263,26 @@ impl Connection {
     fn lock_open(&self) -> MutexGuard<'_, Option<Ldap>> {
         // Nothing leaves the slot half-way, so a poisoned lock is as good as any.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an error means to whoever configures the connection. Servers say what they like.
+fn unreached(error: &SearchError) -> Unreached {
+    let (text, help) = match error {
+        SearchError::Connect { source: LdapError::Io { source }, .. } => {
+            (format!("no connection: {source}"), help_with(source))
+        }
+        SearchError::Connect { source, .. } => (format!("no connection: {source}"), None),
+        SearchError::Bind { .. } => (error.to_string(), Some("correct bind_dn and password")),
+        SearchError::Refused(result) if result.rc == NO_SUCH_OBJECT => {
+            (error.to_string(), Some("correct the base, or let the user read it"))
+        }
+        _ => (error.to_string(), None),
+    };
+    let unreached = Unreached::new(Escaped(text.as_bytes()).to_string());
+    match help {
+        Some(help) => unreached.with_help(help),
+        None => unreached,
     }
 }
 

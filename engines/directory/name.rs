@@ -46,6 +46,15 @@ impl Name {
         self.0.iter().any(|part| matches!(part, Part::Macro(_)))
     }
 
+    /// The name, where it is the same for every request.
+    pub(crate) fn constant(&self) -> Option<String> {
+        let text = |part: &Part| match part {
+            Part::Text(text) => Some(text.clone()),
+            Part::Macro(_) => None,
+        };
+        self.0.iter().map(text).collect()
+    }
+
     pub(crate) fn of(&self, view: &View<'_>) -> String {
         let mut name = String::new();
         for part in &self.0 {

@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use mppd_engine::Unreached;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::HeaderMap;
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Method, Response, StatusCode, Url};
 use rustls::ClientConfig;
+
+use super::reach::reach;
 
 /// What the client is told to do.
 #[derive(Debug)]
@@ -67,6 +70,11 @@ impl Client {
     /// Whether the client can be made.
     pub(super) fn check(&self) -> Result<(), AskError> {
         make(&self.settings).map(drop)
+    }
+
+    /// Whether the host of an origin can be reached.
+    pub(super) async fn reach(&self, origin: &str) -> Result<String, Unreached> {
+        reach(origin, &self.settings.tls, self.settings.connect).await
     }
 
     pub(super) async fn ask(

@@ -88,7 +88,7 @@ fn read_value(option: &HeaderOptions, cx: &mut BuildContext<'_>) -> Result<Value
             Err(vec![Finding::error(file.span, message).with_help("keep one of them")])
         }
         (None, Some(file)) => {
-            let options = SecretOptions { text: None, file: Some(file.clone()) };
+            let options = SecretOptions { text: None, file: Some(file.clone()), variable: None };
             let secret = reveal(&Spanned { value: options, span: file.span }, cx);
             let secret = secret.map_err(|fault| vec![fault])?;
             let mut value = harmless(secret.reveal().as_bytes());

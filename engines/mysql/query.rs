@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mppd_database::{Answer, AnswerCache, Pool, Statement};
 use mppd_engine::engine::Run;
-use mppd_engine::{Exchange, Failure, NamedValue, Outcome, Prototype, Running, View};
+use mppd_engine::{Exchange, Failure, NamedValue, Outcome, Probe, Prototype, Reach, Running, View};
 
 /// A statement with the connections that it is asked over. The copies share everything.
 #[derive(Debug, Clone)]
@@ -18,6 +18,11 @@ pub(super) struct Query {
 impl Query {
     pub(super) fn new(statement: Statement, pool: Pool, cache: Option<AnswerCache>) -> Self {
         Query { statement, pool, cache }
+    }
+
+    /// Whom it asks: one that does more than to read may change what it finds.
+    pub(super) fn reach(&self) -> Reach {
+        if self.statement.reads() { Reach::Services } else { Reach::Changes }
     }
 
     async fn ask(&self, exchange: &Exchange) -> Result<Outcome, Failure> {
@@ -40,6 +45,10 @@ impl Prototype for Query {
 impl Running for Query {
     fn run(self: Rc<Self>, exchange: Arc<Exchange>) -> Run {
         Box::pin(async move { self.ask(&exchange).await })
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        vec![self.pool.probe(&self.statement)]
     }
 }
 

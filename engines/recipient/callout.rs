@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mppd_engine::config::{Period, Positive};
 use mppd_engine::slog::{Logger, debug};
-use mppd_engine::{Escaped, Finding, Spanned, options};
+use mppd_engine::{Escaped, Finding, Probe, Spanned, Unreached, options};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -138,6 +138,29 @@ impl Callout {
     /// The server, as it is told.
     pub(super) fn server(&self) -> String {
         format!("{}:{}", self.host, self.port)
+    }
+
+    /// A probe: whether the server takes the connection and greets. It is told QUIT.
+    pub(super) fn probe(&self) -> Probe {
+        let callout = self.clone();
+        Probe::new(format!("smtp://{}", self.server()), async move {
+            match timeout(callout.limit, callout.greeting()).await {
+                Ok(Ok(greeting)) => Ok(greeting.to_string()),
+                Ok(Err(CalloutError::Connect(error))) => Err(Unreached::no_connection(error)),
+                Ok(Err(error)) => Err(Unreached::new(error.to_string())),
+                Err(_) => Err(Unreached::new(CalloutError::Timeout(callout.limit).to_string())),
+            }
+        })
+    }
+
+    async fn greeting(&self) -> Result<Reply, CalloutError> {
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await;
+        let stream = stream.map_err(CalloutError::Connect)?;
+        let mut dialogue = Dialogue { stream, received: Vec::new() };
+        let greeting = dialogue.reply().await?;
+        accepted("the connection", 220, &greeting)?;
+        dialogue.command("QUIT").await?;
+        Ok(greeting)
     }
 
     /// The name that is given with HELO, on a node of this name.

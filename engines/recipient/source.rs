@@ -11,8 +11,8 @@ use mppd_engine::exchange::Receipt;
 use mppd_engine::slog::{Logger, o};
 use mppd_engine::trouble::Trouble;
 use mppd_engine::{
-    Attribute, BuildContext, EngineResult, Exchange, Failure, Finding, OptionValue as _, Request,
-    Span, Spanned, View, options,
+    Attribute, BuildContext, EngineResult, Exchange, Failure, Finding, OptionValue as _, Probe,
+    Request, Span, Spanned, View, options,
 };
 use mppd_lists::Table as _;
 use mppd_lists::mailboxes::Mailboxes;
@@ -177,7 +177,7 @@ impl Source {
         match (connection, statement) {
             (Ok(connection), Ok(statement)) if findings.is_empty() => {
                 let label = sql_label(options);
-                let pool = Pool::new(connection, CONNECTIONS);
+                let pool = Pool::of_engine(connection, CONNECTIONS, cx);
                 let cache = options.cache.clone();
                 let troubles = Troubles::of(cx, "sql");
                 Ok(Source::Sql(Arc::new(Sql { statement, pool, label, cache, troubles })))
@@ -230,6 +230,14 @@ impl Source {
             Source::Sql(sql) => sql.cache.is_some(),
             Source::Ldap(ldap, _) => ldap.cache.is_some(),
             Source::Callout(..) => true,
+        }
+    }
+
+    pub(super) fn probes(&self) -> Vec<Probe> {
+        match self {
+            Source::Sql(sql) => vec![sql.pool.probe(&sql.statement)],
+            Source::Ldap(ldap, connection) => connection.probes(ldap.base.constant().as_ref()),
+            Source::Callout(callout, _) => vec![callout.probe()],
         }
     }
 

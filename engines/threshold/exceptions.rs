@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mppd_database::{Answer, AnswerCache, ConnectionOptions, Pool, Statement, resolve};
-use mppd_engine::{BuildContext, Escaped, Failure, Finding, Spanned, View, options};
+use mppd_engine::{BuildContext, Escaped, Failure, Finding, Probe, Spanned, View, options};
 
 use super::limits::{DEFAULT_ID, Limit};
 use super::meter::Rule;
@@ -53,12 +53,16 @@ impl Exceptions {
             resolve(&options.connection, cx).map_err(|faults| findings.extend(faults)).ok();
         match (statement, limits, connection) {
             (Some(statement), Some(limits), Some(connection)) if findings.is_empty() => {
-                let pool = Pool::new(connection, limits);
+                let pool = Pool::of_engine(connection, limits, cx);
                 let cache = AnswerCache::new(options.cache.limits());
                 Ok(Exceptions { statement, pool, cache })
             }
             _ => Err(findings),
         }
+    }
+
+    pub(super) fn probe(&self) -> Probe {
+        self.pool.probe(&self.statement)
     }
 
     /// The rules for one request.

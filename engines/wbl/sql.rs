@@ -8,7 +8,7 @@ use mppd_database::{
     resolve,
 };
 use mppd_engine::config::{FileSize, Period, Positive};
-use mppd_engine::{BuildContext, Exchange, Finding, Spanned, View, options};
+use mppd_engine::{BuildContext, Exchange, Finding, Probe, Spanned, View, options};
 
 options! {
     /// `<sql>`
@@ -78,7 +78,7 @@ impl Lookup {
         match (connection, statement) {
             (Ok(connection), Ok(statement)) if findings.is_empty() => Ok(Lookup {
                 statement,
-                pool: Pool::new(connection, CONNECTIONS),
+                pool: Pool::of_engine(connection, CONNECTIONS, cx),
                 cache: AnswerCache::new(CacheLimits {
                     found: options.cache.found.0,
                     empty: options.cache.empty.0,
@@ -88,6 +88,10 @@ impl Lookup {
             }),
             _ => Err(findings),
         }
+    }
+
+    pub(super) fn probe(&self) -> Probe {
+        self.pool.probe(&self.statement)
     }
 
     /// The entry that the statement finds for a request.

@@ -43,7 +43,7 @@ struct LivePage {
 /// The records can't be asked at the moment.
 pub async fn live(request: HttpRequest, visitor: Visitor) -> Result<HttpResponse, PageError> {
     let console = console(&request)?;
-    let question = Question { limit: LAST, since: Some("1 day".to_owned()), ..Question::default() };
+    let question = Question { limit: LAST, ..Question::default() };
     let found = console.records.search(&console.in_force(), &question).await?;
     html(&LivePage {
         page: Page::new("/live", "Live", visitor),

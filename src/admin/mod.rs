@@ -11,7 +11,7 @@
 //! | [`guard`] | what holds for every answer |
 //! | [`visitor`], [`sessions`], [`login`], `throttle` | who looks |
 //! | [`page`], [`assets`] | what every page has |
-//! | [`overview`], [`live`], [`search`], [`charts`], [`chains`], [`configuration`] | the pages |
+//! | [`overview`], [`live`], [`search`], [`top`], [`charts`], [`chains`], [`configuration`] | the pages |
 //! | [`history`] | what the charts show |
 //! | [`records`] | the records as the pages show them |
 //! | [`inquiry`] | asking the supervisor's thread |
@@ -37,6 +37,7 @@ pub mod search;
 pub mod server;
 pub mod sessions;
 mod throttle;
+pub mod top;
 pub mod visitor;
 
 use std::rc::Rc;

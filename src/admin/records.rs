@@ -13,7 +13,6 @@ use super::InForce;
 use super::page::PageError;
 use crate::tracking::row::{Cell, Row};
 use crate::tracking::search::{self, Answer, Question};
-use crate::tracking::store::Query;
 use crate::tracking::table::{COLUMNS, Kind};
 
 /// Questions that are asked at once.
@@ -38,9 +37,10 @@ impl Default for Records {
     }
 }
 
-/// What was found.
+/// What was found, and since when it was looked for where nobody said: a question that no key answers
+/// would read the whole table.
 #[derive(Debug)]
-pub struct Found(pub Answer);
+pub struct Found(pub Answer, pub Option<String>);
 
 impl Records {
     /// Looks for requests.
@@ -53,16 +53,27 @@ impl Records {
         question: &Question,
     ) -> Result<Found, PageError> {
         let query = question.query(&Zoned::now());
-        self.query(in_force, query.map_err(|error| PageError::Bad(error.to_string()))?).await
+        let query = query.map_err(|error| PageError::Bad(error.to_string()))?;
+        let (query, since) = search::bounded(query, Timestamp::now());
+        let since = since.map(|since| local(since.as_microsecond()));
+        let places = in_force.places.clone();
+        let asked = async move || search::page(&places, &query, PATIENCE).await;
+        self.ask(asked).await.map(|answer| Found(answer, since))
     }
 
-    /// Looks for requests, in the store's words.
+    /// Looks for all requests of one mail transaction, in order; at most so many.
     ///
     /// # Errors
     /// It takes too long, or too many are asked.
-    pub async fn query(&self, in_force: &InForce, query: Query) -> Result<Found, PageError> {
-        let places = in_force.places.clone();
-        self.ask(async move || search::search(&places, &query).await).await.map(Found)
+    pub async fn instance(
+        &self,
+        in_force: &InForce,
+        instance: &str,
+        most: u32,
+    ) -> Result<Found, PageError> {
+        let (places, instance) = (in_force.places.clone(), instance.to_owned());
+        let asked = async move || search::instance(&places, &instance, most, PATIENCE).await;
+        self.ask(asked).await.map(|answer| Found(answer, None))
     }
 
     /// Looks for one request.
@@ -71,7 +82,9 @@ impl Records {
     /// It takes too long, or too many are asked.
     pub async fn find(&self, in_force: &InForce, key: RequestKey) -> Result<Found, PageError> {
         let places = in_force.places.clone();
-        self.ask(async move || search::find(&places, key, PATIENCE).await).await.map(Found)
+        self.ask(async move || search::find(&places, key, PATIENCE).await)
+            .await
+            .map(|answer| Found(answer, None))
     }
 
     /// Asks on another thread, so that reading a file holds up no other page.
@@ -232,7 +245,7 @@ pub struct Field {
     /// The column.
     pub name: &'static str,
     /// What it means.
-    pub meaning: &'static str,
+    pub meaning: String,
     /// What stands there.
     pub value: String,
 }
@@ -242,9 +255,9 @@ pub struct Field {
 pub fn fields(row: &Row) -> Vec<Field> {
     let field = |(column, cell): (&crate::tracking::table::Column, Cell<'_>)| {
         let value = shown(cell, column.kind);
-        (cell != Cell::Null && column.name != "checks").then_some(Field {
+        (!value.is_empty() && column.name != "checks").then_some(Field {
             name: column.name,
-            meaning: column.meaning,
+            meaning: column.meaning.replace('`', ""),
             value,
         })
     };

@@ -2,23 +2,20 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
+use mppd_engine::RequestKey;
 use serde::Deserialize;
 
-use super::page::{Page, PageError, html, typed};
+use super::page::{Page, PageError, escaped, html, typed};
 use super::records::{Check, Field, Line, Records, checks, fields};
 use super::visitor::{Visitor, console};
 use crate::tracking::key;
 use crate::tracking::search::Question;
-use crate::tracking::store::{Condition, Query};
 
 /// Requests on one page.
 const ON_A_PAGE: u32 = 50;
 
 /// Most requests of one message.
 const MOST_OF_A_STORY: u32 = 500;
-
-/// How far back is looked where no time is given: without one, the whole table may be read.
-const SINCE: &str = "1 day";
 
 /// What the form says.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -30,30 +27,18 @@ pub struct SearchForm {
     client: String,
     decision: String,
     instance: String,
+    text: String,
+    /// Conditions on columns, one a line.
+    columns: String,
     since: String,
     until: String,
+    /// The request before which the page begins.
+    before: String,
 }
 
 impl SearchForm {
-    /// As it can be typed over.
-    fn typed(self) -> Self {
-        SearchForm {
-            sender: typed(&self.sender),
-            recipient: typed(&self.recipient),
-            domain: typed(&self.domain),
-            client: typed(&self.client),
-            decision: typed(&self.decision),
-            instance: typed(&self.instance),
-            since: typed(&self.since),
-            until: typed(&self.until),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.texts().iter().all(|(_, text)| text.trim().is_empty())
-    }
-
-    fn texts(&self) -> [(&'static str, &str); 8] {
+    /// What is asked, by the names of the fields; not where the page begins.
+    fn texts(&self) -> [(&'static str, &String); 10] {
         [
             ("sender", &self.sender),
             ("recipient", &self.recipient),
@@ -61,16 +46,33 @@ impl SearchForm {
             ("client", &self.client),
             ("decision", &self.decision),
             ("instance", &self.instance),
+            ("text", &self.text),
+            ("columns", &self.columns),
             ("since", &self.since),
             ("until", &self.until),
         ]
     }
 
+    /// As it can be typed over.
+    fn typed(&self) -> Self {
+        let lines = self.columns.lines().map(typed).collect::<Vec<_>>();
+        SearchForm {
+            sender: typed(&self.sender),
+            recipient: typed(&self.recipient),
+            domain: typed(&self.domain),
+            client: typed(&self.client),
+            decision: typed(&self.decision),
+            instance: typed(&self.instance),
+            text: typed(&self.text),
+            columns: lines.join("\n"),
+            since: typed(&self.since),
+            until: typed(&self.until),
+            before: String::new(),
+        }
+    }
+
     fn question(&self) -> Question {
         let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        // One message is found without a time.
-        let since = given(&self.since)
-            .or_else(|| self.instance.trim().is_empty().then(|| SINCE.to_owned()));
         Question {
             sender: given(&self.sender),
             recipient: given(&self.recipient),
@@ -78,11 +80,21 @@ impl SearchForm {
             client: given(&self.client),
             decision: given(&self.decision),
             instance: given(&self.instance),
-            since,
+            text: given(&self.text),
+            conditions: self.columns.lines().filter_map(given).collect(),
+            since: given(&self.since),
             until: given(&self.until),
+            before: key::parse(self.before.trim()),
             limit: ON_A_PAGE,
             ..Question::default()
         }
+    }
+
+    /// Where the next page is, which begins before a request.
+    fn next(&self, before: RequestKey) -> String {
+        let asked = self.texts().into_iter().filter(|(_, text)| !text.trim().is_empty());
+        let asked = asked.map(|(name, text)| format!("{name}={}&", escaped(text)));
+        format!("/search?{}before={before}", asked.collect::<String>())
     }
 }
 
@@ -93,8 +105,12 @@ struct SearchPage {
     form: SearchForm,
     fault: Option<String>,
     failures: Vec<String>,
+    /// How far back was looked where nobody said.
+    since: Option<String>,
     lines: Vec<Line>,
-    is_cut: bool,
+    /// Where the next page is.
+    next: Option<String>,
+    is_first: bool,
 }
 
 /// The page.
@@ -117,9 +133,11 @@ pub async fn search(
     let lines = found.as_ref().map(super::records::Found::lines).unwrap_or_default();
     html(&SearchPage {
         page: Page::new("/search", "Search", visitor),
-        is_cut: lines.len() >= ON_A_PAGE as usize,
+        next: found.as_ref().and_then(|found| found.0.next).map(|before| form.next(before)),
+        is_first: form.before.is_empty(),
         lines,
         fault,
+        since: found.as_ref().and_then(|found| found.1.clone()),
         failures: found.as_ref().map(Records::failures).unwrap_or_default(),
         form: form.typed(),
     })
@@ -150,9 +168,7 @@ pub async fn story(
     instance: web::Path<String>,
 ) -> Result<HttpResponse, PageError> {
     let console = console(&request)?;
-    let condition = Condition::Equals("instance", instance.clone());
-    let query = Query { condition, limit: MOST_OF_A_STORY, newest_first: false };
-    let found = console.records.query(&console.in_force(), query).await?;
+    let found = console.records.instance(&console.in_force(), &instance, MOST_OF_A_STORY).await?;
     let chapter = |found: &crate::tracking::search::Found| Chapter {
         line: Line::of(&found.row, found.spooled),
         checks: checks(&found.row),

@@ -15,6 +15,7 @@ use mppd_engine::slog::{Logger, info};
 use super::guard::guard;
 use super::{
     Console, assets, chains, charts, configuration, health, live, login, overview, page, search,
+    top,
 };
 use crate::listener::{ListenPlan, Socket, SocketFile, Sockets};
 
@@ -117,6 +118,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .route("/search", web::get().to(search::search))
         .route("/story/{instance}", web::get().to(search::story))
         .route("/request/{id}", web::get().to(search::request))
+        .route("/top", web::get().to(top::page))
         .route("/charts", web::get().to(charts::page))
         .route("/charts/data", web::get().to(charts::data))
         .route("/chains", web::get().to(chains::page))

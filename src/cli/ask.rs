@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub(super) struct AskArguments {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum AskError {
+pub(super) enum AskError {
     #[error("can't read {file}: {source}")]
     Read { file: String, source: io::Error },
     #[error("\"{0}\" is not NAME=VALUE")]
@@ -95,18 +95,27 @@ fn ask(settings: &Settings, arguments: &AskArguments) -> Result<(), AskError> {
 
 fn requests(arguments: &AskArguments) -> Result<Vec<Request>, AskError> {
     if !arguments.attr.is_empty() {
-        let split = |text: &String| -> Result<(String, String), AskError> {
-            let pair = text.split_once('=').ok_or_else(|| AskError::Attribute(text.clone()))?;
-            Ok((pair.0.to_owned(), pair.1.to_owned()))
-        };
-        let attributes: Vec<_> = arguments.attr.iter().map(split).collect::<Result<_, _>>()?;
-        return Ok(vec![Request::from_attributes(attributes)?]);
+        return Ok(vec![Request::from_attributes(attributes(&arguments.attr)?)?]);
     }
-    decode(read(arguments)?)
+    read_requests(arguments.file.as_deref())
 }
 
-fn read(arguments: &AskArguments) -> Result<Vec<u8>, AskError> {
-    let named = arguments.file.as_ref().filter(|file| file.as_os_str() != "-");
+/// What stands on the command line as `NAME=VALUE`.
+pub(super) fn attributes(given: &[String]) -> Result<Vec<(String, String)>, AskError> {
+    let split = |text: &String| -> Result<(String, String), AskError> {
+        let pair = text.split_once('=').ok_or_else(|| AskError::Attribute(text.clone()))?;
+        Ok((pair.0.to_owned(), pair.1.to_owned()))
+    };
+    given.iter().map(split).collect()
+}
+
+/// The requests in a file, or in standard input.
+pub(super) fn read_requests(file: Option<&Path>) -> Result<Vec<Request>, AskError> {
+    decode(read(file)?)
+}
+
+fn read(file: Option<&Path>) -> Result<Vec<u8>, AskError> {
+    let named = file.filter(|file| file.as_os_str() != "-");
     if let Some(file) = named {
         let failed = |source| AskError::Read { file: file.display().to_string(), source };
         return fs::read(file).map_err(failed);

@@ -1,12 +1,22 @@
-//! `mppd check`: reads the configuration, builds everything, touches nothing.
+//! `mppd check`: reads the configuration, builds everything, touches nothing. With `--connect` it
+//! tries everything that the configuration connects to.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
+use mppd_engine::Escaped;
+use serde::Deserialize as _;
+use serde::de::IntoDeserializer as _;
+use serde::de::value::{Error as ValueError, StrDeserializer};
 
-use super::{EXIT_CONFIGURATION, Settings, print_findings, refuse};
+use super::paint::Paint;
+use super::{EXIT_CONFIGURATION, Settings, print_findings, print_text, refuse};
+use crate::connections::{self, Tried};
 use crate::log;
 use crate::plan::Plan;
+use mppd_engine::config::Period;
 
 /// Options of `mppd check`.
 #[derive(Debug, Args)]
@@ -14,6 +24,27 @@ pub(super) struct CheckArguments {
     /// Warnings count as errors
     #[arg(long)]
     deny_warnings: bool,
+    /// Also tries everything that the configuration connects to: databases, the state store, name
+    /// servers, directories, services. Nothing is written. Exit code 1 where something is out of
+    /// reach
+    #[arg(long)]
+    connect: bool,
+    /// With --connect: how long each try may take
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = period, requires = "connect")]
+    timeout: Duration,
+    /// With --connect: prints one JSON object a line, of each try
+    #[arg(long, requires = "connect")]
+    json: bool,
+}
+
+/// A time as the configuration writes it.
+fn period(text: &str) -> Result<Duration, String> {
+    let text: StrDeserializer<'_, ValueError> = text.into_deserializer();
+    match Period::deserialize(text) {
+        Ok(Period(time)) if time.is_zero() => Err("0 makes no sense here".to_owned()),
+        Ok(Period(time)) => Ok(time),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 pub(super) fn run(settings: &Settings, arguments: &CheckArguments) -> ExitCode {
@@ -27,6 +58,60 @@ pub(super) fn run(settings: &Settings, arguments: &CheckArguments) -> ExitCode {
             return ExitCode::from(EXIT_CONFIGURATION);
         }
     }
-    println!("The configuration is good.");
-    ExitCode::SUCCESS
+    if !arguments.json {
+        println!("The configuration is good.");
+    }
+    if !arguments.connect {
+        return ExitCode::SUCCESS;
+    }
+    match attempt_all(&plan, arguments.timeout) {
+        Ok(tried) => show(&tried, arguments.json),
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn attempt_all(plan: &Plan, limit: Duration) -> std::io::Result<Vec<Tried>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(async { connections::attempt_all(connections::of(plan), limit).await }))
+}
+
+fn show(tried: &[Tried], as_json: bool) -> ExitCode {
+    let text = if as_json {
+        match tried.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>() {
+            Ok(lines) => {
+                lines.iter().map(|line| format!("{}\n", super::track::plain(line))).collect()
+            }
+            Err(error) => return fail(&error.to_string()),
+        }
+    } else {
+        screen(tried, Paint { is_terminal: std::io::stdout().is_terminal() })
+    };
+    let printed = print_text(&text);
+    if tried.iter().all(|tried| tried.reached) { printed } else { ExitCode::FAILURE }
+}
+
+/// One line for each, and how many failed.
+fn screen(tried: &[Tried], paint: Paint) -> String {
+    let mut text: String = tried.iter().map(|tried| line(tried, paint)).collect();
+    let failed = tried.iter().filter(|tried| !tried.reached).count();
+    text.push_str(&match (tried.len(), failed) {
+        (0, _) => "It connects to nothing.\n".to_owned(),
+        (1, 0) => "The one connection works.\n".to_owned(),
+        (all, 0) => format!("All {all} connections work.\n"),
+        (all, failed) => format!("{failed} of {all} connections failed.\n"),
+    });
+    text
+}
+
+fn line(Tried { by, target, reached, text, help, .. }: &Tried, paint: Paint) -> String {
+    let result = if *reached { paint.green("ok    ") } else { paint.red("failed") };
+    let shown = |text: &str| Escaped(text.as_bytes()).to_string();
+    let help = help.as_ref().map(|help| format!("; {}", paint.yellow(help)));
+    let (by, target) = (paint.bold(by), shown(target));
+    format!("{result}  {by}  {target}  {}{}\n", shown(text), help.unwrap_or_default())
+}
+
+fn fail(reason: &str) -> ExitCode {
+    eprintln!("mppd check: {reason}");
+    ExitCode::FAILURE
 }

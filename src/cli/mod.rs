@@ -3,11 +3,15 @@
 mod ask;
 mod check;
 mod control;
+mod explain;
 mod grants;
 mod import;
 mod manual;
+mod order;
+mod paint;
 mod password;
 mod postfix;
+mod replay;
 mod run;
 mod state;
 mod table;
@@ -87,8 +91,11 @@ impl Program {
             Command::Status(arguments) => control::status(&settings, &arguments),
             Command::Reload(arguments) => control::reload(&settings, &arguments),
             Command::Check(arguments) => check::run(&settings, &arguments),
+            Command::Order(arguments) => order::run(&settings, &arguments),
             Command::Schema(arguments) => schema(&settings, &arguments),
             Command::Ask(arguments) => ask::run(&settings, &arguments),
+            Command::Explain(arguments) => explain::run(&settings, &arguments),
+            Command::Replay(arguments) => replay::run(&settings, &arguments),
             Command::Track(arguments) => search_records(&settings, &arguments),
             Command::Import(arguments) => import::run(&settings, &arguments),
             Command::Threshold(arguments) => threshold::run(&settings, &arguments),
@@ -133,13 +140,23 @@ enum Command {
     /// Has the server read its configuration again, and waits. Exit code 78 where that has errors, 1
     /// where it can't be put in force, 3 where no server runs
     Reload(control::ReloadArguments),
-    /// Checks the configuration and touches nothing
+    /// Checks the configuration and touches nothing. Exit code 78 where it has errors, 1 where
+    /// something is out of reach that --connect tries
     Check(check::CheckArguments),
+    /// Shows the chains of every policy group as resolved: engines, preconditions, what each status
+    /// does
+    Order(order::OrderArguments),
     /// Prints the SQL that makes the table of the records, or that of the state store, or that grants
     /// what is needed
     Schema(SchemaArguments),
     /// Sends a request and prints the reply
     Ask(ask::AskArguments),
+    /// Shows how the configuration decides a request, engine by engine. Nothing is put on record, and
+    /// nobody is asked unless --connect is given
+    Explain(explain::ExplainArguments),
+    /// Takes recorded requests through the configuration, and shows which decisions would change. Exit
+    /// code 1 where some would
+    Replay(replay::ReplayArguments),
     /// Searches the records
     Track(track::TrackArguments),
     /// Takes over what another program remembered

@@ -19,6 +19,7 @@ mod merge;
 mod redact;
 pub mod report;
 pub mod settings;
+pub mod traces_settings;
 pub mod xml;
 mod xpath;
 

@@ -14,6 +14,7 @@ use mppd_state::StateStoreOptions;
 use serde::Deserialize;
 
 use super::admin_settings::AdminOptions;
+use super::traces_settings::TracesOptions;
 
 options! {
     /// `<common>`: what holds for the whole server.
@@ -40,6 +41,8 @@ options! {
         tracking: TrackingOptions = TrackingOptions::default(),
         /// Where people and monitoring look at the server.
         admin: AdminOptions = AdminOptions::default(),
+        /// Where traces of requests are sent; nowhere unless given.
+        traces: Option<Spanned<TracesOptions>> = None,
         /// Engines that run before the checks, by their full IDs, in order. May stand several
         /// times; the lists are read one after the other. A policy group can have its own.
         policy_begin_engines: Vec<Spanned<String>> = Vec::new(),

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 
 use mppd_database::{ResolvedConnection, Statement};
 use mppd_engine::slog::Logger;
-use mppd_engine::{BuildContext, Exchange, Finding};
+use mppd_engine::{BuildContext, Exchange, Finding, Probe};
 
 use self::members::Members;
 use self::method::Method;
@@ -39,6 +39,19 @@ pub struct Groups {
     places: HashMap<String, usize>,
     default: usize,
     under_stress: UnderStress,
+}
+
+/// How the group of a request was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Its place among the groups.
+    pub group: usize,
+    /// The place of the group that it is a member of: another one while Postfix is under stress.
+    pub member_of: usize,
+    /// The method that found it; none for a request that belongs to no other than `default`.
+    pub method: Option<Method>,
+    /// A method before that which was not asked.
+    pub not_asked: Option<Method>,
 }
 
 impl Groups {
@@ -73,29 +86,61 @@ impl Groups {
         self.lookup.as_ref().map(Lookup::question)
     }
 
+    /// A probe of the database that is asked for groups, and of its statement; none where none is.
+    #[must_use]
+    pub fn probe(&self) -> Option<Probe> {
+        self.lookup.as_ref().map(Lookup::probe)
+    }
+
     /// The group of every request that belongs to no other.
     #[must_use]
     pub fn default_group(&self) -> usize {
         self.default
     }
 
-    /// The group of a request that no engine has seen yet.
-    pub async fn select(&self, exchange: &Exchange) -> usize {
-        let group = self.select_by_members(exchange).await;
-        if is_under_stress(exchange.request()) { self.under_stress.of(group) } else { group }
+    /// The methods that look for a group, in the order in which they are asked.
+    #[must_use]
+    pub fn sequence(&self) -> &[Method] {
+        &self.sequence
     }
 
-    async fn select_by_members(&self, exchange: &Exchange) -> usize {
+    /// The group that is used in the stead of this one while Postfix is under stress; itself where
+    /// that is none.
+    #[must_use]
+    pub fn under_stress(&self, group: usize) -> usize {
+        self.under_stress.of(group)
+    }
+
+    /// The group of a request that no engine has seen yet.
+    pub async fn select(&self, exchange: &Exchange) -> usize {
+        self.find(exchange, true).await.group
+    }
+
+    /// The same, with how it was found; no database is asked unless `asks_database` says so.
+    pub async fn find(&self, exchange: &Exchange, asks_database: bool) -> Found {
+        let mut found = self.find_by_members(exchange, asks_database).await;
+        if is_under_stress(exchange.request()) {
+            found.group = self.under_stress.of(found.group);
+        }
+        found
+    }
+
+    async fn find_by_members(&self, exchange: &Exchange, asks_database: bool) -> Found {
+        let mut not_asked = None;
         for method in &self.sequence {
-            let found = match method {
+            let group = match method {
+                Method::Sql if !asks_database => {
+                    not_asked = Some(Method::Sql);
+                    None
+                }
                 Method::Sql => self.ask(exchange).await,
                 method => self.members.find(*method, exchange.request()),
             };
-            if let Some(group) = found {
-                return group;
+            if let Some(group) = group {
+                return Found { group, member_of: group, method: Some(*method), not_asked };
             }
         }
-        self.default
+        Found { group: self.default, member_of: self.default, method: None, not_asked }
     }
 
     async fn ask(&self, exchange: &Exchange) -> Option<usize> {

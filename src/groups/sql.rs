@@ -9,7 +9,7 @@ use mppd_database::{
 };
 use mppd_engine::language::Target;
 use mppd_engine::slog::{Logger, warn};
-use mppd_engine::{BuildContext, Exchange, Finding, View};
+use mppd_engine::{BuildContext, Exchange, Finding, Probe, View};
 
 use crate::config::settings::SqlOptions;
 
@@ -87,6 +87,11 @@ impl Lookup {
     /// The statement, and the server that it is for.
     pub(super) fn question(&self) -> (&Statement, &ResolvedConnection) {
         (&self.statement, self.pool.connection())
+    }
+
+    /// A probe of the database, and of the statement.
+    pub(super) fn probe(&self) -> Probe {
+        self.pool.probe(&self.statement)
     }
 
     /// The ID that the statement gives for a request. A failure is logged and gives none.

@@ -89,7 +89,7 @@ declare! {
         REQUEST_DURATION = Histogram "mppd_request_duration_seconds" [];
         /// What was answered: words of access(5), codes by their class. In a dry run it is DUNNO.
         DECISIONS = Counter "mppd_decisions_total" ["group", "decision"];
-        /// Requests that ended with an exception, and were answered with on_error.
+        /// Requests that ended with an exception, and were answered with `on_error`.
         REQUEST_EXCEPTIONS = Counter "mppd_request_exceptions_total" ["group", "exception"];
         /// Requests that repeated another one, and got its answer.
         REPEATS = Counter "mppd_repeated_requests_total" ["group"];
@@ -122,7 +122,7 @@ declare! {
         REFUSED = Counter "mppd_connections_refused_total" [];
         /// Replies written, those to requests that were shed among them.
         ANSWERED = Counter "mppd_requests_answered_total" [];
-        /// Requests that got what on_overload says.
+        /// Requests that got what `on_overload` says.
         SHED = Counter "mppd_requests_shed_total" [];
         /// How often a limit was reached, by the option that sets it.
         LIMITS = Counter "mppd_limits_reached_total" ["limit"];
@@ -206,6 +206,21 @@ declare! {
         DNS_WAITS = Summary "mppd_dns_question_seconds" [];
         /// Questions under way at the moment.
         DNS_UNDER_WAY = Gauge "mppd_dns_questions_under_way" [];
+    }
+    "Databases of engines" {
+        /// Questions that the engine's databases were asked, by what came of them. Begins anew with
+        /// each reload, as all of these.
+        SQL_QUESTIONS = Counter "mppd_sql_questions_total" ["engine", "result"];
+        /// Time that these questions took, waiting for a connection included.
+        SQL_WAITS = Summary "mppd_sql_question_seconds" ["engine"];
+        /// Questions that wait for their answers at the moment.
+        SQL_UNDER_WAY = Gauge "mppd_sql_questions_under_way" ["engine"];
+        /// Connections to the engine's databases at the moment.
+        SQL_CONNECTIONS = Gauge "mppd_sql_connections" ["engine"];
+    }
+    "Traces" {
+        /// Requests whose traces were to be sent, by what became of them; absent where none are.
+        TRACES = Counter "mppd_traces_total" ["result"];
     }
     "Server and configuration" {
         /// Whether the server takes requests in: it is not about to end, and a worker is able to work.

@@ -3,7 +3,7 @@
 
 mod builder;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use mppd_engine::config::{DEFAULT_TIMEOUT, Services};
 use mppd_engine::slog::Logger;
 use mppd_engine::trouble::Trouble;
 use mppd_engine::{
-    Action, Condition, EngineKind, Exchange, Finding, Outcome, Prototype, Span, Stages, View,
+    Action, Condition, EngineKind, Exchange, Finding, Outcome, Prototype, Reach, Span, Stages,
+    StatusDoc, View,
 };
 use mppd_state::StateStore;
 
@@ -31,8 +32,14 @@ pub struct EnginePlan {
     pub stages: Stages,
     /// Where it has something to do, as it is configured.
     pub useful_at: Stages,
+    /// Whom it asks.
+    pub reach: Reach,
+    /// The statuses that it can give, in the order of its kind.
+    pub statuses: &'static [StatusDoc],
     /// What each of its statuses does.
     pub effects: HashMap<&'static str, Effect>,
+    /// Names of the options that every engine has and that the configuration gives to this one.
+    pub given: BTreeSet<String>,
     /// How long one run may take.
     pub timeout: Duration,
     /// What an exception does; by place in the chains unless configured.
@@ -67,7 +74,10 @@ impl EnginePlan {
             overload: Trouble::default(),
             stages: Stages::ALL,
             useful_at: Stages::ALL,
+            reach: Reach::Inside,
+            statuses: &[],
             effects: HashMap::new(),
+            given: BTreeSet::new(),
             timeout: DEFAULT_TIMEOUT.0,
             on_exception: None,
             dry_run: false,
@@ -134,6 +144,17 @@ impl Place {
     /// Every place, in the order of a request's life.
     pub const ALL: [Place; 4] = [Place::Begin, Place::Check, Place::End, Place::EndException];
 
+    /// Its name: `begin`, `check`, `end` or `end_exception`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Place::Begin => "begin",
+            Place::Check => "check",
+            Place::End => "end",
+            Place::EndException => "end_exception",
+        }
+    }
+
     /// The element that lists its engines.
     #[must_use]
     pub const fn element(self) -> &'static str {
@@ -177,6 +198,12 @@ impl Chains {
     /// Adds an engine at the end of one place.
     pub fn add(&mut self, place: Place, engine: usize) {
         Arc::make_mut(&mut self.0[place as usize]).engines.push(engine);
+    }
+
+    /// Whether both have the same list at a place: one of them does not set its own, or neither does.
+    #[must_use]
+    pub fn share(&self, other: &Chains, place: Place) -> bool {
+        Arc::ptr_eq(&self.0[place as usize], &other.0[place as usize])
     }
 
     fn set(&mut self, place: Place, chain: Chain) {

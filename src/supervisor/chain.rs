@@ -1,6 +1,7 @@
 //! One request through the chains: begin, checks, decision, end; and the end-exception chain when
 //! something fails on the way.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,11 +13,17 @@ use super::blueprint::{Blueprint, Chains, EnginePlan, Place};
 use super::breaker::Permit;
 use super::effect::Verdict;
 use super::host::{Host, HostAddress, RunError};
+use super::observer::{Consequence, Observer, Onlooker, StandIn, Turn, TurnEnd};
 use super::watchdog::Post;
 use crate::metrics::Tally;
+#[cfg(feature = "otel")]
+use crate::traces::Recorder;
 
 /// The status of an engine whose precondition does not hold.
 const SKIPPED: &str = "skipped";
+
+/// The status of an engine that an observer does not want asked.
+const NOT_ASKED: &str = "not_asked";
 
 /// The status of an engine that failed.
 const EXCEPTION: &str = "exception";
@@ -28,6 +35,9 @@ pub struct EngineSet {
     hosts: Vec<HostAddress>,
     /// Where it is counted; nowhere for requests that nobody has sent.
     tally: Option<Tally>,
+    onlooker: Onlooker,
+    #[cfg(feature = "otel")]
+    recorder: Option<Recorder>,
     logger: Logger,
 }
 
@@ -58,13 +68,32 @@ impl EngineSet {
         };
         let hosts = blueprint.engines.iter().map(start).collect::<Result<_, _>>()?;
         let tally = Some(Tally::of(blueprint, &post.counts));
-        Ok(EngineSet { blueprint: blueprint.clone(), hosts, tally, logger: logger.clone() })
+        Ok(EngineSet {
+            blueprint: blueprint.clone(),
+            hosts,
+            tally,
+            onlooker: Onlooker::default(),
+            #[cfg(feature = "otel")]
+            recorder: blueprint.services.get().map(Recorder::new),
+            logger: logger.clone(),
+        })
     }
 
     /// The same, for requests that are not to be counted.
     #[must_use]
     pub fn uncounted(mut self) -> Self {
         self.tally = None;
+        self
+    }
+
+    /// The same, with somebody who looks on.
+    #[must_use]
+    pub fn observed(mut self, observer: Rc<dyn Observer>) -> Self {
+        self.onlooker = Onlooker(Some(observer));
+        #[cfg(feature = "otel")]
+        {
+            self.recorder = None;
+        }
         self
     }
 
@@ -106,10 +135,15 @@ impl EngineSet {
         }
     }
 
-    /// Counts a request that has its decision, after so long.
-    pub fn count(&self, exchange: &Exchange, elapsed: Duration) {
+    /// Counts a request that has its decision, and was begun at a time.
+    pub fn count(&self, exchange: &Exchange, started: Instant) {
+        let elapsed = started.elapsed();
         if let Some(tally) = &self.tally {
             tally.decided(&self.blueprint, exchange, elapsed);
+        }
+        #[cfg(feature = "otel")]
+        if let Some(recorder) = &self.recorder {
+            recorder.decided(exchange, started, elapsed);
         }
     }
 
@@ -186,11 +220,12 @@ impl EngineSet {
         }
         let plan = &self.blueprint.engines[index];
         if !plan.stages.contains(exchange.stage()) {
+            self.turn(place, plan, exchange, TurnEnd::OtherStage);
             return Ok(Verdict::Continue);
         }
         if plan.is_skipped(exchange) {
-            let (engine, outcome) = (plan.id.clone(), Outcome::new(SKIPPED));
-            exchange.add_result(EngineResult { engine, outcome, elapsed: Duration::ZERO });
+            self.turn(place, plan, exchange, TurnEnd::Skipped);
+            pass_over(plan, exchange, SKIPPED);
             if let Some(tally) = &self.tally {
                 tally.skipped(index);
             }
@@ -198,7 +233,15 @@ impl EngineSet {
         }
         let started = Instant::now();
         let limit = time_left(place, plan, exchange, started)?;
-        let result = self.run(place, index, exchange, limit).await;
+        let result = match self.onlooker.stand_in(plan, exchange) {
+            None => self.run(place, index, exchange, limit).await,
+            Some(StandIn::CameTo(result)) => result,
+            Some(StandIn::NotAsked(why)) => {
+                self.turn(place, plan, exchange, TurnEnd::NotAsked(why));
+                pass_over(plan, exchange, NOT_ASKED);
+                return Ok(Verdict::Continue);
+            }
+        };
         let elapsed = started.elapsed();
         let failure = result.as_ref().err().map(RunError::kind);
         let (outcome, effect) = match result {
@@ -207,6 +250,16 @@ impl EngineSet {
         };
         if let Some(tally) = &self.tally {
             tally.ran(index, outcome.status, failure, elapsed);
+        }
+        let consequence = match &effect {
+            StepEffect::Of(verdict) => Consequence::Verdict(verdict),
+            StepEffect::Exception(_, reply) => Consequence::Exception(reply.as_ref()),
+        };
+        let end = TurnEnd::Ran { outcome: &outcome, failure, elapsed, consequence };
+        self.turn(place, plan, exchange, end);
+        #[cfg(feature = "otel")]
+        if let Some(recorder) = &self.recorder {
+            recorder.ran(exchange, (plan, place), (&outcome, failure), started, elapsed);
         }
         let verdict = match effect {
             _ if plan.dry_run => Ok(Verdict::Continue),
@@ -227,6 +280,11 @@ impl EngineSet {
 }
 
 impl EngineSet {
+    #[inline]
+    fn turn(&self, place: Place, plan: &EnginePlan, exchange: &Exchange, end: TurnEnd<'_>) {
+        self.onlooker.turn(&Turn { place, plan, exchange, end });
+    }
+
     /// Runs an engine, unless it is suspended.
     async fn run(
         &self,
@@ -324,6 +382,12 @@ impl EngineSet {
             }
         }
     }
+}
+
+/// Puts among the results that an engine did not run.
+fn pass_over(plan: &EnginePlan, exchange: &Exchange, status: &'static str) {
+    let (engine, outcome) = (plan.id.clone(), Outcome::new(status));
+    exchange.add_result(EngineResult { engine, outcome, elapsed: Duration::ZERO });
 }
 
 /// What follows from a failure.

@@ -41,6 +41,8 @@ pub struct EffectTemplate {
     /// The action's word as written, where it is not made by a macro itself.
     word: Option<String>,
     whole: Template,
+    /// The canonical form of what is written: word and text each have their own.
+    written: String,
 }
 
 /// What an effect comes to for one request.
@@ -109,6 +111,20 @@ impl fmt::Display for Verdict {
             Verdict::Score(score) => write!(f, "{SCORE} {score}"),
             Verdict::Act(action) => write!(f, "{action}"),
             Verdict::Fail => f.write_str("fail"),
+        }
+    }
+}
+
+/// As the configuration writes it, in canonical form.
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Effect::Continue => f.write_str("continue"),
+            Effect::Permit => f.write_str("permit"),
+            Effect::Score(score) => write!(f, "{SCORE} {score}"),
+            Effect::Act(action) => write!(f, "{action}"),
+            Effect::Template(template) => f.write_str(&template.written),
+            Effect::Fail => f.write_str("fail"),
         }
     }
 }
@@ -241,7 +257,10 @@ fn compile(
         let whole = Template::compile(&text, scope)?;
         return match constant(&whole) {
             Some(constant) => read(&constant, &text, others),
-            None => Ok(Effect::Template(EffectTemplate { word: None, whole })),
+            None => {
+                let written = whole.to_string();
+                Ok(Effect::Template(EffectTemplate { word: None, whole, written }))
+            }
         };
     }
     if rest.is_empty() || OTHERS.contains(&word) {
@@ -259,8 +278,9 @@ fn compile(
     if let Some(constant) = constant(&template) {
         return read(&format!("{word} {constant}"), &text, others);
     }
+    let written = format!("{word} {template}");
     let whole = Template::concatenate([Template::constant(format!("{word} ")), template]);
-    Ok(Effect::Template(EffectTemplate { word: Some(word.to_owned()), whole }))
+    Ok(Effect::Template(EffectTemplate { word: Some(word.to_owned()), whole, written }))
 }
 
 fn constant(template: &Template) -> Option<Cow<'_, str>> {
@@ -317,6 +337,14 @@ mod tests {
         assert!(matches!(compiled("score -2.5"), Effect::Score(Score(-2_500))));
         let Effect::Act(action) = compiled("reject  5$$ a\n  month") else { panic!() };
         assert_eq!(action, Action::Reject(Some("5$ a month".to_owned())));
+    }
+
+    #[test]
+    fn an_effect_is_shown_as_it_could_be_written() {
+        let shown = |text| compiled(text).to_string();
+        assert_eq!(shown(" score  -2.5 "), "score -2.5");
+        assert_eq!(shown("550 5.7.1   $helo\n is not welcome"), "550 5.7.1 ${helo} is not welcome");
+        assert_eq!(shown("$helo X"), "${helo} X");
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | `desk` | who answers at the control socket |
 //! | [`effect`] | what a status does |
 //! | `reload` | another configuration, all of it or nothing |
+//! | [`observer`] | looking on while a request goes through the chains |
 //! | [`results`] | what an engine gives besides its own values |
 //! | [`installation`] | one configuration in force, and what a session sees of it |
 //! | [`state`] | the state store in force |
@@ -29,6 +30,7 @@ mod desk;
 pub mod effect;
 pub mod host;
 pub mod installation;
+pub mod observer;
 mod references;
 mod reload;
 pub mod results;

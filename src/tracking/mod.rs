@@ -10,6 +10,7 @@
 //! | [`bounds`] | what becomes of requests whose rows can be kept nowhere |
 //! | [`alive`] | requests that were under way when mppd died |
 //! | [`retention`] | old rows, removed in small steps |
+//! | [`probe`] | whether a database can take records |
 //! | [`status`] | how a tracker is |
 //! | [`tracker`] | the actor that owns the stores, and its handle |
 //! | [`search`] | questions to the records, in people's words |
@@ -29,6 +30,7 @@ pub mod key;
 mod model;
 pub mod mysql;
 mod plan;
+pub mod probe;
 mod query;
 mod queue;
 mod reader;

@@ -29,7 +29,11 @@ const LARGEST: usize = 10;
 /// Octets in one statement, well below any server's `max_allowed_packet`.
 const STATEMENT_OCTETS: usize = 1 << 19;
 
-const KINDS: [OnDuplicate; 3] = [OnDuplicate::Fail, OnDuplicate::Keep, OnDuplicate::Complete];
+pub(super) const KINDS: [OnDuplicate; 3] =
+    [OnDuplicate::Fail, OnDuplicate::Keep, OnDuplicate::Complete];
+
+/// How much memory the server may take to count the values of one question, in octets.
+const MEMORY: u32 = 256 << 20;
 
 /// A table in MySQL or MariaDB.
 #[derive(Debug)]
@@ -63,6 +67,30 @@ impl MySqlStore {
             // The rows are written; a connection that does not end well ends all the same.
             let _ended = tokio::time::timeout(Duration::from_secs(1), conn.disconnect()).await;
         }
+    }
+
+    /// Connects only to read.
+    ///
+    /// # Errors
+    /// As those of [`MySqlStore::connect`].
+    pub(super) async fn connect_to_read(to: &ResolvedConnection) -> Result<Self, StoreError> {
+        let mut store = Self::connect(to).await?;
+        let milliseconds = to.write_timeout.as_millis().max(1);
+        let settings = [
+            // Values are counted in memory, not on the server's disk.
+            format!("SET SESSION tmp_table_size = {MEMORY}, max_heap_table_size = {MEMORY}"),
+            // What MariaDB calls `max_statement_time`, which every session of ours has.
+            format!("SET SESSION max_execution_time = {milliseconds}"),
+        ];
+        let set = async |connected: &mut Connected| {
+            for setting in &settings {
+                // A server that does not know it, or does not let its users, is only slower.
+                let _refused: Result<(), _> = connected.conn.query_drop(setting).await;
+            }
+            Ok(())
+        };
+        store.with(set).await?;
+        Ok(store)
     }
 
     /// Has what comes next take no longer than this.
@@ -474,7 +502,7 @@ fn session(write_timeout: Duration) -> String {
     )
 }
 
-const NO_SUCH_TABLE: u16 = 1146;
+pub(super) const NO_SUCH_TABLE: u16 = 1146;
 const DUPLICATE_KEY: u16 = 1062;
 /// Database access denied, user access denied, table access denied, privilege missing.
 const DENIED: [u16; 4] = [1044, 1045, 1142, 1227];
@@ -483,7 +511,7 @@ const UNKNOWN_DATABASE: u16 = 1049;
 /// Statement too large, wrong value, wrong string, too many placeholders, row too large.
 const REFUSED: [u16; 5] = [1153, 1292, 1366, 1390, 1118];
 
-fn code(error: &mysql_async::Error) -> Option<u16> {
+pub(super) fn code(error: &mysql_async::Error) -> Option<u16> {
     match error {
         mysql_async::Error::Server(error) => Some(error.code),
         _ => None,

@@ -2,8 +2,8 @@
 //!
 //! Newest first, a value that many rows have is soon found in the order of time, and one that few
 //! have over its secondary key; which of both it is nobody knows beforehand, and the statistics of
-//! a database often do not tell. So the newest rows are looked at first, and only if these are not
-//! enough the rest is asked for over the secondary key.
+//! a database often do not tell. So the newest rows are looked at first. If they are not enough,
+//! they tell how frequent the value is, and so how the rest is to be asked for.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,6 +13,10 @@ use super::table::{Dialect, INDEXES};
 /// How many of the newest rows are looked at first. A value that is not so frequent that these
 /// have enough of it has few rows among all.
 pub(super) const NEWEST: u32 = 50_000;
+
+/// Where one of so many of the newest rows has what a secondary key answers, the key has too many
+/// rows to be of help: each of these is somewhere else, rows in the order of time lie together.
+pub(super) const FREQUENT: i64 = 250;
 
 /// How far back a question goes that no key answers, unless it says itself.
 const UNBOUNDED: SignedDuration = SignedDuration::from_hours(24);
@@ -43,8 +47,7 @@ fn since(query: Query, now: Timestamp) -> (Query, Option<Timestamp>) {
 }
 
 /// Whether a key leaves over only a part of the table.
-#[must_use]
-pub fn is_answered_by_a_key(condition: &Condition) -> bool {
+pub(super) fn is_answered_by_a_key(condition: &Condition) -> bool {
     is_bound_in_time(condition) || branches(condition).is_some()
 }
 
@@ -119,6 +122,18 @@ fn without_domain(parts: &[Condition]) -> Option<&'static str> {
     })
 }
 
+/// What of a condition the secondary keys answer, where they answer any of it.
+pub(super) fn keyed(condition: &Condition) -> Condition {
+    let parts = match condition {
+        Condition::All(parts) => parts.as_slice(),
+        part => std::slice::from_ref(part),
+    };
+    let is_keyed = |part: &&Condition| index(part).is_some() || by_index(part).is_some();
+    let keyed: Vec<Condition> = parts.iter().filter(is_keyed).cloned().collect();
+    // An address without a domain is found by two parts together.
+    if keyed.is_empty() { condition.clone() } else { Condition::All(keyed) }
+}
+
 /// Whether few rows can answer it, however many there are.
 pub(super) fn is_rare(condition: &Condition) -> bool {
     match condition {
@@ -129,8 +144,7 @@ pub(super) fn is_rare(condition: &Condition) -> bool {
     }
 }
 
-/// The steps in which a question is asked. Each is only taken where those before did not give
-/// enough.
+/// The steps in which a question is asked.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Asks in the order of time, only for the newest rows: those that are not before the key
@@ -138,18 +152,19 @@ pub(super) enum Step {
     Newest(Statement),
     /// Asks in the order of time.
     Time(Query),
-    /// Asks over a secondary key.
+    /// Asks over a secondary key; for what the newest rows did not give, and in the order of time
+    /// where these have shown that the value is frequent.
     Secondary(Query),
 }
 
 /// The steps of a question.
-pub(super) fn steps(dialect: Dialect, query: &Query) -> Vec<Step> {
+pub(super) fn steps(dialect: Dialect, query: &Query, newest: u32) -> Vec<Step> {
     let Some(branches) = branches(&query.condition) else { return vec![Step::Time(query.clone())] };
     let over_key = |condition| Step::Secondary(Query { condition, ..query.clone() });
     let mut steps: Vec<Step> = Vec::new();
     if query.newest_first && !is_rare(&query.condition) {
-        let newest = Query { condition: keys_only(&query.condition), ..query.clone() };
-        steps.push(Step::Newest(key_after(dialect, &newest, NEWEST)));
+        let by_time = Query { condition: keys_only(&query.condition), ..query.clone() };
+        steps.push(Step::Newest(key_after(dialect, &by_time, newest)));
     }
     steps.extend(branches.into_iter().map(over_key));
     steps

@@ -201,7 +201,7 @@ fn pages_have_nothing_inline_and_nothing_from_elsewhere() {
     let site = Site::start("");
     site.receive_hostile_mail();
     let browser = site.log_in("admin");
-    let pages = ["/", "/live", "/search", "/charts", "/chains", "/configuration"];
+    let pages = ["/", "/live", "/search", "/top", "/charts", "/chains", "/configuration"];
     for path in pages {
         let page = browser.get(path);
         assert_eq!(page.status, 200, "{path}");

@@ -40,6 +40,62 @@ fn a_request_is_found_and_its_message_told() {
 }
 
 #[test]
+fn many_requests_are_shown_page_by_page_each_once() {
+    let site = Site::start("");
+    let mut client = site.daemon.connect();
+    for number in 0..120 {
+        let sender = format!("n{number:03}@example.org");
+        client.ask(&PolicyRequest::new().set("sender", &sender).octets()).unwrap();
+    }
+    let browser = site.log_in("viewer");
+    let mut path = "/search?domain=example.org&columns=size%3C100000".to_owned();
+    let mut shown = Vec::new();
+    for _ in 0..3 {
+        let page = browser.get(&path).body;
+        let senders = page.match_indices("@example.org</td>");
+        shown.extend(senders.map(|(at, _)| page[at - 4..at].to_owned()));
+        match page.split_once("rel=\"next\" href=\"") {
+            Some((_, rest)) => {
+                path = rest.split('"').next().unwrap().replace("&#38;", "&");
+            }
+            None => path.clear(),
+        }
+    }
+    assert_eq!(path, "", "there are three pages");
+    let expected: Vec<String> = (0..120).rev().map(|number| format!("n{number:03}")).collect();
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn requests_are_found_by_any_column_and_by_a_text_of_the_decision() {
+    let site = Site::start("");
+    site.receive_hostile_mail();
+    let browser = site.log_in("viewer");
+    for (question, is_found) in [
+        ("columns=wbl%3Dblack", true),
+        ("columns=wbl%3Dblack%0D%0Asize%3E5", false),
+        ("text=not+%24you", true),
+        ("text=nothing+like+it", false),
+    ] {
+        let page = browser.get(&format!("/search?{question}")).body;
+        assert_eq!(page.contains("192.0.2.66"), is_found, "{question}: {page}");
+    }
+    let page = browser.get("/search?columns=colour%3Dred").body;
+    assert!(page.contains("there is no column"), "{page}");
+}
+
+#[test]
+fn what_is_most_frequent_is_counted_and_leads_to_the_requests() {
+    let site = Site::start("");
+    site.receive_hostile_mail();
+    let page = site.log_in("viewer").get("/top?since=1d").body;
+    assert!(page.contains("1 requests are on record"), "{page}");
+    assert!(page.contains("<a href=\"/search?client=192.0.2.66&#38;since=1d\">"), "{page}");
+    assert!(page.contains("REJECT"), "{page}");
+    assert_inert(&page, "what is most frequent");
+}
+
+#[test]
 fn a_question_that_is_not_understood_is_answered_with_what_can_be_asked() {
     let site = Site::start("");
     let browser = site.log_in("viewer");
@@ -56,7 +112,8 @@ fn hostile_text_is_inert_on_every_page() {
     let story = browser.get(&format!("/story/{instance}"));
     let (_, id) = story.body.split_once("href=\"/request/").unwrap();
     let id = id.split('"').next().unwrap();
-    let pages = ["/", "/live", "/search", "/charts", "/chains", "/configuration", "/charts/data"];
+    let pages =
+        ["/", "/live", "/search", "/top", "/charts", "/chains", "/configuration", "/charts/data"];
     let paths = pages.into_iter().map(str::to_owned).chain([format!("/request/{id}")]);
     for path in paths {
         let page = browser.get(&path);

@@ -20,7 +20,7 @@
       width,
       height: 220,
       cursor: { drag: { x: true, y: false } },
-      scales: { y: { range: (plot, low, high) => [0, Math.max(high * 1.1, 0.1)] } },
+      scales: { x: { range: (plot, low, high) => [Math.min(low, high - 600), high] }, y: { range: (plot, low, high) => [0, Math.max(high * 1.1, 0.1)] } },
       axes: [axis, { ...axis, size: 60 }],
       series: [{}].concat(chart.series.map((series, place) => ({
         label: series.name,

@@ -2,7 +2,7 @@
 //! people and as JSON to machines.
 
 mod cells;
-mod filter;
+pub(super) mod filter;
 mod list;
 mod paint;
 mod refused;
@@ -71,6 +71,18 @@ pub enum TrackError {
     /// Not the key of a request.
     #[error("\"{}\" is no key of a request", Escaped(.0.as_bytes()))]
     Key(String),
+    /// An engine whose statuses have no column.
+    #[error(
+        "the engine \"{}\" has no column of its own{}; --by engine counts what all engines said",
+        Escaped(.id.as_bytes()),
+        .near.as_ref().map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default()
+    )]
+    Engine {
+        /// What was given.
+        id: String,
+        /// The one that was probably meant.
+        near: Option<String>,
+    },
     /// Nobody reads what is printed.
     #[error("the answer cannot be printed: {0}")]
     Output(#[from] io::Error),

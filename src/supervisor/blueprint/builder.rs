@@ -408,7 +408,10 @@ impl Builder<'_> {
         self.engines.push(EnginePlan {
             stages: whole.kind.stages(),
             useful_at: whole.kind.stages().intersection(part.useful_at),
+            reach: part.reach,
+            statuses: whole.kind.statuses(),
             effects: common.effects,
+            given: common.places.into_keys().collect(),
             timeout: common.timeout,
             on_exception: common.on_exception,
             dry_run: common.dry_run,

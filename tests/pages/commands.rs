@@ -1,0 +1,87 @@
+//! The commands of the pages, run one after the other in a shell: a server answers, its configuration
+//! is the one in `/etc/mppd`, and its records have what the pages look for.
+//!
+//! A block that can't be run here says what it needs: `needs=root` changes the machine,
+//! `needs=checkout` builds or tests the project, `needs=terminal` runs until somebody ends it.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::{Block, blocks};
+use crate::harness::daemon::{Daemon, Settings};
+use crate::harness::policy_client::PolicyRequest;
+
+const NEEDS: [&str; 3] = ["needs=root", "needs=checkout", "needs=terminal"];
+
+const INSTALLED: &str = "/etc/mppd/mppd.conf.xml";
+
+/// A message that the pages look for.
+const INSTANCE: &str = "6b1c.5f2a.0";
+
+fn server() -> Daemon {
+    let daemon = Daemon::start(Settings {
+        tracking: true,
+        checks: "wbl outbound".to_owned(),
+        engines: "<wbl><black><client_address>192.0.2.1</client_address></black></wbl>\
+                  <threshold id=\"outbound\" key=\"$sasl_username\">\
+                  <limit max=\"9\" per=\"1h\"/></threshold>"
+            .to_owned(),
+        groups: "<group id=\"staff\"><members><sasl_user>carol</sasl_user></members></group>"
+            .to_owned(),
+        ..Settings::default()
+    });
+    let request = PolicyRequest::new().set("instance", INSTANCE).set("sasl_username", "alice");
+    daemon.connect().ask(&request.octets()).unwrap();
+    daemon
+}
+
+/// What goes wrong in a block, if anything does.
+fn fault(block: &Block, daemon: &Daemon, directory: &Path) -> Option<String> {
+    let configuration = daemon.configuration();
+    let script = block.text.replace(INSTALLED, configuration.to_str().unwrap());
+    let program = Path::new(env!("CARGO_BIN_EXE_mppd")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("sh");
+    shell.arg("-e").arg("-c").arg(&script).current_dir(directory);
+    for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("MPPD_")) {
+        shell.env_remove(name);
+    }
+    shell.env("PATH", path).env("MPPD_CONFIG", &configuration);
+    let output = shell.stdin(std::process::Stdio::null()).output().unwrap();
+    let said = [output.stdout.as_slice(), &output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (!output.status.success()).then(|| format!("{}: {}\n{said}", block.place(), block.text))
+}
+
+#[test]
+fn every_command_of_the_pages_does_what_it_should() {
+    let daemon = server();
+    let directory = tempfile::tempdir().unwrap();
+    let (mut wrong, mut run) = (Vec::new(), 0);
+    for block in blocks("sh") {
+        match block.info.get(1) {
+            None => {
+                wrong.extend(fault(&block, &daemon, directory.path()));
+                run += 1;
+            }
+            Some(need) if NEEDS.contains(&need.as_str()) => {}
+            Some(other) => wrong.push(format!("{}: what is {other}?", block.place())),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(run > 8, "only {run} blocks were found");
+}
+
+#[test]
+fn commands_of_mppd_stand_in_blocks_that_are_run() {
+    let mut wrong = Vec::new();
+    for page in super::pages() {
+        for (index, line) in super::text(&page).lines().enumerate() {
+            let indented = line.strip_prefix("    ").is_some_and(|line| line.starts_with("mppd "));
+            if indented {
+                wrong.push(format!("{}:{}: {line}", page.display(), index + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
