@@ -163,7 +163,7 @@ fn where_engines_remember_the_requests_are_taken_in_their_order() {
         assert_eq!((code, &report["same"]), (Some(0), &REQUESTS.into()), "{report}");
     }
     let said = Call::new(["replay", "--workers", "4"]).with(&daemon.configuration()).run();
-    assert!(said.err.contains("one thread is used, as threshold depend"), "{}", said.err);
+    assert!(said.err.contains("requests must keep their order for threshold"), "{}", said.err);
     assert_eq!(said.code, Some(0));
 }
 

@@ -141,7 +141,7 @@ fn replay(settings: &Settings, arguments: &ReplayArguments) -> Result<Report, Er
     if arguments.workers.is_some_and(|workers| workers > 1) && !remembering.is_empty() {
         let engines = remembering.join(", ");
         eprintln!(
-            "mppd replay: one thread is used, as {engines} depend on the order of the requests"
+            "mppd replay: one thread is used, as requests must keep their order for {engines}"
         );
     }
     let bar = progress(&replay)?;
