@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use mppd_engine::Escaped;
+use mppd_engine::config::Period;
 use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error as ValueError, StrDeserializer};
@@ -16,7 +17,6 @@ use super::{EXIT_CONFIGURATION, Settings, print_findings, print_text, refuse};
 use crate::connections::{self, Tried};
 use crate::log;
 use crate::plan::Plan;
-use mppd_engine::config::Period;
 
 /// Options of `mppd check`.
 #[derive(Debug, Args)]
