@@ -17,6 +17,9 @@ use crate::tracking::table::{COLUMNS, Source};
 /// The word of an engine that failed.
 const EXCEPTION: &str = "exception";
 
+/// The status of an engine that has put a request on record.
+pub(super) const RECORDED: &str = "recorded";
+
 /// One recorded request.
 #[derive(Debug)]
 pub(super) struct Recorded {
@@ -83,7 +86,8 @@ impl Answering {
 impl Observer for Answering {
     fn stand_in(&self, plan: &EnginePlan, exchange: &Exchange) -> Option<StandIn> {
         if plan.tracks() {
-            return Some(StandIn::NotAsked("nothing is put on record"));
+            // Nothing is, but what follows from it is what followed then.
+            return Some(StandIn::CameTo(Ok(Outcome::new(RECORDED))));
         }
         match (plan.reach, self.dns) {
             (Reach::Inside, _) if !self.engines.contains(&*plan.id) => None,
