@@ -112,8 +112,9 @@ fn no_command_prints_what_a_terminal_would_obey() {
     assert_eq!(found.lines().count(), HOSTILE.len(), "{found}");
     let of = |row: &str| serde_json::from_str::<serde_json::Value>(row).unwrap()["id"].clone();
     for row in found.lines() {
+        let id = of(row);
         for how in [None, Some("--all"), Some("--json")] {
-            let arguments = ["track", "show", of(row).as_str().unwrap()].into_iter().chain(how);
+            let arguments = ["track", "show", id.as_str().unwrap()].into_iter().chain(how);
             let shown = call(&arguments.collect::<Vec<_>>());
             assert_eq!(shown.code, Some(0), "{}", shown.err);
             assert_shown_only("track show", &shown.out);
