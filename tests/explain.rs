@@ -228,7 +228,7 @@ fn a_request_of_the_records_is_explained_beside_the_server_which_notices_nothing
     assert_eq!(early["decision"]["engine"], "greylist");
     let row = &sqlite(&daemon.state_directory())[0];
     let id = row.octets("id");
-    let id: String = id.iter().map(|octet| format!("{octet:02x}")).collect();
+    let id = id.iter().fold(String::new(), |id, octet| id + &format!("{octet:02x}"));
     let other = explained(&["--id", &id, "--attr", "sender=new@example.org"]);
     assert_eq!(step(&other, "greylist")["outcome"]["status"], "new");
     // What would have been remembered of the other sender is not.

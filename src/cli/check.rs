@@ -78,9 +78,9 @@ fn attempt_all(plan: &Plan, limit: Duration) -> std::io::Result<Vec<Tried>> {
 fn show(tried: &[Tried], as_json: bool) -> ExitCode {
     let text = if as_json {
         match tried.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>() {
-            Ok(lines) => {
-                lines.iter().map(|line| format!("{}\n", super::track::plain(line))).collect()
-            }
+            Ok(lines) => lines
+                .iter()
+                .fold(String::new(), |text, line| text + &super::track::plain(line) + "\n"),
             Err(error) => return fail(&error.to_string()),
         }
     } else {
@@ -92,15 +92,15 @@ fn show(tried: &[Tried], as_json: bool) -> ExitCode {
 
 /// One line for each, and how many failed.
 fn screen(tried: &[Tried], paint: Paint) -> String {
-    let mut text: String = tried.iter().map(|tried| line(tried, paint)).collect();
+    let lines: String = tried.iter().map(|tried| line(tried, paint)).collect();
     let failed = tried.iter().filter(|tried| !tried.reached).count();
-    text.push_str(&match (tried.len(), failed) {
+    let result = match (tried.len(), failed) {
         (0, _) => "It connects to nothing.\n".to_owned(),
         (1, 0) => "The one connection works.\n".to_owned(),
         (all, 0) => format!("All {all} connections work.\n"),
         (all, failed) => format!("{failed} of {all} connections failed.\n"),
-    });
-    text
+    };
+    lines + &result
 }
 
 fn line(Tried { by, target, reached, text, help, .. }: &Tried, paint: Paint) -> String {

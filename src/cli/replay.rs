@@ -97,12 +97,13 @@ pub(super) fn run(settings: &Settings, arguments: &ReplayArguments) -> ExitCode 
         Err(Error::Rejected(rejected)) => return refuse(&rejected),
         Err(error) => return failed(&error),
     };
-    let shown = match arguments.json {
-        true => match serde_json::to_string(&report) {
+    let shown = if arguments.json {
+        match serde_json::to_string(&report) {
             Ok(json) => format!("{}\n", track::plain(&json)),
             Err(error) => return failed(&error.into()),
-        },
-        false => text(&report, Paint { is_terminal: std::io::stdout().is_terminal() }),
+        }
+    } else {
+        text(&report, Paint { is_terminal: std::io::stdout().is_terminal() })
     };
     match (print_text(&shown), report.changed) {
         (ExitCode::SUCCESS, 0) => ExitCode::SUCCESS,

@@ -239,9 +239,9 @@ fn group(plan: &Plan, answered: &Answered) -> GroupTold {
     let other = member_of.filter(|_| found.member_of != found.group);
     GroupTold {
         id: answered.exchange.group().to_string(),
-        method: found.method.map(|method| method.name()),
+        method: found.method.map(Method::name),
         in_stead_of: other.map(|group| group.id.to_string()),
-        not_asked: found.not_asked.map(|method| method.name()),
+        not_asked: found.not_asked.map(Method::name),
         dry_run: answered.exchange.is_dry_run(),
     }
 }

@@ -73,6 +73,7 @@ pub(super) struct Reader {
     newest: u32,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there are no more than places to ask")]
 #[derive(Debug)]
 enum Source {
     Database { connection: Box<ResolvedConnection>, open: Option<MySqlStore> },
@@ -327,12 +328,11 @@ async fn blocking<T: Send + 'static>(
         (store, result)
     });
     let is_late = tokio::time::timeout_at(until, &mut working).await;
-    let (done, is_late) = match is_late {
-        Ok(done) => (done, false),
-        Err(_) => {
-            interrupter.interrupt();
-            (working.await, true)
-        }
+    let (done, is_late) = if let Ok(done) = is_late {
+        (done, false)
+    } else {
+        interrupter.interrupt();
+        (working.await, true)
     };
     let (store, result) = done.map_err(|error| StoreError::Away(Box::new(error)))?;
     *open = Some(store);

@@ -76,7 +76,7 @@ pub async fn engines(places: &[Place], condition: &Condition, limits: Limits) ->
         stats.total += total;
         stats.sample += rows.len() as u64;
         for row in rows {
-            let text = row.first().and_then(|field| field.text()).unwrap_or_default();
+            let text = row.first().and_then(Field::text).unwrap_or_default();
             add(&mut engines, &text, OCTETS * WEIGHT / share);
         }
         reader.end().await;
