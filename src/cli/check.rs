@@ -77,10 +77,8 @@ fn attempt_all(plan: &Plan, limit: Duration) -> std::io::Result<Vec<Tried>> {
 
 fn show(tried: &[Tried], as_json: bool) -> ExitCode {
     let text = if as_json {
-        match tried.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>() {
-            Ok(lines) => lines
-                .iter()
-                .fold(String::new(), |text, line| text + &super::track::plain(line) + "\n"),
+        match objects(tried) {
+            Ok(text) => text,
             Err(error) => return fail(&error.to_string()),
         }
     } else {
@@ -90,17 +88,27 @@ fn show(tried: &[Tried], as_json: bool) -> ExitCode {
     if tried.iter().all(|tried| tried.reached) { printed } else { ExitCode::FAILURE }
 }
 
+/// One object a line.
+fn objects(tried: &[Tried]) -> serde_json::Result<String> {
+    let mut text = String::new();
+    for tried in tried {
+        text.push_str(&super::track::plain(&serde_json::to_string(tried)?));
+        text.push('\n');
+    }
+    Ok(text)
+}
+
 /// One line for each, and how many failed.
 fn screen(tried: &[Tried], paint: Paint) -> String {
     let lines: String = tried.iter().map(|tried| line(tried, paint)).collect();
     let failed = tried.iter().filter(|tried| !tried.reached).count();
-    let result = match (tried.len(), failed) {
-        (0, _) => "It connects to nothing.\n".to_owned(),
-        (1, 0) => "The one connection works.\n".to_owned(),
-        (all, 0) => format!("All {all} connections work.\n"),
-        (all, failed) => format!("{failed} of {all} connections failed.\n"),
+    let end = match (tried.len(), failed) {
+        (0, _) => "It connects to nothing.".to_owned(),
+        (1, 0) => "The one connection works.".to_owned(),
+        (all, 0) => format!("All {all} connections work."),
+        (all, failed) => format!("{failed} of {all} connections failed."),
     };
-    lines + &result
+    format!("{lines}{end}\n")
 }
 
 fn line(Tried { by, target, reached, text, help, .. }: &Tried, paint: Paint) -> String {
