@@ -104,15 +104,31 @@ fn every_line_of_the_log_is_a_line_of_the_log() {
 }
 
 #[test]
+fn input_that_is_no_request_is_shown_and_not_obeyed() {
+    for format in ["terminal", "json"] {
+        let mut daemon = Daemon::start(repeating(format));
+        for hostile in HOSTILE {
+            let mut client = daemon.connect();
+            client.send(format!("{hostile}\u{0}\n\n").as_bytes()).unwrap();
+            assert_eq!(client.until_closed().unwrap(), b"", "{hostile:?}");
+        }
+        assert!(daemon.terminate().success());
+        let log = daemon.log();
+        let told = log.iter().filter(|line| line.contains("bad input"));
+        assert_eq!(told.count(), HOSTILE.len(), "{log:?}");
+        log.iter().for_each(|line| assert_shown_only(format, line));
+    }
+}
+
+#[test]
 fn no_command_prints_what_a_terminal_would_obey() {
     let daemon = Daemon::start(repeating("json"));
     provoke(&daemon);
     let call = |arguments: &[&str]| Call::new(arguments).with(&daemon.configuration()).run();
     let found = call(&["track", "search", "--json"]).out;
     assert_eq!(found.lines().count(), HOSTILE.len(), "{found}");
-    let of = |row: &str| serde_json::from_str::<serde_json::Value>(row).unwrap()["id"].clone();
     for row in found.lines() {
-        let id = of(row);
+        let id = serde_json::from_str::<serde_json::Value>(row).unwrap()["id"].clone();
         for how in [None, Some("--all"), Some("--json")] {
             let arguments = ["track", "show", id.as_str().unwrap()].into_iter().chain(how);
             let shown = call(&arguments.collect::<Vec<_>>());

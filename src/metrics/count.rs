@@ -161,7 +161,9 @@ mod tests {
 
     fn of(numbers: &[u64]) -> HistogramReading {
         let histogram = Histogram::new(ROWS);
-        numbers.iter().for_each(|number| histogram.observe(*number));
+        for number in numbers {
+            histogram.observe(*number);
+        }
         histogram.read()
     }
 

@@ -119,8 +119,8 @@ impl EngineCounts {
 
     fn count_status(&self, status: &'static str) {
         // The words are mostly the same pieces of memory.
-        let same = |known: &&'static str| std::ptr::eq(*known, status) || *known == status;
-        if let Some(place) = self.statuses.iter().position(|known| same(&known)) {
+        let is_same = |known: &&'static str| std::ptr::eq(*known, status) || *known == status;
+        if let Some(place) = self.statuses.iter().position(|known| is_same(known)) {
             self.runs[place].add(1);
         }
     }

@@ -89,7 +89,7 @@ declare! {
         REQUEST_DURATION = Histogram "mppd_request_duration_seconds" [];
         /// What was answered: words of access(5), codes by their class. In a dry run it is DUNNO.
         DECISIONS = Counter "mppd_decisions_total" ["group", "decision"];
-        /// Requests that ended with an exception, and were answered with on_error.
+        /// Requests that ended with an exception, and were answered with `on_error`.
         REQUEST_EXCEPTIONS = Counter "mppd_request_exceptions_total" ["group", "exception"];
         /// Requests that repeated another one, and got its answer.
         REPEATS = Counter "mppd_repeated_requests_total" ["group"];
@@ -122,7 +122,7 @@ declare! {
         REFUSED = Counter "mppd_connections_refused_total" [];
         /// Replies written, those to requests that were shed among them.
         ANSWERED = Counter "mppd_requests_answered_total" [];
-        /// Requests that got what on_overload says.
+        /// Requests that got what `on_overload` says.
         SHED = Counter "mppd_requests_shed_total" [];
         /// How often a limit was reached, by the option that sets it.
         LIMITS = Counter "mppd_limits_reached_total" ["limit"];

@@ -88,7 +88,8 @@ impl Monitor {
         batches(&mut page, &trackers);
         records(&mut page, &trackers);
         let services = &blueprint.services;
-        state_store(&mut page, services.get::<StateStore>().and_then(|store| store.status()));
+        let store = services.get::<StateStore>().and_then(|store| store.status());
+        state_store(&mut page, store.as_ref());
         resolver(&mut page, services.get::<Dns>().and_then(|dns| dns.status()));
         let pools = services.get::<Pools>().map(|pools| pools.status());
         databases(&mut page, &pools.unwrap_or_default());
@@ -252,26 +253,30 @@ fn whole_seconds(time: Timestamp) -> Option<u64> {
     u64::try_from(time.as_second()).ok()
 }
 
-fn state_store(page: &mut Page, status: Option<StateStatus>) {
+fn state_store(page: &mut Page, status: Option<&StateStatus>) {
     // Where no engine remembers anything there is no store; the families are there all the same.
-    let open = status.iter();
     let mut family = page.family(declared::STATE_OPERATIONS);
-    for status in open.clone() {
+    if let Some(status) = status {
         family.value(&[status.store, "update"], status.updates);
         family.value(&[status.store, "remove"], status.removals);
         family.value(&[status.store, "list"], status.lists);
     }
     let mut family = page.family(declared::STATE_ERRORS);
-    open.clone().for_each(|status| family.value(&[status.store], status.errors));
+    if let Some(status) = status {
+        family.value(&[status.store], status.errors);
+    }
     let mut family = page.family(declared::STATE_WAITS);
-    open.clone().for_each(|s| family.sum(&[s.store], s.waited.as_secs_f64(), s.waits));
-    let mut family = page.family(declared::STATE_RECORDS);
-    let known = |count: fn(&StateStatus) -> Option<u64>| {
-        open.clone().filter_map(move |status| count(status).map(|count| (status.store, count)))
+    if let Some(status) = status {
+        family.sum(&[status.store], status.waited.as_secs_f64(), status.waits);
+    }
+    let mut known = |metric: &'static Metric, count: fn(&StateStatus) -> Option<u64>| {
+        let mut family = page.family(metric);
+        if let Some((status, count)) = status.and_then(|status| Some((status, count(status)?))) {
+            family.value(&[status.store], count);
+        }
     };
-    known(|status| status.records).for_each(|(store, count)| family.value(&[store], count));
-    let mut family = page.family(declared::STATE_EVICTED);
-    known(|status| status.evicted).for_each(|(store, count)| family.value(&[store], count));
+    known(declared::STATE_RECORDS, |status| status.records);
+    known(declared::STATE_EVICTED, |status| status.evicted);
 }
 
 fn resolver(page: &mut Page, status: Option<DnsStatus>) {
@@ -284,7 +289,9 @@ fn resolver(page: &mut Page, status: Option<DnsStatus>) {
         ("failed", status.failed),
     ];
     let mut family = page.family(declared::DNS_QUESTIONS);
-    results.iter().for_each(|(result, count)| family.value(&[result], count));
+    for (result, count) in &results {
+        family.value(&[result], count);
+    }
     let asked = results.iter().map(|(_, count)| count).sum();
     page.family(declared::DNS_WAITS).sum(&[], status.waited.as_secs_f64(), asked);
     page.single(declared::DNS_UNDER_WAY, status.under_way);
@@ -301,9 +308,13 @@ fn databases(page: &mut Page, pools: &[PoolStatus]) {
         family.sum(&[&pool.engine], pool.waited.as_secs_f64(), pool.answered + pool.failed);
     }
     let mut family = page.family(declared::SQL_UNDER_WAY);
-    pools.iter().for_each(|pool| family.value(&[&pool.engine], pool.under_way));
+    for pool in pools {
+        family.value(&[&pool.engine], pool.under_way);
+    }
     let mut family = page.family(declared::SQL_CONNECTIONS);
-    pools.iter().for_each(|pool| family.value(&[&pool.engine], pool.connections));
+    for pool in pools {
+        family.value(&[&pool.engine], pool.connections);
+    }
 }
 
 #[cfg(feature = "otel")]
@@ -397,6 +408,7 @@ mod tests {
             stuck_threads: 0,
             engines: Vec::new(),
             trackers: Vec::new(),
+            state_store: None,
         }
     }
 

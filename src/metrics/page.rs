@@ -145,7 +145,9 @@ mod tests {
     #[test]
     fn a_histogram_adds_up_and_ends_with_the_sum_and_the_count() {
         let histogram = Histogram::new(ROWS);
-        [1, 3, 9_999].into_iter().for_each(|rows| histogram.observe(rows));
+        for rows in [1, 3, 9_999] {
+            histogram.observe(rows);
+        }
         let mut page = Page::default();
         page.family(declared::BATCH_ROWS).histogram(&["db"], &histogram.read(), Scale::One);
         let text = page.into_text();

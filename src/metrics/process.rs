@@ -39,7 +39,7 @@ impl ProcessReading {
     }
 }
 
-/// The number in the line of a field of proc_pid_status(5).
+/// The number in the line of a field of `proc_pid_status(5)`.
 fn field(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_ascii_whitespace().next()?.parse().ok()

@@ -356,10 +356,11 @@ mod tests {
 
     /// The row of a request of this number: its sender's domain and its decision.
     fn row(number: u8, domain: &str, decision: &str) -> Row {
-        let (mut row, key) = (Row::with_capacity(64), [number; 16]);
+        let mut row = Row::with_capacity(64);
+        let id = [number; 16];
         for column in COLUMNS {
             row.push(match column.name {
-                "id" => Cell::Octets(&key),
+                "id" => Cell::Octets(&id),
                 "state" => Cell::Text("processed"),
                 "received_timestamp" => Cell::Time(number.into()),
                 "sender_local" => Cell::Text("a"),
