@@ -7,7 +7,7 @@ use std::time::Duration;
 use mppd_engine::Escaped;
 use mppd_engine::probe::{Probe, Unreached, help_with};
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, Opts};
+use mysql_async::{Conn, IoError, Opts};
 
 use crate::connection::ResolvedConnection;
 use crate::pool::{Pool, session};
@@ -137,41 +137,36 @@ impl Pool {
 /// What an error of the database means to whoever configures it.
 #[must_use]
 pub fn unreached(error: &mysql_async::Error) -> Unreached {
-    let said = Escaped(error.to_string().as_bytes()).to_string();
-    match (error, help(error)) {
-        (mysql_async::Error::Server(server), help) => {
-            let message = Escaped(server.message.as_bytes());
-            let unreached = Unreached::new(format!("{message} (error {})", server.code));
-            helped(unreached, help)
+    let (text, help) = match error {
+        mysql_async::Error::Server(server) => {
+            (format!("{} (error {})", server.message, server.code), help(server.code))
         }
-        (_, help) => helped(Unreached::new(said), help),
-    }
-}
-
-fn helped(unreached: Unreached, help: Option<&str>) -> Unreached {
+        mysql_async::Error::Io(IoError::Io(error)) => {
+            (format!("no connection: {error}"), help_with(error))
+        }
+        mysql_async::Error::Io(IoError::Tls(error)) => {
+            let help = "see to <tls>: ca_file names who is trusted";
+            (format!("no encryption: {error}"), Some(help))
+        }
+        other => (other.to_string(), None),
+    };
+    let unreached = Unreached::new(Escaped(text.as_bytes()).to_string());
     match help {
         Some(help) => unreached.with_help(help),
         None => unreached,
     }
 }
 
-fn help(error: &mysql_async::Error) -> Option<&'static str> {
-    match error {
-        mysql_async::Error::Io(mysql_async::IoError::Io(error)) => help_with(error),
-        mysql_async::Error::Io(mysql_async::IoError::Tls(_)) => {
-            Some("see to <tls>: its ca_file must be that of the server's certificate")
+fn help(code: u16) -> Option<&'static str> {
+    match code {
+        ACCESS_DENIED => Some("correct user and password"),
+        UNKNOWN_DATABASE => Some("make the database, or correct its name"),
+        NO_SUCH_TABLE => Some("make the table, or correct its name"),
+        NO_SUCH_COLUMN => Some("add the column, or correct its name"),
+        TOO_MANY_CONNECTIONS => Some("raise the server's max_connections"),
+        code if DENIED.contains(&code) => {
+            Some("GRANT what is missing; `mppd schema grants` prints what mppd's tables need")
         }
-        mysql_async::Error::Server(server) => match server.code {
-            ACCESS_DENIED => Some("correct user and password"),
-            UNKNOWN_DATABASE => Some("make the database, or correct its name"),
-            NO_SUCH_TABLE => Some("make the table, or correct its name"),
-            NO_SUCH_COLUMN => Some("add the column, or correct its name"),
-            TOO_MANY_CONNECTIONS => Some("raise the server's max_connections"),
-            code if DENIED.contains(&code) => {
-                Some("GRANT what is missing; `mppd schema grants` prints what mppd's tables need")
-            }
-            _ => None,
-        },
         _ => None,
     }
 }

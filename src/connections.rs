@@ -73,6 +73,10 @@ pub fn of(plan: &Plan) -> Vec<Connection> {
     let selection = plan.groups.probe();
     connections.extend(selection.map(|probe| Connection::new("choice of groups", probe)));
     connections.extend(of_dns(plan));
+    #[cfg(feature = "otel")]
+    if let Some(tracer) = plan.blueprint.services.get::<crate::traces::Tracer>() {
+        connections.push(Connection::new("traces", tracer.probe()));
+    }
     for engine in &plan.blueprint.engines {
         let probes = engine.prototype.copy().probes();
         let by = format!("engine {}", engine.id);

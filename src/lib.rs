@@ -30,6 +30,7 @@
 //! | [`rights`] | whose rights the server keeps |
 //! | [`plan`] | the whole configuration as meant, ready to be put in force |
 //! | [`explain`] | one request through a configuration, each step written down |
+//! | [`replay`] | recorded requests through another configuration |
 //! | [`order`] | the chains as resolved, to be looked at |
 //! | [`mod@reference`] | the reference of every option and engine |
 //! | [`postfix`] | what Postfix must be told to ask |
@@ -59,6 +60,7 @@ pub mod postfix;
 pub mod ration;
 pub mod reference;
 pub mod repeats;
+pub mod replay;
 pub mod rights;
 pub mod seat;
 pub mod service_manager;

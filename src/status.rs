@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use mppd_state::StateStatus;
 use serde::{Deserialize, Serialize};
 
 use crate::supervisor::breaker::{BreakerState, BreakerStatus};
@@ -39,6 +40,38 @@ pub struct ServerStatus {
     pub engines: Vec<BreakerStatus>,
     /// The records, one for each distinct connection.
     pub trackers: Vec<TrackerStatus>,
+    /// What engines remember, if any does.
+    #[serde(default)]
+    pub state_store: Option<StateStoreStatus>,
+}
+
+/// The state store in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateStoreStatus {
+    /// Which: `embedded`, `mysql` or `redis`.
+    pub store: String,
+    /// Records that are there, where the store can tell at once.
+    pub records: Option<u64>,
+    /// Records that gave way to others before their time, where the store can tell at once.
+    pub evicted: Option<u64>,
+    /// Since when it is away: its server does not answer, or its file can't be written.
+    pub away_since: Option<String>,
+    /// Why it is away.
+    pub reason: Option<String>,
+}
+
+impl From<StateStatus> for StateStoreStatus {
+    fn from(status: StateStatus) -> Self {
+        let absence = status.absence;
+        let (since, reason) = absence.map(|absence| (absence.since, absence.reason)).unzip();
+        StateStoreStatus {
+            store: status.store.to_owned(),
+            records: status.records,
+            evicted: status.evicted,
+            away_since: since.map(|since: Timestamp| format!("{since:.3}")),
+            reason,
+        }
+    }
 }
 
 /// The configuration in force, and what became of those that were to take its place.
@@ -104,6 +137,12 @@ pub fn troubles(status: &ServerStatus) -> Vec<String> {
     }
     for tracker in &status.trackers {
         troubles.extend(troubles_of(tracker));
+    }
+    if let Some(store) = &status.state_store
+        && let Some(since) = &store.away_since
+    {
+        let reason = store.reason.as_deref().unwrap_or("?");
+        troubles.push(format!("the state store is away since {since}: {reason}"));
     }
     troubles
 }

@@ -8,6 +8,15 @@ use jiff::Timestamp;
 
 use crate::backend::{Backend, BoxedChange, Pending, Step, Stored};
 
+/// A store that is not there for the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absence {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, in words for people.
+    pub reason: String,
+}
+
 /// What was asked of a store since it was opened, and what is in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StateStatus {
@@ -29,6 +38,8 @@ pub struct StateStatus {
     pub records: Option<u64>,
     /// Records that gave way to others before their time.
     pub evicted: Option<u64>,
+    /// Whether the server is away, or the file can't be written.
+    pub absence: Option<Absence>,
 }
 
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::StateError;
 use crate::backend::{Backend, BoxedChange, Pending, Step, Stored, done};
-use crate::counted::StateStatus;
+use crate::counted::{Absence, StateStatus};
 use crate::file::{FileError, StoreFile, set_aside};
 use crate::table::{Changes, Millis, Table, millis};
 
@@ -47,6 +47,7 @@ const REMOVALS: usize = 100_000;
 pub struct Embedded {
     table: Arc<Table>,
     path: PathBuf,
+    absence: Arc<Mutex<Option<Absence>>>,
     writer: Mutex<Option<Writer>>,
 }
 
@@ -72,6 +73,7 @@ impl Embedded {
     pub fn open(path: &Path, max_entries: usize, logger: &Logger) -> Result<Self, StateError> {
         let table = Arc::new(Table::new(max_entries, true));
         let mut scribe = Scribe::new(table.clone(), path.to_owned(), logger.clone());
+        let absence = scribe.absence.clone();
         scribe.try_to_open();
         let (commands, receiver) = channel();
         let thread = std::thread::Builder::new()
@@ -79,7 +81,7 @@ impl Embedded {
             .spawn(move || scribe.run(&receiver))
             .map_err(|error| StateError::new("can't start its thread").with_source(error))?;
         let writer = Mutex::new(Some(Writer { commands, thread }));
-        Ok(Embedded { table, path: path.to_owned(), writer })
+        Ok(Embedded { table, path: path.to_owned(), absence, writer })
     }
 
     /// The file.
@@ -162,7 +164,8 @@ impl Backend for Embedded {
     }
 
     fn status(&self) -> Option<StateStatus> {
-        Some(self.table.status())
+        let absence = self.absence.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Some(StateStatus { absence, ..self.table.status() })
     }
 }
 
@@ -179,6 +182,8 @@ struct Scribe {
     next_flush: Instant,
     /// Since when the file can't be written.
     failing: Option<Failing>,
+    /// The same for whoever asks.
+    absence: Arc<Mutex<Option<Absence>>>,
     /// The part that is swept next.
     next_sweep: usize,
     /// How many had given way when it was last said, and when that was.
@@ -202,6 +207,7 @@ impl Scribe {
             taken_in: 0,
             next_flush: Instant::now(),
             failing: None,
+            absence: Arc::default(),
             next_sweep: 0,
             evicted: 0,
             evicted_said: None,
@@ -399,6 +405,11 @@ impl Scribe {
     fn say_failing(&mut self, reason: &FileError) {
         let now = Instant::now();
         let failing = self.failing.get_or_insert(Failing { since: now, said: now });
+        self.absence
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(|| Absence { since: Timestamp::now(), reason: String::new() })
+            .reason = format!("its file can't be written: {reason}");
         if failing.since == now || now - failing.said >= REMINDED_EVERY {
             failing.said = now;
             error!(self.logger, "state can't be written to its file; it is kept in memory";
@@ -409,6 +420,7 @@ impl Scribe {
 
     fn say_back(&mut self) {
         if let Some(failing) = self.failing.take() {
+            *self.absence.lock().unwrap_or_else(PoisonError::into_inner) = None;
             warn!(self.logger, "state is written to its file again";
                 "file" => %self.path.display(), "seconds" => failing.since.elapsed().as_secs());
         }

@@ -49,7 +49,7 @@ use jiff::Timestamp;
 
 pub use backend::{Backend, BoxedChange, Pending, Step, Stored};
 pub use beside::Beside;
-pub use counted::StateStatus;
+pub use counted::{Absence, StateStatus};
 pub use embedded::Embedded;
 pub use key::LONGEST_KEY;
 pub use mark::Mark;

@@ -28,6 +28,7 @@ use tokio::time::timeout_at;
 
 use crate::StateError;
 use crate::backend::{Backend, BoxedChange, Pending, Step, Stored};
+use crate::counted::{Absence, StateStatus};
 use crate::table::{Millis, millis};
 
 /// How long a server is left alone that is away, at first and at most.
@@ -173,6 +174,7 @@ struct Update {
 pub(crate) struct Remote {
     jobs: mpsc::UnboundedSender<Job>,
     timeout: Duration,
+    absence: Arc<Mutex<Option<Absence>>>,
 }
 
 impl Remote {
@@ -186,13 +188,14 @@ impl Remote {
         let (jobs, receiver) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(unstarted)?;
-        let logger = logger.clone();
+        let (logger, absence) = (logger.clone(), Arc::default());
+        let noted = Arc::clone(&absence);
         let serve = move || {
-            let office = Rc::new(Office::new(server(), manners, logger));
+            let office = Rc::new(Office::new(server(), manners, noted, logger));
             LocalSet::new().block_on(&runtime, serve(office, receiver));
         };
         std::thread::Builder::new().name("state".to_owned()).spawn(serve).map_err(unstarted)?;
-        Ok(Remote { jobs, timeout: manners.timeout })
+        Ok(Remote { jobs, timeout: manners.timeout, absence })
     }
 
     fn send<T: Send + 'static>(
@@ -238,6 +241,11 @@ impl Backend for Remote {
         let page = Page { prefix, behind, limit, now: millis(now) };
         self.send(|deadline, reply| Job::List(page, deadline + LISTED_WITHIN, reply))
     }
+
+    fn status(&self) -> Option<StateStatus> {
+        let absence = self.absence.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Some(StateStatus { absence, ..StateStatus::default() })
+    }
 }
 
 /// Whether the server is there.
@@ -259,6 +267,8 @@ struct Office<S> {
     manners: Manners,
     waiting: RefCell<Waiting>,
     condition: watch::Sender<Condition>,
+    /// Whether it is away, for whoever asks from another thread.
+    absence: Arc<Mutex<Option<Absence>>>,
     /// When the server last answered anybody.
     answered: Cell<Option<Instant>>,
     random: RandomState,
@@ -325,12 +335,18 @@ impl<S: Server> Leader<S> {
 }
 
 impl<S: Server> Office<S> {
-    fn new(server: S, manners: Manners, logger: Logger) -> Self {
+    fn new(
+        server: S,
+        manners: Manners,
+        absence: Arc<Mutex<Option<Absence>>>,
+        logger: Logger,
+    ) -> Self {
         Office {
             server,
             manners,
             waiting: RefCell::default(),
             condition: watch::Sender::new(Condition::Starting),
+            absence,
             answered: Cell::default(),
             random: RandomState::new(),
             logger,
@@ -411,10 +427,17 @@ impl<S: Server> Office<S> {
             }
             was_there
         });
+        self.note_absence(reason);
         if was_there {
             error!(self.logger, "the state store is away"; "reason" => reason);
         }
         away(reason)
+    }
+
+    fn note_absence(&self, reason: &str) {
+        let mut absence = self.absence.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = absence.take().map_or_else(Timestamp::now, |absence| absence.since);
+        *absence = Some(Absence { since, reason: reason.to_owned() });
     }
 
     /// Applies changes in their order, as one.
@@ -497,6 +520,7 @@ impl<S: Server> Office<S> {
                         warn!(self.logger, "the state store is back";
                             "away_seconds" => since.elapsed().as_secs_f32());
                     }
+                    *self.absence.lock().unwrap_or_else(PoisonError::into_inner) = None;
                     self.condition.send_replace(Condition::Up);
                     let up = Instant::now();
                     let is_away = |known: &Condition| matches!(known, Condition::Away(_));
@@ -519,6 +543,7 @@ impl<S: Server> Office<S> {
                         said = Instant::now();
                         error!(self.logger, "the state store is still away"; "reason" => %error);
                     }
+                    self.note_absence(&error.to_string());
                     self.condition.send_replace(Condition::Away(error.to_string().into()));
                 }
             }

@@ -165,7 +165,7 @@ fn every_server_that_is_not_there_is_told_with_what_to_do() {
     };
     let said = parts.check(&[]);
     let start = "start the server, or correct host and port";
-    assert_fails(&said, "state store", &["redis://127.0.0.1", "refused", start]);
+    assert_fails(&said, "state store", &["redis://127.0.0.1", "refused", "correct its url"]);
     assert_fails(&said, "dns", &[&format!("dns://127.0.0.1:{port}"), "another one in <dns>"]);
     assert_fails(&said, "engine lists.blocked", &["mysql://mppd@127.0.0.1", "refused", start]);
     assert_fails(&said, "engine inet", &["inet:127.0.0.1", "refused", start]);

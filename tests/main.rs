@@ -22,9 +22,13 @@ mod dns_faults;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod faulty;
+#[cfg(test)]
+mod following;
 #[cfg(test)]
 mod grants;
 #[cfg(test)]
@@ -68,6 +72,8 @@ mod packaging;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]
+mod passed_on;
+#[cfg(test)]
 mod postfix;
 #[cfg(test)]
 mod rbl;
@@ -75,6 +81,8 @@ mod rbl;
 mod recipient;
 #[cfg(test)]
 mod reload;
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod rights;
 #[cfg(test)]
@@ -87,6 +95,8 @@ mod shown;
 mod spf;
 #[cfg(test)]
 mod state;
+#[cfg(test)]
+mod stop;
 #[cfg(test)]
 mod supervision;
 #[cfg(test)]

@@ -96,7 +96,7 @@ fn one_group_is_shown_whole() {
     let shown = Call::new(["order", "--group", "light"]).with(&file).succeed();
     assert!(shown.starts_with("group light"), "{shown}");
     assert!(shown.contains("note (log)") && !shown.contains("as in group"), "{shown}");
-    let said = Call::new(["order", "--group", "lite"]).with(&file).run();
+    let said = Call::new(["order", "--group", "ligth"]).with(&file).run();
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("did you mean \"light\"?"), "{}", said.err);
 }

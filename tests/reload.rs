@@ -1,6 +1,10 @@
 //! SIGHUP: a new configuration comes into force without a connection noticing, a broken one
 //! changes nothing.
 
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::harness::command::Call;
 use crate::harness::daemon::{Daemon, Settings, mentions};
 use crate::harness::eventually;
 use crate::harness::mariadb::MariaDb;
@@ -96,6 +100,67 @@ fn no_request_is_lost_while_the_configuration_is_read_again_and_again() {
             crate::harness::pause(std::time::Duration::from_millis(20));
         }
     });
+}
+
+/// What `mppd status` says.
+fn status(daemon: &Daemon) -> serde_json::Value {
+    let call = Call::new(["status", "--json", "--state-directory"]);
+    serde_json::from_str(&call.argument(daemon.state_directory()).run().out).unwrap()
+}
+
+#[test]
+fn under_a_hundred_reloads_each_request_gets_its_own_answer_once_and_no_connection_ends() {
+    let settings = |round: usize| Settings {
+        tracking: true,
+        checks: "echo".into(),
+        // Each configuration has engines of its own.
+        engines: format!("<set id=\"echo\"><on_done>REJECT $sender {round}</on_done></set>"),
+        ..Settings::default()
+    };
+    let mut daemon = Daemon::start(settings(0));
+    let (endpoint, ends) = (daemon.endpoint(), AtomicBool::new(false));
+    let asked: usize = std::thread::scope(|scope| {
+        let ask = |client: usize| {
+            let (endpoint, ends) = (&endpoint, &ends);
+            move || {
+                let mut connection = PolicyClient::connect(endpoint).unwrap();
+                let (mut asked, mut last) = (0, 0);
+                while !ends.load(Ordering::Relaxed) {
+                    let reply = decision(&mut connection, &format!("{client}.{asked}@example.org"));
+                    let round =
+                        reply.strip_prefix(&format!("REJECT {client}.{asked}@example.org "));
+                    let round: usize = round.expect(&reply).parse().unwrap();
+                    assert!(round >= last, "configuration {round} after {last}");
+                    (asked, last) = (asked + 1, round);
+                }
+                asked
+            }
+        };
+        let clients: Vec<_> = (0..4).map(|client| scope.spawn(ask(client))).collect();
+        for round in 1..=100 {
+            daemon.configure(settings(round));
+            daemon.hangup();
+            let reloads = || {
+                let log = daemon.log();
+                log.iter().filter(|line| line.contains("configuration reloaded")).count()
+            };
+            eventually(|| (reloads() == round).then_some(())).expect("it is reloaded");
+        }
+        ends.store(true, Ordering::Relaxed);
+        clients.into_iter().map(|client| client.join().unwrap()).sum()
+    });
+    let status = status(&daemon);
+    assert!(asked > 100, "{asked}");
+    assert_eq!(status["configuration"]["reloads"], 100);
+    assert_eq!(
+        (&status["traffic"]["answered"], &status["traffic"]["shed"]),
+        (&asked.into(), &0.into())
+    );
+    assert!(daemon.terminate().success());
+    let rows = crate::harness::records::sqlite(&daemon.state_directory());
+    let senders: HashSet<String> = rows.iter().map(|row| row.text("sender_local")).collect();
+    assert_eq!((rows.len(), senders.len()), (asked, asked));
+    assert!(rows.iter().all(|row| row.text("decision") == "REJECT"));
 }
 
 /// How many threads a process has.

@@ -1,6 +1,7 @@
 //! What mppd shows of what others chose: in replies, logs and the output of commands it is text, and
 //! never a line, a header or a command to a terminal.
 
+use crate::following::Following;
 use crate::harness::command::Call;
 use crate::harness::daemon::{Daemon, Settings};
 use crate::harness::policy_client::PolicyRequest;
@@ -103,17 +104,45 @@ fn every_line_of_the_log_is_a_line_of_the_log() {
 }
 
 #[test]
+fn input_that_is_no_request_is_shown_and_not_obeyed() {
+    for format in ["terminal", "json"] {
+        let mut daemon = Daemon::start(repeating(format));
+        for hostile in HOSTILE {
+            let mut client = daemon.connect();
+            client.send(format!("{hostile}\u{0}\n\n").as_bytes()).unwrap();
+            assert_eq!(client.until_closed().unwrap(), b"", "{hostile:?}");
+        }
+        assert!(daemon.terminate().success());
+        let log = daemon.log();
+        let told = log.iter().filter(|line| line.contains("bad input"));
+        assert_eq!(told.count(), HOSTILE.len(), "{log:?}");
+        log.iter().for_each(|line| assert_shown_only(format, line));
+    }
+}
+
+#[test]
 fn no_command_prints_what_a_terminal_would_obey() {
     let daemon = Daemon::start(repeating("json"));
     provoke(&daemon);
     let call = |arguments: &[&str]| Call::new(arguments).with(&daemon.configuration()).run();
     let found = call(&["track", "search", "--json"]).out;
     assert_eq!(found.lines().count(), HOSTILE.len(), "{found}");
-    let of = |row: &str| serde_json::from_str::<serde_json::Value>(row).unwrap()["id"].clone();
     for row in found.lines() {
-        let shown = call(&["track", "show", of(row).as_str().unwrap()]);
-        assert_eq!(shown.code, Some(0), "{}", shown.err);
-        assert_shown_only("track show", &shown.out);
+        let id = serde_json::from_str::<serde_json::Value>(row).unwrap()["id"].clone();
+        for how in [None, Some("--all"), Some("--json")] {
+            let arguments = ["track", "show", id.as_str().unwrap()].into_iter().chain(how);
+            let shown = call(&arguments.collect::<Vec<_>>());
+            assert_eq!(shown.code, Some(0), "{}", shown.err);
+            assert_shown_only("track show", &shown.out);
+        }
+    }
+    for how in [None, Some("--json")] {
+        let arguments: Vec<&str> = ["-n", "100"].into_iter().chain(how).collect();
+        let mut following = Following::start(&daemon, &arguments);
+        for _ in HOSTILE {
+            assert_shown_only("track tail", &following.line());
+        }
+        assert!(following.interrupt().success());
     }
     assert_shown_only("track search --json", &found);
     let endpoint = daemon.endpoint().to_string();
@@ -121,6 +150,14 @@ fn no_command_prints_what_a_terminal_would_obey() {
         for arguments in [
             &["track", "show", hostile][..],
             &["track", "search", "--sender", hostile],
+            &["track", "search", "--where", hostile],
+            &["track", "search", "--where", &format!("{hostile}=1")],
+            &["track", "search", "--where", &format!("size={hostile}")],
+            &["track", "search", "--text", hostile],
+            &["track", "search", "--client", &format!("{hostile}/8")],
+            &["track", "search", "--before", hostile],
+            &["track", "search", "--since", hostile],
+            &["track", "stats", "--status", hostile],
             &["threshold", "list", hostile],
             &["ask", "--to", &endpoint, "--attr", &format!("sender={hostile}")],
             &["check", "--set", hostile],
@@ -130,7 +167,16 @@ fn no_command_prints_what_a_terminal_would_obey() {
             assert_shown_only(&format!("{arguments:?}"), &(said.out + &said.err));
         }
     }
-    for arguments in [&["track", "search"][..], &["threshold", "list"], &["status"]] {
+    for arguments in [
+        &["track", "search"][..],
+        &["track", "search", "--plan"],
+        &["track", "stats"],
+        &["track", "stats", "--json"],
+        &["track", "stats", "--by", "sender,recipient,reason,client-name,sasl-user"],
+        &["track", "stats", "--by", "sender,client-name,sasl-user", "--json"],
+        &["threshold", "list"],
+        &["status"],
+    ] {
         let said = call(arguments);
         assert_shown_only(&format!("{arguments:?}"), &(said.out + &said.err));
     }

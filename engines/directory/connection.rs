@@ -268,23 +268,21 @@ impl Connection {
 
 /// What an error means to whoever configures the connection. Servers say what they like.
 fn unreached(error: &SearchError) -> Unreached {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    let unreached = Unreached::new(Escaped(text.as_bytes()).to_string());
-    match error {
-        SearchError::Connect { source: LdapError::Io { source }, .. } => match help_with(source) {
-            Some(help) => unreached.with_help(help),
-            None => unreached,
-        },
-        SearchError::Bind { .. } => unreached.with_help("correct bind_dn and password"),
-        SearchError::Refused(result) if result.rc == NO_SUCH_OBJECT => {
-            unreached.with_help("correct the base, or let the user read it")
+    let (text, help) = match error {
+        SearchError::Connect { source: LdapError::Io { source }, .. } => {
+            (format!("no connection: {source}"), help_with(source))
         }
-        _ => unreached,
+        SearchError::Connect { source, .. } => (format!("no connection: {source}"), None),
+        SearchError::Bind { .. } => (error.to_string(), Some("correct bind_dn and password")),
+        SearchError::Refused(result) if result.rc == NO_SUCH_OBJECT => {
+            (error.to_string(), Some("correct the base, or let the user read it"))
+        }
+        _ => (error.to_string(), None),
+    };
+    let unreached = Unreached::new(Escaped(text.as_bytes()).to_string());
+    match help {
+        Some(help) => unreached.with_help(help),
+        None => unreached,
     }
 }
 

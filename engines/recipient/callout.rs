@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mppd_engine::config::{Period, Positive};
-use mppd_engine::{Finding, Probe, Spanned, Unreached, options};
+use mppd_engine::slog::{Logger, debug};
+use mppd_engine::{Escaped, Finding, Probe, Spanned, Unreached, options};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -53,6 +54,7 @@ pub(super) struct Callout {
     helo: Option<String>,
     limit: Duration,
     shared: Arc<Shared>,
+    logger: Logger,
 }
 
 #[derive(Debug)]
@@ -97,7 +99,11 @@ enum CalloutError {
 
 impl Callout {
     /// Reads `<callout>`; those of one server share its limits with one that was read before.
-    pub(super) fn read(options: &CalloutOptions, before: &[Callout]) -> Result<Self, Vec<Finding>> {
+    pub(super) fn read(
+        options: &CalloutOptions,
+        before: &[Callout],
+        logger: &Logger,
+    ) -> Result<Self, Vec<Finding>> {
         let mut findings = Vec::new();
         let host = options.host.value.trim();
         if !is_host(host) {
@@ -125,6 +131,7 @@ impl Callout {
             helo: options.helo.as_ref().map(|helo| helo.value.clone()),
             limit: options.timeout.0.0,
             shared: same.map_or_else(|| Shared::of(options), |other| other.shared.clone()),
+            logger: logger.clone(),
         })
     }
 
@@ -164,10 +171,15 @@ impl Callout {
 
     /// Asks for an address; the text is what the server said, or why there is no answer.
     pub(super) async fn ask(&self, path: &Path, node: &str) -> (Verdict, String) {
-        match self.ask_in_time(path, self.helo(node)).await {
+        let begin = Instant::now();
+        let (verdict, said) = match self.ask_in_time(path, self.helo(node)).await {
             Ok(reply) => (verdict(&reply), reply.to_string()),
             Err(error) => (Verdict::Unknown, error.to_string()),
-        }
+        };
+        debug!(self.logger, "a mail server was asked for an address"; "server" => self.server(),
+            "address" => %Escaped(path.as_str().as_bytes()), "said" => %Escaped(said.as_bytes()),
+            "seconds" => begin.elapsed().as_secs_f32());
+        (verdict, said)
     }
 
     async fn ask_in_time(&self, path: &Path, helo: &str) -> Result<Reply, CalloutError> {
@@ -335,7 +347,8 @@ mod tests {
             connections: Positive(1),
             cache: KeepOptions::default(),
         };
-        Callout::read(&options, &[]).unwrap()
+        let logger = Logger::root(mppd_engine::slog::Discard, mppd_engine::slog::o!());
+        Callout::read(&options, &[], &logger).unwrap()
     }
 
     #[tokio::test]

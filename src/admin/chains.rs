@@ -38,6 +38,8 @@ struct Node {
     /// Statuses that it came to, with their counts.
     statuses: Vec<(&'static str, u64)>,
     is_check: bool,
+    /// Whether an arrow leads down from its box.
+    leads_on: bool,
     /// Upper edge of its box.
     y: usize,
 }
@@ -105,16 +107,6 @@ impl Picture {
     fn has_end(&self) -> bool {
         self.nodes.iter().any(|node| node.place == place_name(Place::End))
     }
-
-    fn is_last(&self, node: &&Node) -> bool {
-        self.nodes.iter().rfind(|other| other.place == node.place).is_some_and(|l| l.id == node.id)
-    }
-
-    /// Whether an arrow leads down from a box.
-    fn leads_on(&self, node: &&Node) -> bool {
-        let ends = [place_name(Place::End), place_name(Place::EndException)];
-        !(self.is_last(node) && ends.contains(&node.place))
-    }
 }
 
 #[derive(Template)]
@@ -159,21 +151,18 @@ fn pictures(blueprint: &Blueprint, reading: &Reading) -> Vec<Picture> {
         let counted = reading.groups.iter().find(|known| known.id == group.id);
         let requests = counted.map_or(0, |known| sum(&known.decisions));
         let exceptions = counted.map_or(0, |known| sum(&known.exceptions));
-        match found.iter_mut().find(|(chains, _)| *chains == group.chains) {
-            Some((_, picture)) => {
-                picture.groups = format!("{}, {}", picture.groups, group.id);
-                picture.requests += requests;
-                picture.exceptions += exceptions;
-            }
-            None => {
-                let mut picture = picture(&group.chains, blueprint, reading);
-                picture.number = found.len();
-                picture.groups = group.id.to_string();
-                picture.requests = requests;
-                picture.exceptions = exceptions;
-                found.push((group.chains.clone(), picture));
-            }
+        if let Some((_, picture)) = found.iter_mut().find(|(chains, _)| *chains == group.chains) {
+            picture.groups = format!("{}, {}", picture.groups, group.id);
+            picture.requests += requests;
+            picture.exceptions += exceptions;
+            continue;
         }
+        let mut picture = picture(&group.chains, blueprint, reading);
+        picture.number = found.len();
+        picture.groups = group.id.to_string();
+        picture.requests = requests;
+        picture.exceptions = exceptions;
+        found.push((group.chains.clone(), picture));
     }
     found.into_iter().map(|(_, picture)| picture).collect()
 }
@@ -208,6 +197,12 @@ fn picture(chains: &Chains, blueprint: &Blueprint, reading: &Reading) -> Picture
             picture.nodes.push(node(place, &blueprint.engines[*index], reading, y));
             y += ROW;
         }
+        if matches!(place, Place::End | Place::EndException)
+            && !chains.at(place).is_empty()
+            && let Some(last) = picture.nodes.last_mut()
+        {
+            last.leads_on = false;
+        }
     }
     picture.height = y;
     picture
@@ -241,6 +236,7 @@ fn node(
         decided: counted.map_or(0, |known| known.decided),
         statuses: counted.map(came).unwrap_or_default(),
         is_check: place == Place::Check,
+        leads_on: true,
         y,
     }
 }

@@ -19,7 +19,7 @@ use super::Console;
 use super::page::PageError;
 
 /// How long an answer may take until it begins, the reading of the request included.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Nothing from anywhere else, nothing inline, no frames.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \

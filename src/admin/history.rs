@@ -184,7 +184,9 @@ fn add_times(times: &mut Option<HistogramReading>, more: Option<&HistogramReadin
 #[must_use]
 pub fn gathered(samples: &[Sample]) -> Sample {
     let mut all = Sample::default();
-    samples.iter().for_each(|sample| all.add(sample));
+    for sample in samples {
+        all.add(sample);
+    }
     all
 }
 
@@ -215,8 +217,9 @@ impl History {
     /// Looks at the counters.
     fn look(&self, stand: Stand) {
         let mut kept = self.lock();
-        let Some(before) = kept.last.replace(stand.clone()) else { return };
-        let sample = stand.since(&before);
+        let sample = kept.last.as_ref().map(|before| stand.since(before));
+        kept.last = Some(stand);
+        let Some(sample) = sample else { return };
         push(&mut kept.fine, sample.clone(), FINE);
         kept.gathering.push(sample);
         if kept.gathering.len() >= STEPS {

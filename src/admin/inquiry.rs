@@ -53,6 +53,9 @@ impl Inquiries {
     }
 
     /// Has the configuration read again, and waits for what becomes of it.
+    ///
+    /// # Errors
+    /// Nothing has changed, and why.
     pub async fn reload(&self) -> Reloaded {
         let (sender, answer) = oneshot::channel();
         let is_ending = |()| {

@@ -1,5 +1,7 @@
 //! What every page has, and pages that say why there is no other.
 
+use std::fmt::Write as _;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
@@ -10,13 +12,14 @@ use super::accounts::Role;
 use super::visitor::Visitor;
 
 /// The pages that the head of each leads to: path, and name.
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 8] = [
     ("/", "Overview"),
     ("/live", "Live"),
     ("/search", "Search"),
     ("/top", "Most frequent"),
     ("/charts", "Charts"),
     ("/chains", "Chains"),
+    ("/try", "Try a request"),
     ("/configuration", "Configuration"),
 ];
 
@@ -181,7 +184,10 @@ pub fn escaped(text: &str) -> String {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
                 escaped.push(char::from(octet));
             }
-            octet => escaped.push_str(&format!("%{octet:02X}")),
+            octet => {
+                // Writing to a string can't fail.
+                let _written = write!(escaped, "%{octet:02X}");
+            }
         }
     }
     escaped

@@ -87,7 +87,7 @@ impl AdminPlan {
         }
         for options in &options.token {
             match token(&options.value, &mut files) {
-                Ok(token) => plan.tokens.push(token),
+                Ok(known) => plan.tokens.push(known),
                 Err(finding) => findings.push(finding),
             }
         }

@@ -13,7 +13,7 @@ use crate::config::draft;
 use crate::config::limits::Limits;
 use crate::control::client::{ControlError, ask};
 use crate::control::{Answer, Question};
-use crate::status::{ServerStatus, troubles};
+use crate::status::{ServerStatus, StateStoreStatus, troubles};
 
 /// Exit code where no server runs.
 const EXIT_NOT_RUNNING: u8 = 3;
@@ -157,6 +157,9 @@ fn screen(status: &ServerStatus) -> String {
             ),
         );
     }
+    if let Some(store) = &status.state_store {
+        screen.line("state store", &state_store(store));
+    }
     for trouble in troubles(status) {
         screen.line("!", &trouble);
     }
@@ -164,6 +167,19 @@ fn screen(status: &ServerStatus) -> String {
         screen.line("", finding);
     }
     screen.0
+}
+
+fn state_store(status: &StateStoreStatus) -> String {
+    let is_there = if status.away_since.is_some() { "away" } else { "there" };
+    let mut text = format!("{}: {is_there}", status.store);
+    let counts = [("records", status.records), ("gave way to others", status.evicted)];
+    for (what, count) in counts {
+        if let Some(count) = count {
+            // Writing to a String can't fail.
+            let _infallible = write!(text, ", {count} {what}");
+        }
+    }
+    text
 }
 
 /// Lines of a name and what there is to say.

@@ -19,7 +19,6 @@ use super::paint::Paint;
 use super::{Settings, UnknownGroup, places, print_text, refuse, track};
 use crate::explain::{self, Explanation, Mode, Question, RehearsalError};
 use crate::plan::Plan;
-use crate::tracking::new_key;
 use crate::tracking::search::{QuestionError, instant};
 use crate::tracking::story::story;
 
@@ -103,7 +102,7 @@ fn explanation(plan: Plan, arguments: &ExplainArguments) -> Result<Explanation, 
         Some(text) => SystemTime::from(instant(text, &Zoned::now())?),
         None => SystemTime::now(),
     };
-    let question = Question { request: request.into(), received, key: new_key() };
+    let question = Question { received, ..Question::now(request) };
     let mode = if arguments.connect { Mode::Connect } else { Mode::Offline };
     let explained = actix_rt::System::new().block_on(explain::run(plan, question, mode));
     Ok(explained?)

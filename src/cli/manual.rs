@@ -106,16 +106,15 @@ pub(super) fn completions(mut command: Command, arguments: &CompletionsArguments
 
 /// What `clap_complete` leaves out for fish: the values of arguments without a name.
 fn fish_values(command: &Command) -> String {
-    let mut lines = String::new();
-    for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
-        let values = inner.get_positionals().flat_map(|argument| argument.get_possible_values());
+    let line = |inner: &Command| {
+        let values = inner.get_positionals().flat_map(clap::Arg::get_possible_values);
         let values: Vec<String> = values.map(|value| value.get_name().to_owned()).collect();
-        if !values.is_empty() {
-            let (name, values) = (inner.get_name(), values.join(" "));
-            lines.push_str(&format!(
-                "complete -c mppd -n \"__fish_mppd_using_subcommand {name}\" -f -a \"{values}\"\n"
-            ));
-        }
-    }
-    lines
+        let (name, words) = (inner.get_name(), values.join(" "));
+        (!values.is_empty()).then(|| {
+            format!(
+                "complete -c mppd -n \"__fish_mppd_using_subcommand {name}\" -f -a \"{words}\"\n"
+            )
+        })
+    };
+    command.get_subcommands().filter(|inner| inner.get_name() != "help").filter_map(line).collect()
 }

@@ -11,6 +11,8 @@ mod order;
 mod paint;
 mod password;
 mod postfix;
+mod reference;
+mod replay;
 mod run;
 mod state;
 mod table;
@@ -28,10 +30,11 @@ use mppd_database::ResolvedConnection;
 use mppd_engine::config::{SourceMap, nearest};
 use mppd_engine::{EngineKind, Finding};
 
+use crate::config::limits::Limits;
 use crate::config::report::{self, Look};
 use crate::config::settings::GroupOptions;
-use crate::config::{Configuration, ConfigurationFile, LoadRequest, Rejected, load};
-use crate::reference;
+use crate::config::{Configuration, ConfigurationFile, LoadRequest, Rejected, draft, load};
+use crate::groups::Groups;
 use crate::tracking::search::Place;
 use crate::tracking::table::Dialect;
 
@@ -92,11 +95,12 @@ impl Program {
             Command::Schema(arguments) => schema(&settings, &arguments),
             Command::Ask(arguments) => ask::run(&settings, &arguments),
             Command::Explain(arguments) => explain::run(&settings, &arguments),
+            Command::Replay(arguments) => replay::run(&settings, &arguments),
             Command::Track(arguments) => search_records(&settings, &arguments),
             Command::Import(arguments) => import::run(&settings, &arguments),
             Command::Threshold(arguments) => threshold::run(&settings, &arguments),
             Command::Password(arguments) => password::run(&arguments),
-            Command::Reference { part } => print_reference(&settings, part.as_deref()),
+            Command::Reference { part } => reference::run(&settings, part.as_deref()),
             Command::Postfix(arguments) => postfix::run(&settings, &arguments),
             Command::Man(arguments) => manual::man(&settings, &command, &arguments),
             Command::Completions(arguments) => manual::completions(command, &arguments),
@@ -150,6 +154,9 @@ enum Command {
     /// Shows how the configuration decides a request, engine by engine. Nothing is put on record, and
     /// nobody is asked unless --connect is given
     Explain(explain::ExplainArguments),
+    /// Takes recorded requests through the configuration, and shows which decisions would change. Exit
+    /// code 1 where some would
+    Replay(replay::ReplayArguments),
     /// Searches the records
     Track(track::TrackArguments),
     /// Takes over what another program remembered
@@ -158,10 +165,10 @@ enum Command {
     Threshold(threshold::ThresholdArguments),
     /// Asks for a password, or reads it from standard input, and prints its hash for <admin>
     Password(password::PasswordArguments),
-    /// Prints the reference of every option, engine and macro, as Markdown
+    /// Prints the reference of every option, engine and macro: tables on a terminal, else Markdown
     Reference {
-        /// Only this part of it: that of one kind of engine, `macros`, or the `options` outside the
-        /// engines and those that every engine has
+        /// Only this part of it: that of one kind of engine, `macros`, `metrics`, or the `options`
+        /// outside the engines and those that every engine has
         part: Option<String>,
     },
     /// Prints what main.cf of Postfix must say so that it asks as the configuration wants to be
@@ -173,32 +180,13 @@ enum Command {
     Completions(manual::CompletionsArguments),
 }
 
-/// Parts of the reference that are no engines.
-const MACROS: &str = "macros";
-const OPTIONS: &str = "options";
-
 /// The command line; what it takes for granted are the engines.
 fn command(kinds: &[&'static dyn EngineKind]) -> clap::Command {
-    let parts = kinds.iter().map(|kind| kind.name()).chain([MACROS, OPTIONS]);
+    let others = [reference::MACROS, reference::METRICS, reference::OPTIONS];
+    let parts = kinds.iter().map(|kind| kind.name()).chain(others);
     let parts = PossibleValuesParser::new(parts);
-    let reference = |it: clap::Command| it.mut_arg("part", |part| part.value_parser(parts));
-    Arguments::command().mut_subcommand("reference", reference)
-}
-
-/// Prints the reference, or one part of it.
-fn print_reference(settings: &Settings, part: Option<&str>) -> ExitCode {
-    let kinds = &settings.kinds;
-    let text = match part {
-        None => reference::markdown(kinds),
-        Some(MACROS) => reference::macros_markdown(),
-        Some(OPTIONS) => reference::options_markdown(),
-        // Any other was no possible value.
-        Some(name) => match kinds.iter().find(|kind| kind.name() == name) {
-            Some(kind) => reference::engine_markdown(*kind),
-            None => return ExitCode::FAILURE,
-        },
-    };
-    print_text(&text)
+    let with_parts = |it: clap::Command| it.mut_arg("part", |part| part.value_parser(parts));
+    Arguments::command().mut_subcommand("reference", with_parts)
 }
 
 /// For which database
@@ -323,7 +311,10 @@ fn schema(settings: &Settings, arguments: &SchemaArguments) -> ExitCode {
     };
     let Some(name) = &arguments.group else {
         let SchemaArguments { create, client, .. } = arguments;
-        return print_text(&grants::statements(&configuration, *create, client));
+        let draft = draft(&settings.load_request(), &Limits::default());
+        let (groups, _) = Groups::build(&draft, &crate::log::silent());
+        let question = groups.question();
+        return print_text(&grants::statements(&configuration, question, *create, client));
     };
     match group(&configuration, name).map(|group| configuration.connection(&group.id.value)) {
         Ok(Some(_)) => print_text(&Dialect::MySql.schema()),

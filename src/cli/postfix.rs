@@ -45,10 +45,7 @@ pub(super) fn run(settings: &Settings, arguments: &PostfixArguments) -> ExitCode
         Ok(plan) => plan,
         Err(rejected) => return refuse(&rejected),
     };
-    let done = match arguments.apply {
-        true => apply(&plan, arguments),
-        false => print(&plan, arguments),
-    };
+    let done = if arguments.apply { apply(&plan, arguments) } else { print(&plan, arguments) };
     done.unwrap_or_else(|error| {
         eprintln!("mppd postfix: {error}");
         ExitCode::FAILURE
@@ -75,7 +72,7 @@ fn print(plan: &Plan, arguments: &PostfixArguments) -> Result<ExitCode, PostfixE
     for setting in &advice.settings {
         let state = if setting.is_new() { "" } else { " It is set so already." };
         text.push_str(&comment(&format!("{}{state}", setting.why)));
-        text.push_str(&format!("{} = {}\n\n", setting.name, setting.value));
+        text.extend([setting.name, " = ", &setting.value, "\n\n"]);
     }
     Ok(print_text(&format!("{}\n", text.trim_end())))
 }
@@ -102,15 +99,14 @@ fn apply(plan: &Plan, arguments: &PostfixArguments) -> Result<ExitCode, PostfixE
 
 /// What changes, as diff(1) shows it.
 fn difference(settings: &[Setting]) -> String {
-    let (minus, plus, end) = match io::stdout().is_terminal() {
-        true => ("\x1b[31m-", "\x1b[32m+", "\x1b[0m"),
-        false => ("-", "+", ""),
-    };
+    let is_terminal = io::stdout().is_terminal();
+    let (minus, plus) = if is_terminal { ("\x1b[31m-", "\x1b[32m+") } else { ("-", "+") };
+    let end = if is_terminal { "\x1b[0m\n" } else { "\n" };
     let mut text = String::new();
     for Setting { name, value, present, why } in settings {
         text.push_str(&comment(why));
-        text.push_str(&format!("{minus}{name} = {present}{end}\n"));
-        text.push_str(&format!("{plus}{name} = {value}{end}\n"));
+        text.extend([minus, name, " = ", present, end]);
+        text.extend([plus, name, " = ", value, end]);
     }
     text
 }

@@ -223,9 +223,9 @@ fn print_next_steps(plan: &Plan) {
          {mppd} ask --to {endpoint} --attr protocol_state=RCPT --attr client_address=192.0.2.1 \\\n        \
          --attr sender=alice@example.org --attr recipient=bob@example.com\n    \
          {mppd} track search\n\n\
-         Have Postfix ask it, by these lines in main.cf:\n\n    \
-         smtpd_recipient_restrictions = reject_unauth_destination,\n        \
-         check_policy_service {}\n",
+         Have Postfix ask it, by these lines in main.cf, which \"{mppd} postfix --apply\" can set:\n\n    \
+         smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated,\n        \
+         reject_unauth_destination, check_policy_service {}\n",
         for_postfix(endpoint)
     );
 }

@@ -165,7 +165,8 @@ options! {
         received_delay: Period = Period::milliseconds(50),
         /// Most rows in one transaction.
         batch_rows: Positive<u32> = Positive(512),
-        /// Most transitions that may wait to be written; more wait before they are taken in.
+        /// Most transitions that may wait to be written; more wait before they are taken in. They
+        /// may take up as much memory as `max_memory` gives to requests, beside these.
         queue: Positive<u32> = Positive(10_000),
         /// What becomes of requests that were under way when mppd ended without stopping, as soon as
         /// it has started again, the database is there and the spool is moved; and of those that

@@ -11,12 +11,13 @@ use mppd_engine::exchange::Receipt;
 use mppd_engine::slog::Logger;
 use mppd_engine::tracking::Recorded;
 use mppd_engine::{Exchange, Request, RequestKey, Tracker, Transition};
-use mppd_state::{Overlay, StateError};
+use mppd_state::{Backend, Overlay, StateError};
 
 use super::Mode;
 use crate::groups::Found;
 use crate::log::silent;
 use crate::plan::Plan;
+use crate::repeats::Repeats;
 use crate::supervisor::chain::{EngineSet, RaiseError};
 use crate::supervisor::observer::Observer;
 use crate::tracking::new_key;
@@ -41,7 +42,7 @@ pub enum RehearsalError {
 /// What engines remember while nothing of it is to last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
-    /// Nothing at first.
+    /// Nothing at first, and no more than a store in memory holds.
     Empty,
     /// What the server's engines remember, as far as this mode reads it.
     Present(Mode),
@@ -72,12 +73,14 @@ impl Memory {
 /// # Errors
 /// The store can't be read, or the plan has one already.
 pub fn open_memory(plan: &Plan, memory: Memory) -> Result<(), RehearsalError> {
-    let store = match plan.state_store.is_wanted() {
-        true => memory.open(plan, &silent()),
-        false => Ok(Overlay::empty()),
+    let store: Arc<dyn Backend> = match memory {
+        Memory::Empty => Arc::new(mppd_state::Memory::default()),
+        memory if plan.state_store.is_wanted() => {
+            Arc::new(memory.open(plan, &silent()).map_err(|error| RehearsalError::State { error })?)
+        }
+        Memory::Present(_) => Arc::new(Overlay::empty()),
     };
-    let store = store.map_err(|error| RehearsalError::State { error })?;
-    if plan.state_store.open(Arc::new(store)) { Ok(()) } else { Err(RehearsalError::InUse) }
+    if plan.state_store.open(store) { Ok(()) } else { Err(RehearsalError::InUse) }
 }
 
 /// A request that nobody has sent, or that was answered long ago.
@@ -89,13 +92,20 @@ pub struct Question {
     pub received: SystemTime,
     /// Its key in the records.
     pub key: RequestKey,
+    /// The group that it had in the records, for where a database that is not asked would find it.
+    pub recorded_group: Option<String>,
 }
 
 impl Question {
     /// A request that comes now.
     #[must_use]
     pub fn now(request: Request) -> Self {
-        Question { request: Arc::new(request), received: SystemTime::now(), key: new_key() }
+        Question {
+            request: Arc::new(request),
+            received: SystemTime::now(),
+            key: new_key(),
+            recorded_group: None,
+        }
     }
 }
 
@@ -115,6 +125,8 @@ pub struct Rehearsal {
     tracker: Arc<dyn Tracker>,
     node: Arc<str>,
     asks_database: bool,
+    /// Which headers were given to which message, where that matters.
+    repeats: Option<Arc<Repeats>>,
 }
 
 impl Rehearsal {
@@ -135,8 +147,16 @@ impl Rehearsal {
             tracker: Arc::new(OffTheRecord),
             node: plan.node(),
             asks_database: mode == Mode::Connect,
+            repeats: None,
             plan: plan.clone(),
         })
+    }
+
+    /// The same, giving each header once per message, as a server does.
+    #[must_use]
+    pub fn with_repeats(mut self, repeats: Arc<Repeats>) -> Self {
+        self.repeats = Some(repeats);
+        self
     }
 
     /// Takes a request through the chains of its group.
@@ -155,7 +175,11 @@ impl Rehearsal {
             tracker: self.tracker.clone(),
             repeat_of: None,
         });
-        let found = groups.find(&exchange, self.asks_database).await;
+        let mut found = groups.find(&exchange, self.asks_database).await;
+        let recorded = question.recorded_group.filter(|_| found.not_asked.is_some());
+        if let Some(group) = recorded.and_then(|id| plan.blueprint.position(&id)) {
+            found.group = group;
+        }
         let exchange = match group(found.group) {
             Some(group) => {
                 exchange.in_group(group.id.clone(), self.tracker.clone()).in_dry_run(group.dry_run)
@@ -163,7 +187,11 @@ impl Rehearsal {
             None => exchange,
         };
         let exchange = Arc::new(exchange);
-        self.engines.process(&exchange, None, |decision| decision).await;
+        let settle = |decision| match &self.repeats {
+            Some(repeats) => repeats.once_per_message(exchange.request(), decision),
+            None => decision,
+        };
+        self.engines.process(&exchange, None, settle).await;
         Answered { exchange, found }
     }
 }

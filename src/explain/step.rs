@@ -77,6 +77,8 @@ pub struct OutcomeTold {
     pub effect: String,
     /// Whether the chains end here, or those of the checks.
     pub ends: bool,
+    /// Whether the action is kept until the checks end, and lost if a weightier one comes.
+    pub is_kept: bool,
     /// Whether it computes without deciding: then it always goes on.
     pub dry_run: bool,
 }
@@ -143,10 +145,15 @@ fn outcome_told(
         by_default: !plan.given.contains(&option),
         option,
         written,
+        is_kept: !ends && effect_acts(consequence) && turn.place == Place::Check,
         effect,
         ends,
         dry_run: plan.dry_run,
     }
+}
+
+fn effect_acts(consequence: Consequence<'_>) -> bool {
+    matches!(consequence, Consequence::Verdict(Verdict::Act(_)))
 }
 
 fn on_exception(plan: &EnginePlan, place: Place) -> String {

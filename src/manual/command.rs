@@ -74,7 +74,9 @@ pub(super) fn write(sheet: &mut Sheet, command: &Command) {
     ];
     for (heading, terms) in parts {
         sheet.section(heading);
-        terms.iter().for_each(|(term, about)| sheet.term(term, &[about]));
+        for (term, about) in terms {
+            sheet.term(term, &[about]);
+        }
     }
 }
 

@@ -126,7 +126,7 @@ impl Sheet {
                 '\u{a0}' => page.push_str("\\ "),
                 BREAK => page.push_str("\\:"),
                 letter if letter.is_ascii() => page.push(letter),
-                letter => page.push_str(&format!("\\[u{:04X}]", u32::from(letter))),
+                letter => page.extend(["\\[u", &format!("{:04X}", u32::from(letter)), "]"]),
             }
         }
         page
@@ -189,15 +189,12 @@ fn without_links(text: &str) -> String {
             let (_, after) = target.split_once(')')?;
             (!words.contains(['[', ']'])).then_some((words, after))
         });
-        match parts {
-            Some((words, after)) => {
-                plain.push_str(words);
-                rest = after;
-            }
-            None => {
-                plain.push('[');
-                rest = link;
-            }
+        if let Some((words, after)) = parts {
+            plain.push_str(words);
+            rest = after;
+        } else {
+            plain.push('[');
+            rest = link;
         }
     }
     plain.push_str(rest);

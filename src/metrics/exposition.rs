@@ -408,6 +408,7 @@ mod tests {
             stuck_threads: 0,
             engines: Vec::new(),
             trackers: Vec::new(),
+            state_store: None,
         }
     }
 

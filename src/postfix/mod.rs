@@ -6,7 +6,7 @@ mod restrictions;
 
 use std::path::{Path, PathBuf};
 
-use mppd_engine::{Stage, Stages};
+use mppd_engine::{Condition, Stage, Stages};
 
 pub use self::main_cf::{MainCf, MainCfError};
 use crate::listener::Endpoint;
@@ -142,7 +142,7 @@ fn checks(plan: &Plan) -> impl Iterator<Item = (String, Stages)> {
     places.sort_unstable();
     places.dedup();
     places.into_iter().filter_map(|place| blueprint.engines.get(place)).map(|engine| {
-        let possible = engine.precondition.as_ref().map_or(Stages::ALL, |it| it.possible_stages());
+        let possible = engine.precondition.as_ref().map_or(Stages::ALL, Condition::possible_stages);
         (engine.id.to_string(), engine.useful_at.intersection(possible))
     })
 }

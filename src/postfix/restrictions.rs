@@ -23,9 +23,9 @@ pub(super) fn asking(list: &str, endpoint: &str, service: &str) -> String {
         return format!("{}{service}{}", &list[..asked.start], &list[asked.end..]);
     }
     let wanted = format!("{CHECK} {service}");
-    let last = words.last().filter(|last| LAST_WORDS.contains(&&list[(*last).clone()]));
-    match last {
-        Some(last) => format!("{}{wanted}, {}", &list[..last.start], &list[last.start..]),
+    let end = words.last().filter(|word| LAST_WORDS.contains(&&list[(*word).clone()]));
+    match end {
+        Some(end) => format!("{}{wanted}, {}", &list[..end.start], &list[end.start..]),
         None if words.is_empty() => wanted,
         None => format!("{}, {wanted}", list.trim_end_matches([',', ' ', '\t', '\r', '\n'])),
     }

@@ -70,7 +70,7 @@ fn markdown(block: &Block) -> String {
             let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
             let columns: Vec<String> = table.columns.iter().map(ToString::to_string).collect();
             let mut text = line(&columns);
-            text.push_str(&format!("|{}\n", " --- |".repeat(columns.len())));
+            text.extend(["|", &" --- |".repeat(columns.len()), "\n"]);
             for row in &table.rows {
                 let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
                 text.push_str(&line(&cells));

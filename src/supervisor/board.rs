@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use mppd_engine::config::Origin;
 use mppd_engine::slog::{Logger, error};
+use mppd_state::StateStore;
 
 use super::ReloadError;
 use super::blueprint::Blueprint;
@@ -52,6 +53,7 @@ struct Known {
     listening: Vec<String>,
     trackers: Vec<TrackerHandle>,
     blueprint: Arc<Blueprint>,
+    state_store: Arc<StateStore>,
     stopping: bool,
 }
 
@@ -71,6 +73,7 @@ impl Known {
             listening: plan.listen.iter().map(|plan| plan.endpoint.to_string()).collect(),
             trackers,
             blueprint: plan.blueprint.clone(),
+            state_store: plan.state_store.clone(),
             stopping: false,
         }
     }
@@ -159,6 +162,7 @@ impl Board {
             stuck_threads: self.sights.posts.stuck(),
             engines: known.blueprint.breakers(),
             trackers: known.trackers.iter().map(TrackerHandle::status).collect(),
+            state_store: known.state_store.status().map(Into::into),
         }
     }
 
@@ -170,17 +174,73 @@ impl Board {
     /// Says it again and again while the configuration is refused: whoever restarts mppd would have
     /// none.
     pub(super) async fn remind(self: Rc<Self>, logger: Logger) {
-        loop {
-            tokio::time::sleep(REMINDED_EVERY).await;
-            if let Some(reminder) = self.reminder() {
-                error!(logger, "the configuration is still refused, an old one is in force";
-                    "since" => reminder.since, "reason" => reminder.reason,
-                    "findings" => reminder.findings.len());
-            }
+        remind(|| self.known.borrow().refused.clone(), &logger).await;
+    }
+}
+
+async fn remind(refused: impl Fn() -> Option<RefusedReload>, logger: &Logger) {
+    loop {
+        tokio::time::sleep(REMINDED_EVERY).await;
+        if let Some(refused) = refused() {
+            error!(logger, "the configuration is still refused, an old one is in force";
+                "since" => refused.since, "reason" => refused.reason,
+                "findings" => refused.findings.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use mppd_engine::slog::{Drain, Never, OwnedKVList, Record, o};
+
+    use super::*;
+
+    /// Keeps what is said.
+    #[derive(Clone, Default)]
+    struct Said(Arc<Mutex<Vec<String>>>);
+
+    impl Drain for Said {
+        type Ok = ();
+        type Err = Never;
+
+        fn log(&self, line: &Record<'_>, _: &OwnedKVList) -> Result<(), Never> {
+            self.0.lock().unwrap().push(line.msg().to_string());
+            Ok(())
         }
     }
 
-    fn reminder(&self) -> Option<RefusedReload> {
-        self.known.borrow().refused.clone()
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_configuration_is_mentioned_every_five_minutes_until_it_is_mended() {
+        let said = Said::default();
+        let logger = Logger::root(said.clone(), o!());
+        let lines = || said.0.lock().unwrap().len();
+        let known = Rc::new(RefCell::new(None));
+        let asked = known.clone();
+        let reminding = remind(move || asked.borrow().clone(), &logger);
+        let minutes = async |minutes: u64| {
+            tokio::time::sleep(Duration::from_secs(minutes * 60 + 1)).await;
+        };
+        let story = async {
+            minutes(11).await;
+            assert_eq!(lines(), 0);
+            let at = String::new();
+            let reason = "the configuration has errors".to_owned();
+            let refused = RefusedReload { since: at.clone(), at, reason, findings: Vec::new() };
+            *known.borrow_mut() = Some(refused);
+            minutes(5).await;
+            assert_eq!(lines(), 1);
+            minutes(5).await;
+            assert_eq!(lines(), 2);
+            *known.borrow_mut() = None;
+            minutes(30).await;
+            assert_eq!(lines(), 2);
+        };
+        tokio::select! {
+            () = reminding => {}
+            () = story => {}
+        }
+        assert!(said.0.lock().unwrap()[0].contains("still refused"));
     }
 }

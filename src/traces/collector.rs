@@ -5,6 +5,8 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
+use mppd_engine::{Probe, Unreached};
+
 /// The port of OTLP over HTTP.
 const PORT: u16 = 4318;
 
@@ -63,15 +65,30 @@ impl Collector {
         parsed.ok_or_else(|| NoCollector(text.to_owned()))
     }
 
+    /// A probe: whether it takes connections. It is given nothing.
+    pub(super) fn probe(&self) -> Probe {
+        let (host, port) = (self.host.clone(), self.port);
+        Probe::new(format!("http://{}", self.place()), async move {
+            let connected = tokio::net::TcpStream::connect((host.as_str(), port)).await;
+            connected.map_err(Unreached::no_connection)?;
+            Ok("takes connections".to_owned())
+        })
+    }
+
+    /// Host and port, as a URL has them.
+    fn place(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+
     /// Gives it traces.
     pub(super) fn post(&self, body: &[u8]) -> Result<(), PostError> {
         let end = Instant::now() + self.timeout;
         let mut stream = self.connect(end)?;
         stream.set_write_timeout(Some(self.timeout))?;
-        let place = match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        };
+        let place = self.place();
         let head = format!(
             "POST {} HTTP/1.1\r\nHost: {place}\r\nUser-Agent: mppd/{}\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n",

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use mppd_engine::slog::Logger;
 use mppd_engine::trouble::Trouble;
-use mppd_engine::{Attribute, Exchange, Finding, Spanned};
+use mppd_engine::{Attribute, Exchange, Finding, Probe, Spanned};
 
 use self::collector::Collector;
 use self::otlp::Trace;
@@ -89,6 +89,12 @@ impl Tracer {
             sender: OnceLock::new(),
             logger: logger.clone(),
         })
+    }
+
+    /// A probe of the collector.
+    #[must_use]
+    pub fn probe(&self) -> Probe {
+        self.collector.probe()
     }
 
     /// What became of traces so far.

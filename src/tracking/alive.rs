@@ -1,8 +1,9 @@
 //! A sign of life in the state directory, by which the next mppd knows that this one ended without
 //! stopping, and when: requests that were under way then never got their decision.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -11,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use mppd_engine::RequestKey;
 use tokio::time::Instant;
 
-use super::key::{self, new_key};
+use super::key::{self, Run, new_key};
 use super::store::{Ending, Store, StoreError, next};
 use super::time::microseconds;
 
@@ -48,8 +49,11 @@ impl Alive {
     /// Gives the first sign: a file that names this run.
     pub(super) fn begin(directory: &Path, records: &str) -> io::Result<Self> {
         let path = directory.join(format!("{}{}", prefix(records), new_key()));
-        fs::write(&path, RUN.to_string())?;
-        let file = OpenOptions::new().write(true).open(&path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        file.write_all(RUN.to_string().as_bytes())?;
+        // It must tell of this run although power is lost.
+        file.sync_all()?;
+        File::open(directory)?.sync_all()?;
         Ok(Alive { path, file, given: Instant::now() })
     }
 
@@ -89,6 +93,8 @@ fn prefix(records: &str) -> String {
 #[derive(Debug)]
 pub(super) struct Interruption {
     signs: Vec<PathBuf>,
+    /// Which runs these are. Another server of the same name may write to the same database.
+    runs: HashSet<Run>,
     range: Range<RequestKey>,
     closed: u64,
 }
@@ -101,15 +107,22 @@ impl Interruption {
         deadline: Duration,
     ) -> io::Result<Option<Self>> {
         let (prefix, ours) = (prefix(records), RUN.to_string());
-        let (mut signs, mut last) = (Vec::new(), None::<SystemTime>);
+        let (mut signs, mut runs) = (Vec::new(), HashSet::new());
+        let mut last = None::<SystemTime>;
         for entry in fs::read_dir(directory)? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let is_sign = name.strip_prefix(&prefix).is_some_and(|id| key::parse(id).is_some());
             // A tracker that a reload has replaced is still alive.
-            if !is_sign || fs::read_to_string(&path)? == ours {
+            if !is_sign {
                 continue;
             }
+            let text = fs::read_to_string(&path)?;
+            if text == ours {
+                continue;
+            }
+            // One that was torn by a loss of power tells no run; its requests stay as they are.
+            runs.extend(key::parse(&text).map(key::run));
             let modified = fs::metadata(&path)?.modified()?;
             last = Some(last.map_or(modified, |last| last.min(modified)));
             signs.push(path);
@@ -117,7 +130,7 @@ impl Interruption {
         Ok(last.map(|last| {
             let begin = last.checked_sub(deadline + SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
             let range = key::floor(microseconds(begin))..*RUN;
-            Interruption { signs, range, closed: 0 }
+            Interruption { signs, runs, range, closed: 0 }
         }))
     }
 
@@ -128,7 +141,9 @@ impl Interruption {
         node: &str,
     ) -> Result<bool, StoreError> {
         let found = store.undecided(node, self.range.clone(), LOOKED_AT_ONCE).await?;
-        self.closed += close(store, &found.keys).await?;
+        let is_theirs = |key: &RequestKey| self.runs.contains(&key::run(*key));
+        let keys: Vec<RequestKey> = found.keys.into_iter().filter(is_theirs).collect();
+        self.closed += close(store, &keys).await?;
         let Some(last) = found.last else { return Ok(false) };
         self.range.start = next(last);
         Ok(true)

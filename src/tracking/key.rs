@@ -1,13 +1,34 @@
 //! Keys of requests: UUIDs of version 7, so that rows lie in the order of time and a row can be
-//! written again without harm.
+//! written again without harm. Their last octets are the same for all keys of one run of the
+//! server, so that each run knows its own requests among those of servers that share its records,
+//! and its name.
+
+use std::sync::LazyLock;
 
 use mppd_engine::RequestKey;
 use uuid::Uuid;
 
+/// The octets of a key that tell the run that made it: the last of those that are random. A counter
+/// in front of them has keys of one process increase.
+const RUN_OCTETS: usize = 4;
+
+/// What tells one run of the server from others.
+pub(super) type Run = [u8; RUN_OCTETS];
+
+static OURS: LazyLock<Run> = LazyLock::new(|| run(RequestKey(Uuid::now_v7().into_bytes())));
+
 /// A new key. Those of one process are strictly increasing, whichever thread makes them.
 #[must_use]
 pub fn new_key() -> RequestKey {
-    RequestKey(Uuid::now_v7().into_bytes())
+    let mut key = Uuid::now_v7().into_bytes();
+    key[16 - RUN_OCTETS..].copy_from_slice(&*OURS);
+    RequestKey(key)
+}
+
+/// The run that made a key.
+pub(super) fn run(key: RequestKey) -> Run {
+    let [.., a, b, c, d] = key.0;
+    [a, b, c, d]
 }
 
 /// The lowest key of a request that came at this time, in microseconds since 1970, or later.
@@ -73,6 +94,14 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn keys_of_one_run_tell_which_it_is() {
+        let (key, other) = (new_key(), Uuid::now_v7().into_bytes());
+        assert_eq!(run(key), run(new_key()));
+        assert_ne!(run(key), run(RequestKey(other)));
+        assert_eq!(Uuid::from_bytes(key.0).get_version_num(), 7);
     }
 
     #[test]

@@ -225,7 +225,7 @@ impl Run {
     }
 
     async fn start(&mut self) {
-        let (logger, queue) = (crate::log::silent(), Arc::new(Queue::new(100)));
+        let (logger, queue) = (crate::log::silent(), Arc::new(Queue::new(100, usize::MAX)));
         let bounds = Bounds { max_size: 1 << 30, max_age: None, at_bound: AtBound::Answer };
         let spool = Spool::open(&self.spool(), bounds.clone(), logger.clone()).unwrap();
         let connector = Rc::new(Rc::clone(&self.world));
@@ -256,7 +256,7 @@ impl Run {
             State::Processed => Transition::Processed,
         };
         let key = exchange.key();
-        let content = Content::Row(Arc::new(row(transition, exchange)));
+        let content = Content::row(Arc::new(row(transition, exchange)));
         let (acknowledgement, told) = oneshot::channel();
         let is_awaited = self.is_strict || state == State::Processed;
         let acknowledgement = is_awaited.then_some(acknowledgement);

@@ -14,9 +14,9 @@ use super::table::{Dialect, INDEXES};
 /// have enough of it has few rows among all.
 pub(super) const NEWEST: u32 = 50_000;
 
-/// Where so many of the newest rows have what a secondary key answers, it has too many of them to
-/// be of help: each costs a row that is somewhere else, rows in the order of time lie together.
-pub(super) const FREQUENT: u64 = 200;
+/// Where one of so many of the newest rows has what a secondary key answers, the key has too many
+/// rows to be of help: each of these is somewhere else, rows in the order of time lie together.
+pub(super) const FREQUENT: i64 = 250;
 
 /// How far back a question goes that no key answers, unless it says itself.
 const UNBOUNDED: SignedDuration = SignedDuration::from_hours(24);
@@ -158,13 +158,13 @@ pub(super) enum Step {
 }
 
 /// The steps of a question.
-pub(super) fn steps(dialect: Dialect, query: &Query) -> Vec<Step> {
+pub(super) fn steps(dialect: Dialect, query: &Query, newest: u32) -> Vec<Step> {
     let Some(branches) = branches(&query.condition) else { return vec![Step::Time(query.clone())] };
     let over_key = |condition| Step::Secondary(Query { condition, ..query.clone() });
     let mut steps: Vec<Step> = Vec::new();
     if query.newest_first && !is_rare(&query.condition) {
-        let newest = Query { condition: keys_only(&query.condition), ..query.clone() };
-        steps.push(Step::Newest(key_after(dialect, &newest, NEWEST)));
+        let by_time = Query { condition: keys_only(&query.condition), ..query.clone() };
+        steps.push(Step::Newest(key_after(dialect, &by_time, newest)));
     }
     steps.extend(branches.into_iter().map(over_key));
     steps

@@ -15,7 +15,14 @@ pub(super) type Acknowledgement = oneshot::Sender<Result<(), TrackingError>>;
 
 /// What becomes a row.
 #[derive(Debug)]
-pub(super) enum Content {
+pub(super) struct Content {
+    making: Making,
+    /// What it takes up, for as long as it waits.
+    _weight: Option<Weight>,
+}
+
+#[derive(Debug)]
+enum Making {
     /// Made into one only if it must be written, since its decision may come before that.
     Later(Box<Snapshot>),
     /// One already.
@@ -23,11 +30,50 @@ pub(super) enum Content {
 }
 
 impl Content {
+    /// A row that is made only if it must be written.
+    pub(super) fn later(snapshot: Snapshot) -> Self {
+        Content { making: Making::Later(Box::new(snapshot)), _weight: None }
+    }
+
+    /// A row.
+    pub(super) fn row(row: Arc<Row>) -> Self {
+        Content { making: Making::Row(row), _weight: None }
+    }
+
+    /// The row; it waits no more.
     pub(super) fn into_row(self) -> Arc<Row> {
-        match self {
-            Content::Later(snapshot) => Arc::new(snapshot.row()),
-            Content::Row(row) => row,
+        match self.making {
+            Making::Later(snapshot) => Arc::new(snapshot.row()),
+            Making::Row(row) => row,
         }
+    }
+
+    /// How many octets it takes up, about.
+    fn size(&self) -> usize {
+        match &self.making {
+            Making::Later(snapshot) => snapshot.size(),
+            Making::Row(row) => row.size(),
+        }
+    }
+}
+
+/// Octets that are counted until this is dropped.
+#[derive(Debug)]
+struct Weight {
+    octets: usize,
+    counted: Arc<AtomicUsize>,
+}
+
+impl Weight {
+    fn of(octets: usize, counted: &Arc<AtomicUsize>) -> Self {
+        counted.fetch_add(octets, Ordering::Relaxed);
+        Weight { octets, counted: Arc::clone(counted) }
+    }
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.counted.fetch_sub(self.octets, Ordering::Relaxed);
     }
 }
 
@@ -54,6 +100,8 @@ struct Entries {
 #[derive(Debug)]
 pub(super) struct Queue {
     limit: usize,
+    most_octets: usize,
+    octets: Arc<AtomicUsize>,
     entries: Mutex<Entries>,
     held: AtomicUsize,
     arrived: Notify,
@@ -61,9 +109,12 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(limit: usize) -> Self {
+    /// One in which so many transitions may wait, and so many octets.
+    pub(super) fn new(limit: usize, most_octets: usize) -> Self {
         Queue {
             limit: limit.max(1),
+            most_octets,
+            octets: Arc::default(),
             entries: Mutex::default(),
             held: AtomicUsize::new(0),
             arrived: Notify::new(),
@@ -75,7 +126,8 @@ impl Queue {
     ///
     /// # Errors
     /// The tracker has ended; or new requests are put off.
-    pub(super) fn push(&self, entry: Entry) -> Result<(), TrackingError> {
+    pub(super) fn push(&self, mut entry: Entry) -> Result<(), TrackingError> {
+        entry.content = self.weighed(entry.content);
         let mut entries = self.lock();
         if entries.is_closed {
             return Err(ended());
@@ -93,13 +145,25 @@ impl Queue {
         Ok(())
     }
 
+    /// With its octets among those that wait.
+    pub(super) fn weighed(&self, content: Content) -> Content {
+        let weight = Weight::of(content.size(), &self.octets);
+        Content { _weight: Some(weight), ..content }
+    }
+
+    /// Whether no more octets wait than may.
+    pub(super) fn has_memory(&self) -> bool {
+        self.octets.load(Ordering::Relaxed) <= self.most_octets
+    }
+
     /// Whether new requests are put off.
     pub(super) fn refuses(&self) -> bool {
         self.lock().refusal.is_some()
     }
 
     fn fits(&self, entries: &Entries) -> bool {
-        entries.list.len() + self.held.load(Ordering::Relaxed) <= self.limit
+        let waiting = entries.list.len() + self.held.load(Ordering::Relaxed);
+        waiting <= self.limit && self.has_memory()
     }
 
     /// How many transitions may wait.

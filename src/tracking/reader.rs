@@ -69,6 +69,8 @@ pub(super) struct Reader {
     pub(super) is_spool: bool,
     source: Source,
     until: Instant,
+    /// How many of the newest rows are looked at first.
+    newest: u32,
 }
 
 #[derive(Debug)]
@@ -87,7 +89,7 @@ pub(super) fn readers(places: &[Place], until: Instant) -> Vec<Reader> {
         };
         let name = connection.database.clone();
         let source = Source::Database { connection: Box::new(connection.clone()), open: None };
-        readers.push(Reader { name, is_spool: false, source, until });
+        readers.push(Reader { name, is_spool: false, source, until, newest: plan::NEWEST });
         readers.push(Reader::file(spool::path(directory, connection), true, until));
     }
     readers
@@ -96,7 +98,8 @@ pub(super) fn readers(places: &[Place], until: Instant) -> Vec<Reader> {
 impl Reader {
     fn file(path: PathBuf, is_spool: bool, until: Instant) -> Self {
         let name = path.display().to_string();
-        Reader { name, is_spool, source: Source::File { path, open: None }, until }
+        let source = Source::File { path, open: None };
+        Reader { name, is_spool, source, until, newest: plan::NEWEST }
     }
 
     /// Goes on until another time.
@@ -121,7 +124,7 @@ impl Reader {
         let mut found: Vec<Row> = Vec::new();
         let wanted = usize::try_from(query.limit).unwrap_or(usize::MAX);
         let mut edge = None;
-        for step in plan::steps(self.dialect(), query) {
+        for step in plan::steps(self.dialect(), query, self.newest) {
             let step = match step {
                 Step::Newest(statement) => {
                     edge = self.fields(statement).await?.first().and_then(|row| row.first()?.key());
@@ -161,7 +164,7 @@ impl Reader {
         let statement = query::count(self.dialect(), Route::Time, std::slice::from_ref(&condition));
         let rows = self.fields(statement).await?;
         let count = rows.first().and_then(|row| row.first()).map_or(0, Field::number);
-        Ok(u64::try_from(count).unwrap_or_default() >= plan::FREQUENT)
+        Ok(count * plan::FREQUENT >= i64::from(self.newest))
     }
 
     async fn in_order_of_time(
@@ -340,4 +343,97 @@ async fn blocking<T: Send + 'static>(
 pub(super) fn is_without_table(error: &StoreError) -> bool {
     matches!(error, StoreError::Away(reason) if reason.to_string().contains(TABLE)
         && reason.to_string().contains("no such table"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::tracking::batch::{State, Write};
+    use crate::tracking::row::Cell;
+    use crate::tracking::table::COLUMNS;
+
+    /// The row of a request of this number: its sender's domain and its decision.
+    fn row(number: u8, domain: &str, decision: &str) -> Row {
+        let mut row = Row::with_capacity(64);
+        let id = [number; 16];
+        for column in COLUMNS {
+            row.push(match column.name {
+                "id" => Cell::Octets(&id),
+                "state" => Cell::Text("processed"),
+                "received_timestamp" => Cell::Time(number.into()),
+                "sender_local" => Cell::Text("a"),
+                "sender_reverse_domain" => Cell::Text(domain),
+                "recipient_reverse_domain" => Cell::Text("example"),
+                "decision" => Cell::Text(decision),
+                _ => Cell::Null,
+            });
+        }
+        row
+    }
+
+    /// 200 requests: one of 50 is of a rare sender, and one of 40 is refused.
+    fn filled(directory: &Path) -> Reader {
+        let path = directory.join("requests.sqlite");
+        let mut store = SqliteStore::open(&path).unwrap();
+        store.create().unwrap();
+        let write = |number: u8| {
+            let domain = if number.is_multiple_of(50) { "example.rare" } else { "example.often" };
+            let decision = if number.is_multiple_of(40) { "REJECT" } else { "DUNNO" };
+            let content = Arc::new(row(number, domain, decision));
+            Write { key: RequestKey([number; 16]), state: State::Processed, fresh: true, content }
+        };
+        store.insert(&(0..200).map(write).collect::<Vec<_>>()).unwrap();
+        let until = Instant::now() + std::time::Duration::from_mins(1);
+        Reader { newest: 20, ..Reader::file(path, false, until) }
+    }
+
+    async fn found(reader: &mut Reader, condition: Condition, limit: u32) -> Vec<u8> {
+        let query = Query { condition, limit, newest_first: true };
+        let rows = reader.search(&query).await.unwrap();
+        rows.iter().map(|row| row.key().unwrap().0[0]).collect()
+    }
+
+    #[tokio::test]
+    async fn rows_are_found_among_the_newest_over_a_key_and_in_the_order_of_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut reader = filled(directory.path());
+        let sender = |domain: &str| Condition::Begins("sender_reverse_domain", domain.into());
+        let all = |parts: &[Condition]| Condition::All(parts.to_vec());
+        let refused = Condition::Equals("decision", "REJECT".into());
+        for (condition, limit, wanted) in [
+            (all(&[sender("example.often")]), 3, vec![199, 198, 197]),
+            (all(&[sender("example.often")]), 22, { (177..200).rev().collect() }),
+            (all(&[sender("example.rare")]), 9, vec![150, 100, 50, 0]),
+            (all(&[sender("example.rare")]), 2, vec![150, 100]),
+            (all(&[sender("example.often"), refused.clone()]), 9, vec![160, 120, 80, 40]),
+            (all(&[sender("example.rare"), refused]), 9, vec![0]),
+            (all(&[sender("nobody")]), 9, vec![]),
+            (all(&[sender("example"), Condition::Below(RequestKey([3; 16]))]), 9, vec![2, 1, 0]),
+        ] {
+            let mut wanted: Vec<u8> = wanted;
+            wanted.truncate(limit as usize);
+            assert_eq!(found(&mut reader, condition.clone(), limit).await, wanted, "{condition:?}");
+        }
+        let either = Condition::Any(vec![
+            sender("example.rare"),
+            Condition::Equals("recipient_reverse_domain", "example".into()),
+        ]);
+        assert_eq!(found(&mut reader, either.clone(), 40).await.len(), 40);
+        assert_eq!(reader.count(&either).await.unwrap(), 200);
+    }
+
+    #[tokio::test]
+    async fn a_question_to_a_file_ends_in_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut reader = filled(directory.path());
+        reader.extend(Instant::now() + std::time::Duration::from_millis(50));
+        let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                       SELECT count(*) FROM n";
+        let statement = Statement { sql: endless.to_owned(), bound: Vec::new() };
+        assert!(matches!(reader.fields(statement).await, Err(StoreError::Timeout(_))));
+        reader.extend(Instant::now() + std::time::Duration::from_mins(1));
+        assert_eq!(reader.count(&Condition::All(Vec::new())).await.unwrap(), 200);
+    }
 }

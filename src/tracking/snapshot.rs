@@ -49,6 +49,11 @@ impl Snapshot {
         self.key
     }
 
+    /// How many octets it takes up, about.
+    pub(super) fn size(&self) -> usize {
+        self.request.octets().len() + size_of::<Self>()
+    }
+
     /// The row.
     pub(super) fn row(&self) -> Row {
         let mut row = Row::with_capacity(self.request.octets().len() + 256);

@@ -53,6 +53,8 @@ pub struct TrackerOptions {
     pub batch_rows: usize,
     /// Most transitions that may wait to be written.
     pub queue: usize,
+    /// Most octets that may wait to be written, about.
+    pub max_memory: usize,
     /// Bounds of the spool, and what happens where rows can be kept nowhere.
     pub bounds: Bounds,
     /// What becomes of requests that were under way when mppd ended without stopping.
@@ -88,6 +90,7 @@ impl TrackerOptions {
             received_delay: tracking.received_delay.0,
             batch_rows: count(tracking.batch_rows.0),
             queue: count(tracking.queue.0),
+            max_memory: common.policy_server.max_memory.0.octets(),
             bounds: Bounds {
                 max_size: tracking.spool.max_size.0.octets() as u64,
                 max_age: tracking.spool.max_age.map(|period| period.0.0),
@@ -181,7 +184,7 @@ impl TrackerHandle {
         let handle = TrackerHandle {
             node: Arc::clone(&options.node),
             durability: options.durability,
-            queue: Arc::new(Queue::new(options.queue)),
+            queue: Arc::new(Queue::new(options.queue, options.max_memory)),
             status: Arc::new(Mutex::new(status)),
             batches: Arc::default(),
             ended,
@@ -242,10 +245,10 @@ impl Tracker for TrackerHandle {
         let snapshot = Snapshot::take(transition, exchange, &self.node);
         let key = snapshot.key();
         let (state, content) = match transition {
-            Transition::Received => (State::Received, Content::Later(Box::new(snapshot))),
+            Transition::Received => (State::Received, Content::later(snapshot)),
             // Made here, on the worker's thread, which has more time than the tracker's.
             Transition::Processed | Transition::Exception => {
-                (State::Processed, Content::Row(Arc::new(snapshot.row())))
+                (State::Processed, Content::row(Arc::new(snapshot.row())))
             }
         };
         let (acknowledgement, written) = if self.waits(state) || self.must_wait(state) {

@@ -188,17 +188,16 @@ impl Writer {
         self.batch.push(key, state, content, acknowledgement, now.into_std());
     }
 
-    /// Whether another row may wait in memory; one that has waited longest may give way.
+    /// Whether another row may wait in memory; those that have waited longest may give way.
     fn has_room(&mut self) -> bool {
-        if self.batch.len() < self.queue.limit() {
-            return true;
+        while self.batch.len() >= self.queue.limit() || !self.queue.has_memory() {
+            if self.manner.bounds.at_bound != AtBound::DropOldest {
+                return false;
+            }
+            let Some(dropped) = self.batch.drop_oldest() else { return false };
+            self.losses.dropped += u64::from(dropped == State::Processed);
         }
-        if self.manner.bounds.at_bound != AtBound::DropOldest {
-            return false;
-        }
-        let dropped = self.batch.drop_oldest();
-        self.losses.dropped += u64::from(dropped == Some(State::Processed));
-        dropped.is_some()
+        true
     }
 
     /// Tells those who wait for a row that cannot be written what the configuration says, and
@@ -306,7 +305,8 @@ impl Writer {
     }
 
     fn put_back(&mut self, taken: Taken<Arc<Row>, Acknowledgement>) {
-        self.batch.put_back(taken.map(Content::Row));
+        let queue = Arc::clone(&self.queue);
+        self.batch.put_back(taken.map(|row| queue.weighed(Content::row(row))));
     }
 
     /// No file can be written: rows stay in memory, and nobody waits for them.

@@ -1,9 +1,7 @@
 //! Whether a server of Redis or Valkey can be reached, and written.
 
-use std::error::Error as StdError;
-
 use mppd_engine::Escaped;
-use mppd_engine::probe::{Probe, Unreached, help_with};
+use mppd_engine::probe::{Probe, Unreached};
 use redis::{ErrorKind, RedisError, RedisResult, cmd};
 
 use super::{Link, RedisPlan};
@@ -70,15 +68,7 @@ fn help(error: &RedisError) -> Option<&'static str> {
         (_, Some("NOPERM")) => {
             Some("let the user GET, SET and DEL keys that begin with the prefix, and EVALSHA")
         }
-        _ => {
-            let mut source = StdError::source(error);
-            while let Some(error) = source {
-                if let Some(error) = error.downcast_ref() {
-                    return help_with(error);
-                }
-                source = error.source();
-            }
-            None
-        }
+        _ if error.is_connection_refusal() => Some("start the server, or correct its url"),
+        _ => None,
     }
 }

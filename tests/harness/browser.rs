@@ -1,4 +1,4 @@
-//! A Chromium without a screen, driven by the WebDriver protocol, with a profile of its own.
+//! A Chromium without a screen, driven by the protocol of `WebDriver`, with a profile of its own.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -45,7 +45,7 @@ pub(crate) struct Browser {
     driver: Child,
     at: SocketAddr,
     session: String,
-    _profile: TempDir,
+    profile: TempDir,
 }
 
 impl Browser {
@@ -62,9 +62,9 @@ impl Browser {
             .process_group(0)
             .spawn()
             .unwrap();
-        let mut browser = Browser { driver, at, session: String::new(), _profile: profile };
+        let mut browser = Browser { driver, at, session: String::new(), profile };
         eventually(|| TcpStream::connect(at).ok()).expect("chromedriver listens");
-        let data = browser._profile.path().join("data");
+        let data = browser.profile.path().join("data");
         let mut arguments: Vec<String> = ARGUMENTS.iter().map(ToString::to_string).collect();
         arguments.push(format!("--user-data-dir={}", data.display()));
         let chromium = program("chromium", "chromium");
@@ -159,15 +159,23 @@ impl Browser {
         self.call("POST", "/actions", &json!({ "actions": [keys] }));
     }
 
+    /// What the first element that a selector finds says; empty where there is none.
     pub(crate) fn text(&self, selector: &str) -> String {
-        let element = self.element(selector);
-        let text = self.call("GET", &format!("/element/{element}/text"), &Value::Null);
-        text.as_str().unwrap().to_owned()
+        self.try_text(selector).unwrap_or_default()
+    }
+
+    /// In one step, so that the page can't change between finding and reading.
+    fn try_text(&self, selector: &str) -> Option<String> {
+        let script = "return document.querySelector(arguments[0])?.innerText ?? null";
+        let body = json!({ "script": script, "args": [selector] });
+        let said = self.try_call("POST", "/execute/sync", &body).ok()?;
+        said.as_str().map(str::to_owned)
     }
 
     /// Waits until what a selector finds says this.
     pub(crate) fn wait_for(&self, selector: &str, text: &str) {
-        let said = eventually(|| self.text(selector).contains(text).then_some(()));
+        let says = || self.try_text(selector).is_some_and(|said| said.contains(text));
+        let said = eventually(|| says().then_some(()));
         said.unwrap_or_else(|| panic!("{selector} says {:?}, not {text}", self.text(selector)));
     }
 

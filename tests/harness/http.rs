@@ -1,5 +1,6 @@
 //! A client of HTTP/1.1 that does what it is told, also what no browser would.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
@@ -63,16 +64,17 @@ pub(crate) fn send(
     body: &str,
 ) -> TcpStream {
     let mut stream = TcpStream::connect(at).unwrap();
-    let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+    let mut head = String::new();
+    write!(head, "{method} {path} HTTP/1.1\r\nConnection: close\r\n").unwrap();
     if !headers.iter().any(|(name, _)| *name == "Host") {
-        head.push_str(&format!("Host: {at}\r\n"));
+        write!(head, "Host: {at}\r\n").unwrap();
     }
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        write!(head, "{name}: {value}\r\n").unwrap();
     }
     if method == "POST" {
         head.push_str("Content-Type: application/x-www-form-urlencoded\r\n");
-        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        write!(head, "Content-Length: {}\r\n", body.len()).unwrap();
     }
     stream.write_all(format!("{head}\r\n{body}").as_bytes()).unwrap();
     stream

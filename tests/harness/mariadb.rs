@@ -44,6 +44,13 @@ impl MariaDb {
         Self::start_with(options).await
     }
 
+    /// Starts one whose tables have little room, all of them together, and which is full then.
+    pub(crate) async fn start_small() -> Self {
+        let options =
+            ["--innodb-data-file-path=ibdata1:12M;ibdata2:8M", "--innodb-file-per-table=0"];
+        Self::start_with(options.map(str::to_owned).into()).await
+    }
+
     async fn start_with(options: Vec<String>) -> Self {
         let directory = TempDir::new().unwrap();
         run(Command::new("cp").arg("-a").arg(template()).arg(directory.path().join("data")));
@@ -175,11 +182,12 @@ impl MariaDb {
         })
     }
 
-    /// Runs a statement as root that need not succeed.
-    pub(crate) async fn try_to(&self, sql: &str) {
+    /// Runs a statement as root that need not succeed; whether it did.
+    pub(crate) async fn try_to(&self, sql: &str) -> bool {
         let mut conn = self.root(None).await.unwrap();
-        drop(conn.query_drop(sql).await);
+        let done = conn.query_drop(sql).await;
         conn.disconnect().await.unwrap();
+        done.is_ok()
     }
 
     /// Runs statements as root in the database `mppd`, once it exists.

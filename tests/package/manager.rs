@@ -135,8 +135,12 @@ impl Work {
             "start" => units.iter().for_each(|unit| self.start(unit)),
             "stop" => units.iter().for_each(|unit| self.stop(unit)),
             "restart" => {
-                units.iter().for_each(|unit| self.stop(unit));
-                units.iter().for_each(|unit| self.start(unit));
+                for unit in &units {
+                    self.stop(unit);
+                }
+                for unit in &units {
+                    self.start(unit);
+                }
             }
             other => return (1, format!("the stand-in for systemd does not know {other}\n")),
         }

@@ -62,10 +62,9 @@ fn with_engine(id: &str, element: &str) -> String {
     // Methods stand in chains, not the engine that has them.
     let is_method = |name: &&str| element.contains(&format!("id=\"{name}\""));
     let methods: Vec<&str> = ["blocked", "seen"].into_iter().filter(is_method).collect();
-    let ids = match element.starts_with("<mysql") {
-        true => methods.iter().map(|method| format!("{id}.{method}")).collect::<Vec<_>>().join(" "),
-        false => id.to_owned(),
-    };
+    let methods: Vec<String> = methods.iter().map(|method| format!("{id}.{method}")).collect();
+    let is_methods = element.starts_with("<mysql");
+    let ids = if is_methods { methods.join(" ") } else { id.to_owned() };
     let others = || OTHERS.iter().filter(|(other, _)| *other != id);
     let chain: Vec<&str> = others().map(|(other, _)| *other).collect();
     let elements: String = others().map(|(_, element)| *element).collect();

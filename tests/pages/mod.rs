@@ -90,7 +90,8 @@ fn faults(configuration: &str, files: &[(String, String)], strict: bool) -> Stri
         let path = directory.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        // Some are secrets.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }
     let arguments: &[&str] = if strict { &["check", "--deny-warnings"] } else { &["check"] };
     // Pages that say where a secret can stand name this one.

@@ -104,6 +104,89 @@ fn a_store_that_is_away_keeps_no_server_from_starting() {
     eventually(|| (!passes(&mut client)).then_some(())).expect("it counts again");
 }
 
+/// What `mppd status` says, and whether it ends with success.
+fn status(daemon: &Daemon) -> (serde_json::Value, String, Option<i32>) {
+    let call = || Call::new(["status", "--state-directory"]).argument(daemon.state_directory());
+    let (json, screen) = (call().argument("--json").run(), call().run());
+    (serde_json::from_str(&json.out).unwrap(), screen.out, screen.code)
+}
+
+#[test]
+fn the_status_tells_that_a_store_is_away_since_when_and_why() {
+    let mut server = Redis::start();
+    let store = redis(&server);
+    let daemon = Daemon::start(settings(&store, 100));
+    let mut client = daemon.connect();
+    assert!(passes(&mut client));
+    let (json, screen, code) = status(&daemon);
+    assert_eq!(json["state_store"]["store"], "redis");
+    assert!(json["state_store"]["away_since"].is_null(), "{json}");
+    assert!(screen.contains("state store    redis: there"), "{screen}");
+    assert_eq!(code, Some(0));
+    server.kill();
+    assert!(passes(&mut client));
+    let (json, screen, code) = status(&daemon);
+    assert!(json["state_store"]["away_since"].is_string(), "{json}");
+    assert!(json["state_store"]["reason"].as_str().is_some_and(|reason| !reason.is_empty()));
+    assert!(screen.contains("the state store is away since "), "{screen}");
+    assert_eq!(code, Some(1));
+    server.restart();
+    eventually(|| (status(&daemon).2 == Some(0)).then_some(())).expect("it is back");
+}
+
+#[test]
+fn without_one_server_of_a_cluster_requests_are_answered_and_counted_again_when_it_is_back() {
+    let mut servers = Redis::start_cluster();
+    let urls: Vec<String> =
+        servers.iter().map(|server| format!("<url>{}</url>", server.url())).collect();
+    let store =
+        format!("<redis><cluster>true</cluster>{}<timeout>500ms</timeout></redis>", urls.concat());
+    let daemon = Daemon::start(settings(&store, 1));
+    let mut client = daemon.connect();
+    let mut ask = |number: usize| {
+        let sender = format!("{number}@example.org");
+        client.ask(&PolicyRequest::new().set("sender", sender).octets()).unwrap()
+    };
+    // Keys of all of them.
+    assert!((0..30).all(|number| ask(number) == "DUNNO"));
+    servers[2].kill();
+    for number in 30..60 {
+        assert_eq!(ask(number), "DUNNO");
+    }
+    let trouble = || {
+        ask(0);
+        status(&daemon).1.contains("the state store is away since ").then_some(())
+    };
+    eventually(trouble).expect("somebody is told");
+    servers[2].restart();
+    let is_counted = || {
+        let counts = (0..30).all(|number| ask(number) == "REJECT enough");
+        (counts && status(&daemon).2 == Some(0)).then_some(())
+    };
+    eventually(is_counted).expect("all are counted again");
+}
+
+#[test]
+fn the_status_tells_that_the_file_of_the_embedded_store_cannot_be_written() {
+    let daemon = Daemon::start(settings("", 5_000));
+    let mut client = daemon.connect();
+    assert!(passes(&mut client));
+    assert_eq!(status(&daemon).0["state_store"]["records"], 1);
+    let file = rusqlite::Connection::open(daemon.state_directory().join("state.sqlite")).unwrap();
+    let forbid = "CREATE TRIGGER t BEFORE INSERT ON state BEGIN SELECT raise(ABORT, 'no'); END";
+    file.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    file.execute_batch(forbid).unwrap();
+    let is_away = || {
+        assert!(passes(&mut client));
+        let (json, ..) = status(&daemon);
+        json["state_store"]["reason"].as_str().map(ToOwned::to_owned)
+    };
+    let reason = eventually(is_away).expect("it is away");
+    assert!(reason.contains("can't be written: no"), "{reason}");
+    file.execute_batch("DROP TRIGGER t").unwrap();
+    eventually(|| (status(&daemon).2 == Some(0)).then_some(())).expect("it is back");
+}
+
 #[test]
 fn without_an_engine_that_remembers_nothing_is_opened() {
     let daemon = Daemon::start(Settings::wbl(""));

@@ -82,6 +82,25 @@ fn a_worker_whose_thread_is_blocked_is_replaced_and_its_requests_are_answered() 
 }
 
 #[test]
+fn no_more_than_eight_threads_are_left_behind_and_whoever_waits_is_answered_all_the_same() {
+    let bounds = "<workers>9</workers><request_deadline>2s</request_deadline>";
+    let mut daemon = Daemon::start(settings("timeout='1s'", bounds));
+    // A connection for each worker: they go to them in turn.
+    let mut stuck: Vec<PolicyClient> = (0..9).map(|_| daemon.connect()).collect();
+    for client in &mut stuck {
+        client.send(&greeting("block.60000")).unwrap();
+    }
+    for client in &mut stuck {
+        assert_eq!(client.reply().unwrap(), "action=DEFER on_error");
+    }
+    let line = daemon.logged("the bound", |line| mentions(line, "can't be replaced"));
+    assert!(mentions(&line, "8 threads are stuck already; restart mppd"), "{line}");
+    assert_eq!(lines(&daemon, "has been replaced").len(), 8);
+    assert_eq!(ask(&mut daemon.connect(), "all-is-well"), "DUNNO");
+    assert!(daemon.terminate().success());
+}
+
+#[test]
 fn connections_that_wait_behind_a_blocked_thread_are_served_by_the_next_worker() {
     let bounds = "<workers>1</workers><request_deadline>2s</request_deadline>";
     let mut daemon = Daemon::start(settings("timeout='1s'", bounds));

@@ -1,7 +1,7 @@
 //! More ways in which a database can be bad while requests come in. Each is answered in time, and
 //! each row is there once when the database is well again.
 
-use super::absence::{Load, each_is_there_once, until_moved};
+use super::absence::{Load, each_is_there_once, until, until_moved};
 use super::*;
 
 struct Bad {
@@ -113,11 +113,73 @@ fn a_table_that_somebody_locks_keeps_nobody_waiting_long() {
     });
 }
 
+/// A log that panics at its first line.
+struct Panicking;
+
+impl slog::Drain for Panicking {
+    type Ok = ();
+    type Err = slog::Never;
+
+    fn log(&self, line: &slog::Record<'_>, _: &slog::OwnedKVList) -> Result<(), slog::Never> {
+        panic!("{}", line.msg());
+    }
+}
+
 #[test]
-fn a_database_whose_disk_is_full_is_away_until_there_is_room() {
+fn a_panic_while_a_tracker_opens_refuses_the_start_and_takes_nobody_with_it() {
+    block_on(async {
+        let directory = TempDir::new().unwrap();
+        // What is said of this is the first line.
+        std::fs::write(directory.path().join("requests.sqlite"), "a".repeat(10_000)).unwrap();
+        let broken = Logger::root(Panicking, o!());
+        let started = TrackerHandle::start(options(directory.path(), None), broken).await;
+        assert!(matches!(started, Err(TrackingStartError::Ended)), "{started:?}");
+        let tracker =
+            TrackerHandle::start(options(directory.path(), None), logger()).await.unwrap();
+        live(&tracker, numbered(1)).await;
+        tracker.stop().await;
+        let rows = rows_in_file(&directory.path().join("requests.sqlite")).await;
+        assert_eq!(rows.len(), 1);
+    });
+}
+
+#[test]
+fn a_database_that_is_full_is_away_until_there_is_room() {
+    block_on(async {
+        let directory = TempDir::new().unwrap();
+        let server = MariaDb::start_small().await;
+        let options = options(directory.path(), Some(server.connection()));
+        let tracker = TrackerHandle::start(options, logger()).await.unwrap();
+        live(&tracker, numbered(77)).await;
+        let load = Load::begin(&tracker, 10);
+        server.execute("CREATE TABLE ballast (octets LONGBLOB) ENGINE=InnoDB").await;
+        for size in [1 << 20, 1 << 16, 1 << 12] {
+            let sql = format!("INSERT INTO ballast VALUES (REPEAT('a', {size}))");
+            while server.try_to(&format!("USE mppd; {sql}")).await {}
+        }
+        until("it is not full", || match tracker.status().place {
+            Where::Away { reason, .. } => reason.contains("is full"),
+            _ => false,
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        server.execute("DROP TABLE ballast").await;
+        until_moved(&tracker).await;
+        let (answered, _) = load.end().await;
+        until_moved(&tracker).await;
+        assert_eq!((tracker.status().lost, tracker.status().refused), (0, 0));
+        tracker.stop().await;
+        let rows = rows_in_database(&server).await;
+        let found: std::collections::HashSet<RequestKey> = keys(&rows).into_iter().collect();
+        assert_eq!(rows.len(), answered.len() + 1);
+        assert!(answered.iter().all(|key| found.contains(key)), "rows are lost");
+    });
+}
+
+#[test]
+fn a_database_that_says_it_is_full_is_away_until_there_is_room() {
     block_on(async {
         let bad = Bad::start().await;
-        // What the server says then, without a disk of its own to fill.
         let full = "CREATE TRIGGER full BEFORE INSERT ON track_policy_request FOR EACH ROW SIGNAL \
                     SQLSTATE 'HY000' SET MYSQL_ERRNO = 1114, MESSAGE_TEXT = 'The table is full'";
         bad.survive(full, "DROP TRIGGER full").await;

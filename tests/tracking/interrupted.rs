@@ -135,6 +135,32 @@ fn what_was_open_is_closed_when_the_database_is_back() {
     });
 }
 
+#[test]
+fn a_server_leaves_alone_what_another_of_the_same_name_has_under_way() {
+    let server = actix_rt::System::new().block_on(MariaDb::start());
+    let (silent, settings) = endless();
+    let settings = Settings { tracking: true, group: server.element(), ..settings };
+    let one = Daemon::start(settings.clone());
+    let mut client = one.connect();
+    client.send(&PolicyRequest::new().set("helo_name", "slow").octets()).unwrap();
+    let (asked, _) = silent.accept().unwrap();
+    let mut other = Daemon::start(settings);
+    let mut given_up = other.connect();
+    given_up.send(&PolicyRequest::new().set("helo_name", "slow").octets()).unwrap();
+    block_on(until_rows(&server, ["received", "received"]));
+    other.kill9();
+    let other = other.again();
+    let line = other.logged("the closed request", |line| line["requests"].is_u64());
+    assert_eq!(line["requests"], 1);
+    block_on(until_rows(&server, ["received", "processed"]));
+    // Its decision is on record as any other.
+    drop((asked, silent));
+    client.reply().unwrap();
+    block_on(until_rows(&server, ["processed", "processed"]));
+    let errors = "SELECT COUNT(*) FROM track_policy_request WHERE error_text <> ''";
+    assert_eq!(block_on(server.ask::<u64>(errors)), [1]);
+}
+
 async fn until_rows(server: &MariaDb, expected: [&str; 2]) {
     let begin = Instant::now();
     let sql = "SELECT state FROM track_policy_request ORDER BY id";

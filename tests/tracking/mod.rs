@@ -2,12 +2,17 @@
 
 mod absence;
 mod bounds;
+mod counting;
 mod faults;
 mod interrupted;
+mod plans;
 mod promises;
 mod retention;
+#[path = "../../benches/records/rows.rs"]
+mod rows;
 mod search;
 mod stores;
+mod tail;
 mod verbatim;
 
 use std::path::Path;

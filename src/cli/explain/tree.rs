@@ -80,7 +80,7 @@ impl<'a> Tree<'a> {
         let mut text = safe(&group.id);
         match group.method {
             Some(method) => text.push_str(&format!(", found by {method}")),
-            None => text.push_str(", which has all that no other has"),
+            None => text.push_str(", as no method finds another one"),
         }
         if let Some(other) = &group.in_stead_of {
             text.push_str(&format!(
@@ -158,6 +158,9 @@ impl<'a> Tree<'a> {
         }
         if written != effect {
             text.push_str(&format!(", here {effect}"));
+        }
+        if outcome.is_kept {
+            text.push_str("; kept until the checks end");
         }
         match (outcome.ends, outcome.effect.as_str()) {
             (true, _) => format!("{text}: {}", self.paint.bold("the chain ends")),

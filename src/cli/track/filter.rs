@@ -8,7 +8,7 @@ use crate::tracking::search::Question;
 
 /// Everything that is said must hold
 #[derive(Debug, Args)]
-pub(super) struct Filter {
+pub(in crate::cli) struct Filter {
     /// Sender: an address, a domain, .DOMAIN for a domain and all below it, or <> for the null sender
     #[arg(long, value_name = "ADDRESS|DOMAIN")]
     sender: Option<String>,
@@ -40,7 +40,7 @@ pub(super) struct Filter {
 
 /// Times are local: 2h, "3 days", yesterday, 13:00, 2026-11-22, "2026-11-22 13:00"
 #[derive(Debug, Args)]
-pub(super) struct Period {
+pub(in crate::cli) struct Period {
     /// Not before this time
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -67,7 +67,7 @@ impl Patience {
 }
 
 /// The question that is asked.
-pub(super) fn question(filter: &Filter, period: Option<&Period>) -> Question {
+pub(in crate::cli) fn question(filter: &Filter, period: Option<&Period>) -> Question {
     let time = |of: fn(&Period) -> &Option<String>| period.and_then(|period| of(period).clone());
     Question {
         sender: filter.sender.clone(),

@@ -2,7 +2,7 @@
 //! people and as JSON to machines.
 
 mod cells;
-mod filter;
+pub(super) mod filter;
 mod list;
 mod paint;
 mod refused;

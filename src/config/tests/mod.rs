@@ -5,6 +5,7 @@ mod loading;
 mod properties;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use super::limits::Limits;
@@ -26,7 +27,8 @@ impl Files {
         for (name, text) in files {
             let path = directory.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
         }
         let main = directory.path().join(files[0].0);
         Files {

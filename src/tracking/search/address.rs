@@ -75,7 +75,7 @@ fn network(column: &'static str, address: IpAddr, bits: u32) -> Option<Condition
         IpAddr::V4(address) => (u128::from(address.to_bits()), 32),
         IpAddr::V6(address) => (address.to_bits(), 128),
     };
-    let rest = (bits <= width).then_some(width - bits)?;
+    let rest = u32::checked_sub(width, bits)?;
     let hosts = 1_u128.checked_shl(rest).map_or(u128::MAX, |size| size - 1);
     let (first, last) = (number & !hosts, number | hosts);
     let octets = |number: u128| {
@@ -161,10 +161,10 @@ mod tests {
         let (first, last) = (vec![192, 0, 16, 0], vec![192, 0, 31, 255]);
         assert_eq!(parts[0], Condition::Begins("client_address", "192.0.".into()));
         assert_eq!(parts[1], Condition::Between("client_address", first, last));
-        let Ok(Condition::All(parts)) = client("2001:db8:0:8000::/49") else { panic!() };
+        let Ok(Condition::All(parts)) = client("2001:db8:0:9000::/50") else { panic!() };
         assert_eq!(parts[0], Condition::Begins("client_address", "2001:db8:".into()));
         let Condition::Between(_, first, last) = &parts[1] else { panic!() };
-        assert_eq!((first[6], last[6], last[15]), (0, 0x7f, 0xff));
+        assert_eq!((first[6], last[6], last[15]), (0x80, 0xbf, 0xff));
         let Ok(Condition::All(parts)) = client("::/0") else { panic!() };
         assert_eq!(parts.len(), 1);
     }

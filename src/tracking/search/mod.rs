@@ -305,7 +305,7 @@ pub async fn plan(
         if reader.is_missing() {
             continue;
         }
-        for step in plan::steps(reader.dialect(), query) {
+        for step in plan::steps(reader.dialect(), query, plan::NEWEST) {
             let statement = plan::statement(reader.dialect(), &step);
             match reader.explain(&statement).await {
                 Ok(plan) => {

@@ -23,12 +23,16 @@ struct Bench {
 
 impl Bench {
     fn new(at_bound: AtBound, limit: usize) -> Self {
+        Bench::with_memory(at_bound, limit, usize::MAX)
+    }
+
+    fn with_memory(at_bound: AtBound, limit: usize, most_octets: usize) -> Self {
         let directory = TempDir::new().unwrap();
         let logger = crate::log::silent();
         let bounds = Bounds { max_size: 1 << 30, max_age: None, at_bound };
         let path = directory.path().join(EMBEDDED);
         let embedded = Embedded::open(path, bounds.clone(), logger.clone()).unwrap();
-        let queue = Arc::new(Queue::new(limit));
+        let queue = Arc::new(Queue::new(limit, most_octets));
         let received_delay = Duration::ZERO;
         let manner = Manner { node: "node".into(), batch_rows: 512, received_delay, bounds };
         let status = TrackerStatus::new("here".into(), Place::Embedded);
@@ -62,7 +66,7 @@ impl Bench {
         self.queue.push(Entry {
             key: exchange.key(),
             state,
-            content: Content::Row(Arc::new(row(transition, &exchange))),
+            content: Content::row(Arc::new(row(transition, &exchange))),
             acknowledgement: Some(acknowledgement),
         })?;
         Ok(told)
@@ -126,6 +130,37 @@ async fn on_a_full_disk_no_more_rows_wait_in_memory_than_may() {
     tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
     bench.turn().await;
     assert_eq!(bench.helos(), ["a", "b"]);
+}
+
+// A row of these tests has between nine and ten thousand octets.
+#[tokio::test(start_paused = true)]
+async fn on_a_full_disk_no_more_octets_wait_in_memory_than_may() {
+    for (at_bound, lost, dropped, left) in
+        [(AtBound::Answer, 2, 0, ["a", "b"]), (AtBound::DropOldest, 0, 2, ["c", "d"])]
+    {
+        let mut bench = Bench::with_memory(at_bound, 100, 25_000);
+        bench.fill_disk(true);
+        for helo in ["a", "b", "c", "d"] {
+            bench.ask(helo).await.unwrap();
+        }
+        assert_eq!((bench.status().lost, bench.status().dropped), (lost, dropped));
+        bench.fill_disk(false);
+        tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+        bench.turn().await;
+        assert_eq!(bench.helos(), left);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_octets_wait_for_the_disk_than_may() {
+    let mut bench = Bench::with_memory(AtBound::Answer, 100, 25_000);
+    for (helo, is_full) in [("a", false), ("b", false), ("c", true)] {
+        let _told = bench.push(Transition::Processed, helo).unwrap();
+        assert_eq!(bench.queue.is_full(), is_full, "{helo}");
+    }
+    bench.turn().await;
+    assert!(!bench.queue.is_full());
+    assert_eq!(bench.helos(), ["a", "b", "c"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,97 @@
+//! Engines that are not asked again: what the records say of them stands in for a run.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
+
+use mppd_engine::{Exchange, Outcome, Reach, RequestKey};
+
+use super::DnsChoice;
+use crate::supervisor::blueprint::EnginePlan;
+use crate::supervisor::host::RunError;
+use crate::supervisor::observer::{Observer, StandIn, Turn};
+use crate::tracking::row::{Cell, Row};
+use crate::tracking::story::Told;
+use crate::tracking::table::{COLUMNS, Source};
+
+/// The word of an engine that failed.
+const EXCEPTION: &str = "exception";
+
+/// One recorded request.
+#[derive(Debug)]
+pub(super) struct Recorded {
+    pub(super) told: Told,
+    pub(super) row: Row,
+}
+
+impl Recorded {
+    /// What an engine came to; none where the records do not say, or say what this engine can't.
+    fn outcome(&self, plan: &EnginePlan) -> Option<Result<Outcome, RunError>> {
+        let ran = self.told.engines.iter().find(|ran| ran.id == *plan.id)?;
+        let text = ran.text.clone().unwrap_or_default();
+        if ran.status == EXCEPTION {
+            return Some(Err(RunError::Failed(text)));
+        }
+        let (status, _) = plan.effects.get_key_value(ran.status.as_str())?;
+        Some(Ok(self.with_values(plan, Outcome::new(status).with_text(text))))
+    }
+
+    /// With the values that have columns of their own; others are not on record.
+    fn with_values(&self, plan: &EnginePlan, outcome: Outcome) -> Outcome {
+        let values = COLUMNS.iter().filter_map(|column| match column.source {
+            Source::Value(engine, name) if *engine == *plan.id => match self.row.get(column.name) {
+                Cell::Text(value) => Some((name, value)),
+                _ => None,
+            },
+            _ => None,
+        });
+        values.fold(outcome, |outcome, (name, value)| outcome.with_value(name, value))
+    }
+}
+
+/// Has the records answer for engines, each request by its key.
+#[derive(Debug)]
+pub(super) struct Answering {
+    dns: DnsChoice,
+    engines: BTreeSet<String>,
+    under_way: RefCell<HashMap<RequestKey, Rc<Recorded>>>,
+}
+
+impl Answering {
+    pub(super) fn new(dns: DnsChoice, engines: BTreeSet<String>) -> Self {
+        Answering { dns, engines, under_way: RefCell::default() }
+    }
+
+    pub(super) fn begin(&self, key: RequestKey, recorded: Rc<Recorded>) {
+        self.under_way.borrow_mut().insert(key, recorded);
+    }
+
+    pub(super) fn end(&self, key: RequestKey) {
+        self.under_way.borrow_mut().remove(&key);
+    }
+
+    fn from_records(&self, plan: &EnginePlan, exchange: &Exchange) -> StandIn {
+        let under_way = self.under_way.borrow();
+        let recorded = under_way.get(&exchange.key());
+        match recorded.and_then(|recorded| recorded.outcome(plan)) {
+            Some(result) => StandIn::CameTo(result),
+            None => StandIn::NotAsked("the records do not say what it came to"),
+        }
+    }
+}
+
+impl Observer for Answering {
+    fn stand_in(&self, plan: &EnginePlan, exchange: &Exchange) -> Option<StandIn> {
+        if plan.tracks() {
+            return Some(StandIn::NotAsked("nothing is put on record"));
+        }
+        match (plan.reach, self.dns) {
+            (Reach::Inside, _) if !self.engines.contains(&*plan.id) => None,
+            (Reach::Dns, DnsChoice::Live) => None,
+            (Reach::Dns, DnsChoice::None) => Some(StandIn::NotAsked("name servers are not asked")),
+            _ => Some(self.from_records(plan, exchange)),
+        }
+    }
+
+    fn turn(&self, _: &Turn<'_>) {}
+}
