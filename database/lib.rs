@@ -34,4 +34,4 @@ pub use failure::QueryError;
 pub use option_file::Fault;
 pub use options::{ConnectionOptions, Secret, SecretOptions, TlsOptions};
 pub use pool::{Pool, PoolLimits, Reply};
-pub use statement::Statement;
+pub use statement::{Statement, TableName};

@@ -137,7 +137,8 @@ impl Pool {
     }
 
     /// The database.
-    pub(crate) fn connection(&self) -> &ResolvedConnection {
+    #[must_use]
+    pub fn connection(&self) -> &ResolvedConnection {
         &self.shared.connection
     }
 

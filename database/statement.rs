@@ -4,6 +4,7 @@
 //! in every `sql_mode`. Where two modes would read a text differently, it is refused, and so is
 //! what the client library would take for something else than the server.
 
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,8 @@ use std::sync::Arc;
 use mppd_engine::language::Piece;
 use mppd_engine::{Finding, Span, Template, View};
 use mysql_common::named_params::ParsedNamedParams;
+
+pub use self::tables::TableName;
 
 /// Statements that leave a connection other than they found it: the next request that gets it
 /// would run inside of a transaction, say.
@@ -106,6 +109,13 @@ impl Statement {
     #[must_use]
     pub fn sql(&self) -> &Arc<str> {
         &self.sql
+    }
+
+    /// The tables that it reads, in the order of their names; `None` where its words alone do not
+    /// tell.
+    #[must_use]
+    pub fn tables(&self) -> Option<Vec<TableName>> {
+        tables::tables(&self.sql)
     }
 
     /// Whether it is one that only reads, by its words: it may be asked again when a connection

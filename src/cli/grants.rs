@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use mppd_database::ResolvedConnection;
+use mppd_database::{ResolvedConnection, Statement};
 use mppd_state::StorePlan;
 
 use crate::config::Configuration;
@@ -21,25 +21,51 @@ struct Grant<'a> {
 
 /// The statements, for whoever may grant. With `create`, users may make and change their tables, as
 /// is needed before the tables are there. Users connect from `client`.
-pub(super) fn statements(configuration: &Configuration, create: bool, client: &str) -> String {
+///
+/// `question` is what a database is asked for the groups of requests, and which one.
+pub(super) fn statements(
+    configuration: &Configuration,
+    question: Option<(&Statement, &ResolvedConnection)>,
+    create: bool,
+    client: &str,
+) -> String {
     let mut text = String::new();
     for grant in grants(configuration, create) {
         let Grant { connection, privileges, table } = grant;
-        // Writing to a String can't fail.
-        let _infallible = writeln!(
-            text,
-            "GRANT {} ON {}.{} TO {}@{};",
-            privileges.join(", "),
-            name(&connection.database),
-            name(table),
-            literal(&connection.user),
-            literal(client)
-        );
+        let (privileges, database) = (privileges.join(", "), &connection.database);
+        push(&mut text, &privileges, (database, table), connection, client);
     }
-    if configuration.selection.sql.is_some() {
-        text.push_str("-- and SELECT on what the statement of <sql> in <groups> reads\n");
+    let Some((statement, connection)) = question else { return text };
+    let Some(tables) = statement.tables() else {
+        text.push_str(
+            "-- and SELECT on what the statement of <sql> in <groups> reads: its words alone do not \
+             tell\n",
+        );
+        return text;
+    };
+    for table in tables {
+        let database = table.database.as_ref().unwrap_or(&connection.database);
+        push(&mut text, "SELECT", (database, &table.name), connection, client);
     }
     text
+}
+
+fn push(
+    text: &mut String,
+    privileges: &str,
+    (database, table): (&str, &str),
+    connection: &ResolvedConnection,
+    client: &str,
+) {
+    // Writing to a String can't fail.
+    let _infallible = writeln!(
+        text,
+        "GRANT {privileges} ON {}.{} TO {}@{};",
+        name(database),
+        name(table),
+        literal(&connection.user),
+        literal(client)
+    );
 }
 
 fn grants(configuration: &Configuration, create: bool) -> Vec<Grant<'_>> {

@@ -30,9 +30,11 @@ use mppd_database::ResolvedConnection;
 use mppd_engine::config::{SourceMap, nearest};
 use mppd_engine::{EngineKind, Finding};
 
+use crate::config::limits::Limits;
 use crate::config::report::{self, Look};
 use crate::config::settings::GroupOptions;
-use crate::config::{Configuration, ConfigurationFile, LoadRequest, Rejected, load};
+use crate::config::{Configuration, ConfigurationFile, LoadRequest, Rejected, draft, load};
+use crate::groups::Groups;
 use crate::tracking::search::Place;
 use crate::tracking::table::Dialect;
 
@@ -309,7 +311,10 @@ fn schema(settings: &Settings, arguments: &SchemaArguments) -> ExitCode {
     };
     let Some(name) = &arguments.group else {
         let SchemaArguments { create, client, .. } = arguments;
-        return print_text(&grants::statements(&configuration, *create, client));
+        let draft = draft(&settings.load_request(), &Limits::default());
+        let (groups, _) = Groups::build(&draft, &crate::log::silent());
+        let question = groups.question();
+        return print_text(&grants::statements(&configuration, question, *create, client));
     };
     match group(&configuration, name).map(|group| configuration.connection(&group.id.value)) {
         Ok(Some(_)) => print_text(&Dialect::MySql.schema()),

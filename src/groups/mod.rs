@@ -18,6 +18,7 @@ mod stress;
 
 use std::collections::HashMap;
 
+use mppd_database::{ResolvedConnection, Statement};
 use mppd_engine::slog::Logger;
 use mppd_engine::{BuildContext, Exchange, Finding, Probe};
 
@@ -77,6 +78,12 @@ impl Groups {
         // Without a group of this name there is a finding that says so.
         let default = places.get(DEFAULT_GROUP).copied().unwrap_or_default();
         (Groups { sequence, members, lookup, places, default, under_stress }, findings)
+    }
+
+    /// What a database is asked for the group of a request, if one is, and which.
+    #[must_use]
+    pub fn question(&self) -> Option<(&Statement, &ResolvedConnection)> {
+        self.lookup.as_ref().map(Lookup::question)
     }
 
     /// A probe of the database that is asked for groups, and of its statement; none where none is.

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mppd_database::{
-    Answer, AnswerCache, CacheLimits, Pool, PoolLimits, QueryError, Statement, resolve,
+    Answer, AnswerCache, CacheLimits, Pool, PoolLimits, QueryError, ResolvedConnection, Statement,
+    resolve,
 };
 use mppd_engine::language::Target;
 use mppd_engine::slog::{Logger, warn};
@@ -81,6 +82,11 @@ impl Lookup {
             }),
             _ => Err(findings),
         }
+    }
+
+    /// The statement, and the server that it is for.
+    pub(super) fn question(&self) -> (&Statement, &ResolvedConnection) {
+        (&self.statement, self.pool.connection())
     }
 
     /// A probe of the database, and of the statement.

@@ -390,3 +390,77 @@ impl Rounds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use actix::{Actor, Context, Handler};
+    use actix_rt::Arbiter;
+
+    use super::*;
+
+    type Given = Arc<Mutex<Vec<(usize, Option<Arc<str>>)>>>;
+
+    /// Keeps whom it is told to give up.
+    struct Supervisor(Given);
+
+    impl Actor for Supervisor {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<GiveUp> for Supervisor {
+        type Result = ();
+
+        fn handle(&mut self, GiveUp { number, held_up_by }: GiveUp, _: &mut Context<Self>) {
+            self.0.lock().unwrap().push((number, held_up_by));
+        }
+    }
+
+    fn rounds(given_up: &Given) -> Rounds {
+        let logger = crate::log::silent();
+        let intake = Intake {
+            workers: Vec::new(),
+            traffic: Arc::default(),
+            max_connections: AtomicU32::new(1),
+            is_silent: AtomicBool::new(false),
+            logger: logger.clone(),
+        };
+        let supervisor = Supervisor(given_up.clone()).start().recipient();
+        Rounds { posts: Arc::default(), intake: Arc::new(intake), supervisor, logger }
+    }
+
+    impl Rounds {
+        fn look(&self, times: u32) {
+            for _ in 0..times {
+                self.posts.lock().retain_mut(|known| self.look_at(known));
+            }
+        }
+
+        fn held_up_by(&self) -> Option<String> {
+            self.posts.status(&self.intake)[0].held_up_by.clone()
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_thread_that_is_blocked_outside_of_any_engine_is_given_up_as_well() {
+        let given_up = Given::default();
+        let rounds = rounds(&given_up);
+        let (arbiter, post) = (Arbiter::new(), Arc::<Post>::default());
+        rounds.posts.man(0, post.clone(), arbiter.handle());
+        post.beat();
+        rounds.look(20);
+        assert_eq!(rounds.held_up_by(), None);
+        rounds.look(200);
+        assert_eq!(rounds.held_up_by().as_deref(), Some("mppd"));
+        // Nobody's deadline is over, but the thread is of no use.
+        rounds.look(400);
+        tokio::task::yield_now().await;
+        assert_eq!(*given_up.lock().unwrap(), [(0, None)]);
+        // It has come to itself before another took its place.
+        post.beat();
+        rounds.look(1);
+        assert_eq!(rounds.held_up_by(), None);
+        arbiter.stop();
+    }
+}

@@ -87,7 +87,7 @@ proptest! {
         let (octets, mut log) = octets_of(directory.path());
         let torn = safe + (log.len() - safe) * cut / 100;
         if garbled {
-            log[torn..].iter_mut().zip(0_u8..).for_each(|(octet, n)| *octet ^= seed | n | 1);
+            log[torn..].iter_mut().zip((0..=u8::MAX).cycle()).for_each(|(octet, n)| *octet ^= seed | n | 1);
         } else {
             log.truncate(torn);
         }

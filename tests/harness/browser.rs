@@ -1,4 +1,4 @@
-//! A Chromium without a screen, driven by the WebDriver protocol, with a profile of its own.
+//! A Chromium without a screen, driven by the protocol of `WebDriver`, with a profile of its own.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -46,7 +46,8 @@ impl MariaDb {
 
     /// Starts one whose tables have little room, all of them together, and which is full then.
     pub(crate) async fn start_small() -> Self {
-        let options = ["--innodb-data-file-path=ibdata1:16M", "--innodb-file-per-table=0"];
+        let options =
+            ["--innodb-data-file-path=ibdata1:12M;ibdata2:8M", "--innodb-file-per-table=0"];
         Self::start_with(options.map(str::to_owned).into()).await
     }
 
