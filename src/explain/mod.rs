@@ -40,6 +40,7 @@ use self::rehearsal::{Answered, MemoryOpened, Rehearsal, open_memory};
 pub use self::rehearsal::{Memory, Question, RehearsalError};
 use self::step::{Recorder, Step};
 use crate::config::{LoadRequest, Rejected};
+use crate::groups::method::Method;
 use crate::log::silent;
 use crate::plan::Plan;
 use crate::policy::reply;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{Count, Limits, or_fail, top, unsigned};
 use crate::tracking::query::{Bound, Route, Statement, count, from, write};
-use crate::tracking::reader::readers;
+use crate::tracking::reader::{Field, readers};
 use crate::tracking::search::Place;
 use crate::tracking::store::{Condition, StoreError};
 use crate::tracking::story::read_checks;
