@@ -117,7 +117,7 @@ impl EngineCounts {
     fn count_status(&self, status: &'static str) {
         // The words are mostly the same pieces of memory.
         let is_same = |known: &&'static str| std::ptr::eq(*known, status) || *known == status;
-        if let Some(place) = self.statuses.iter().position(|known| is_same(known)) {
+        if let Some(place) = self.statuses.iter().position(is_same) {
             self.runs[place].add(1);
         }
     }
