@@ -40,6 +40,7 @@ use self::rehearsal::{Answered, MemoryOpened, Rehearsal, open_memory};
 pub use self::rehearsal::{Memory, Question, RehearsalError};
 use self::step::{Recorder, Step};
 use crate::config::{LoadRequest, Rejected};
+use crate::groups::method::Method;
 use crate::log::silent;
 use crate::plan::Plan;
 use crate::policy::reply;
@@ -239,9 +240,9 @@ fn group(plan: &Plan, answered: &Answered) -> GroupTold {
     let other = member_of.filter(|_| found.member_of != found.group);
     GroupTold {
         id: answered.exchange.group().to_string(),
-        method: found.method.map(|method| method.name()),
+        method: found.method.map(Method::name),
         in_stead_of: other.map(|group| group.id.to_string()),
-        not_asked: found.not_asked.map(|method| method.name()),
+        not_asked: found.not_asked.map(Method::name),
         dry_run: answered.exchange.is_dry_run(),
     }
 }
