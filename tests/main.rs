@@ -22,6 +22,8 @@ mod dns_faults;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod faulty;
@@ -79,6 +81,8 @@ mod rbl;
 mod recipient;
 #[cfg(test)]
 mod reload;
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod rights;
 #[cfg(test)]

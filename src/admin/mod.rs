@@ -11,7 +11,7 @@
 //! | [`guard`] | what holds for every answer |
 //! | [`visitor`], [`sessions`], [`login`], `throttle` | who looks |
 //! | [`page`], [`assets`] | what every page has |
-//! | [`overview`], [`live`], [`search`], [`top`], [`charts`], [`chains`], [`configuration`] | the pages |
+//! | [`overview`], [`live`], [`search`], [`top`], [`charts`], [`chains`], [`trial`], [`configuration`] | the pages |
 //! | [`history`] | what the charts show |
 //! | [`records`] | the records as the pages show them |
 //! | [`inquiry`] | asking the supervisor's thread |
@@ -38,6 +38,7 @@ pub mod server;
 pub mod sessions;
 mod throttle;
 pub mod top;
+pub mod trial;
 pub mod visitor;
 
 use std::rc::Rc;
@@ -56,6 +57,7 @@ use self::records::Records;
 use self::server::Served;
 use self::sessions::Sessions;
 use self::throttle::Throttle;
+use self::trial::Trials;
 use crate::config::Configuration;
 use crate::config::report::one_line;
 use crate::control::Desk;
@@ -63,6 +65,7 @@ use crate::feed::Feed;
 use crate::listener::{Endpoint, HandedOver, ListenError, ListenPlan, Socket, Sockets};
 use crate::metrics::Monitor;
 use crate::plan::Plan;
+use crate::supervisor::Origin;
 use crate::supervisor::blueprint::Blueprint;
 use crate::tracking::search::Place;
 
@@ -119,6 +122,10 @@ pub struct Console {
     pub feed: Arc<Feed>,
     /// Asks the records.
     pub records: Records,
+    /// Where the configuration comes from.
+    pub origin: Origin,
+    /// Tries requests.
+    pub trials: Trials,
     /// Who is logged in.
     pub sessions: Sessions,
     /// Counts those who could not log in.
@@ -163,6 +170,7 @@ impl Admin {
         desk: Rc<D>,
         monitor: Arc<Monitor>,
         feed: Arc<Feed>,
+        origin: Origin,
         logger: Logger,
     ) -> std::io::Result<Self> {
         let console = Arc::new(Console {
@@ -170,6 +178,8 @@ impl Admin {
             inquiries: Inquiries::answered_by(desk),
             feed,
             records: Records::default(),
+            origin,
+            trials: Trials::default(),
             sessions: Sessions::default(),
             throttle: Throttle::default(),
             doorkeeper: Doorkeeper::default(),

@@ -12,13 +12,14 @@ use super::accounts::Role;
 use super::visitor::Visitor;
 
 /// The pages that the head of each leads to: path, and name.
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 8] = [
     ("/", "Overview"),
     ("/live", "Live"),
     ("/search", "Search"),
     ("/top", "Most frequent"),
     ("/charts", "Charts"),
     ("/chains", "Chains"),
+    ("/try", "Try a request"),
     ("/configuration", "Configuration"),
 ];
 

@@ -15,7 +15,7 @@ use mppd_engine::slog::{Logger, info};
 use super::guard::guard;
 use super::{
     Console, assets, chains, charts, configuration, health, live, login, overview, page, search,
-    top,
+    top, trial,
 };
 use crate::listener::{ListenPlan, Socket, SocketFile, Sockets};
 
@@ -122,6 +122,8 @@ fn routes(config: &mut web::ServiceConfig) {
         .route("/charts", web::get().to(charts::page))
         .route("/charts/data", web::get().to(charts::data))
         .route("/chains", web::get().to(chains::page))
+        .route("/try", web::get().to(trial::form))
+        .route("/try", web::post().to(trial::run))
         .route("/configuration", web::get().to(configuration::configuration))
         .default_service(web::to(page::not_found));
 }

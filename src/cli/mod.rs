@@ -11,6 +11,7 @@ mod order;
 mod paint;
 mod password;
 mod postfix;
+mod reference;
 mod replay;
 mod run;
 mod state;
@@ -34,7 +35,6 @@ use crate::config::report::{self, Look};
 use crate::config::settings::GroupOptions;
 use crate::config::{Configuration, ConfigurationFile, LoadRequest, Rejected, draft, load};
 use crate::groups::Groups;
-use crate::reference;
 use crate::tracking::search::Place;
 use crate::tracking::table::Dialect;
 
@@ -100,7 +100,7 @@ impl Program {
             Command::Import(arguments) => import::run(&settings, &arguments),
             Command::Threshold(arguments) => threshold::run(&settings, &arguments),
             Command::Password(arguments) => password::run(&arguments),
-            Command::Reference { part } => print_reference(&settings, part.as_deref()),
+            Command::Reference { part } => reference::run(&settings, part.as_deref()),
             Command::Postfix(arguments) => postfix::run(&settings, &arguments),
             Command::Man(arguments) => manual::man(&settings, &command, &arguments),
             Command::Completions(arguments) => manual::completions(command, &arguments),
@@ -165,10 +165,10 @@ enum Command {
     Threshold(threshold::ThresholdArguments),
     /// Asks for a password, or reads it from standard input, and prints its hash for <admin>
     Password(password::PasswordArguments),
-    /// Prints the reference of every option, engine and macro, as Markdown
+    /// Prints the reference of every option, engine and macro: tables on a terminal, else Markdown
     Reference {
-        /// Only this part of it: that of one kind of engine, `macros`, or the `options` outside the
-        /// engines and those that every engine has
+        /// Only this part of it: that of one kind of engine, `macros`, `metrics`, or the `options`
+        /// outside the engines and those that every engine has
         part: Option<String>,
     },
     /// Prints what main.cf of Postfix must say so that it asks as the configuration wants to be
@@ -180,32 +180,13 @@ enum Command {
     Completions(manual::CompletionsArguments),
 }
 
-/// Parts of the reference that are no engines.
-const MACROS: &str = "macros";
-const OPTIONS: &str = "options";
-
 /// The command line; what it takes for granted are the engines.
 fn command(kinds: &[&'static dyn EngineKind]) -> clap::Command {
-    let parts = kinds.iter().map(|kind| kind.name()).chain([MACROS, OPTIONS]);
+    let others = [reference::MACROS, reference::METRICS, reference::OPTIONS];
+    let parts = kinds.iter().map(|kind| kind.name()).chain(others);
     let parts = PossibleValuesParser::new(parts);
-    let reference = |it: clap::Command| it.mut_arg("part", |part| part.value_parser(parts));
-    Arguments::command().mut_subcommand("reference", reference)
-}
-
-/// Prints the reference, or one part of it.
-fn print_reference(settings: &Settings, part: Option<&str>) -> ExitCode {
-    let kinds = &settings.kinds;
-    let text = match part {
-        None => reference::markdown(kinds),
-        Some(MACROS) => reference::macros_markdown(),
-        Some(OPTIONS) => reference::options_markdown(),
-        // Any other was no possible value.
-        Some(name) => match kinds.iter().find(|kind| kind.name() == name) {
-            Some(kind) => reference::engine_markdown(*kind),
-            None => return ExitCode::FAILURE,
-        },
-    };
-    print_text(&text)
+    let with_parts = |it: clap::Command| it.mut_arg("part", |part| part.value_parser(parts));
+    Arguments::command().mut_subcommand("reference", with_parts)
 }
 
 /// For which database

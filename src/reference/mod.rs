@@ -30,9 +30,14 @@ table of its own, headed by the path to it.",
 
 const ENGINES: &str = "An engine computes a status. What that does to the mail is configuration: the option `on_STATUS`.";
 
-/// The whole reference, with these kinds of engines.
+/// The whole reference as Markdown, with these kinds of engines.
 #[must_use]
 pub fn markdown(kinds: &[&dyn EngineKind]) -> String {
+    whole(kinds).markdown()
+}
+
+/// The whole reference, with these kinds of engines.
+pub(crate) fn whole(kinds: &[&dyn EngineKind]) -> Document {
     let mut page = Page::default();
     page.document.heading(1, "Reference");
     for text in INTRODUCTION {
@@ -51,36 +56,41 @@ pub fn markdown(kinds: &[&dyn EngineKind]) -> String {
     page.macros(3);
     page.document.heading(2, "Metrics");
     page.metrics(3);
-    page.document.markdown()
+    page.document
 }
 
 /// The reference of the macros alone.
-#[must_use]
-pub fn macros_markdown() -> String {
+pub(crate) fn macros() -> Document {
     let mut page = Page::default();
     page.document.heading(1, "Macros");
     page.macros(2);
-    page.document.markdown()
+    page.document
+}
+
+/// The reference of the metrics alone.
+pub(crate) fn metrics() -> Document {
+    let mut page = Page::default();
+    page.document.heading(1, "Metrics");
+    page.metrics(2);
+    page.document
 }
 
 /// The reference of the options alone: those outside the engines, and those that every engine has.
-#[must_use]
-pub fn options_markdown() -> String {
+pub(crate) fn options() -> Document {
     let mut page = Page::default();
     page.document.heading(1, "Options");
     page.document.paragraph(INTRODUCTION[1]);
     page.outside(2);
     page.document.heading(2, "Options of every engine");
     page.with_elements(3, "", &common_option_docs());
-    page.document.markdown()
+    page.document
 }
 
 /// The reference of one kind of engine.
-#[must_use]
-pub fn engine_markdown(kind: &dyn EngineKind) -> String {
+pub(crate) fn engine(kind: &dyn EngineKind) -> Document {
     let mut page = Page::default();
     page.engine(1, kind);
-    page.document.markdown()
+    page.document
 }
 
 /// What is to be said of one kind of engine, by headings.
@@ -384,7 +394,7 @@ mod tests {
 
     #[test]
     fn every_macro_and_every_part_has_its_line() {
-        let page = macros_markdown();
+        let page = macros().markdown();
         for entry in language::macros() {
             assert!(
                 page.contains(&format!("`${}`", entry.name))

@@ -77,7 +77,7 @@ impl<'a> Pages<'a> {
                         return Ok(());
                     }
                     chunk = back;
-                    self.runtime.block_on(tokio::time::sleep(PAUSE));
+                    self.runtime.block_on(async { tokio::time::sleep(PAUSE).await });
                 }
             }
             if is_last || self.next.is_none() {

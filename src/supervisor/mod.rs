@@ -371,7 +371,15 @@ impl State {
         desk: Rc<FrontDesk>,
     ) -> std::io::Result<()> {
         let (monitor, feed) = (self.board.monitor().clone(), self.shared.feed.clone());
-        let admin = Admin::start(plan, sockets, desk, monitor, feed, self.logger.clone())?;
+        let admin = Admin::start(
+            plan,
+            sockets,
+            desk,
+            monitor,
+            feed,
+            self.origin.clone(),
+            self.logger.clone(),
+        )?;
         self.admin = Some(admin);
         Ok(())
     }

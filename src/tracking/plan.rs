@@ -21,17 +21,19 @@ pub(super) const FREQUENT: i64 = 250;
 /// How far back a question goes that no key answers, unless it says itself.
 const UNBOUNDED: SignedDuration = SignedDuration::from_hours(24);
 
-/// A question that no key answers would read the whole table: unless it says a time, it is bound
-/// to the last 24 hours before `now`. Gives the question, and since when it was bound.
+/// A question that no key answers would read the whole table: unless it says since when, it is
+/// bound to the last 24 hours before its end, or before `now`. Gives the question, and since when
+/// it was bound.
 #[must_use]
 pub fn bounded(query: Query, now: Timestamp) -> (Query, Option<Timestamp>) {
-    if query.condition == Condition::All(Vec::new()) || is_answered_by_a_key(&query.condition) {
+    if is_only_an_end(&query.condition) || is_answered_by_a_key(&query.condition) {
         return (query, None);
     }
     since(query, now)
 }
 
-/// Binds a question that says no time to the last 24 hours before `now`, whatever it is.
+/// Binds a question that does not say since when to the last 24 hours before its end, or before
+/// `now`, whatever it is.
 #[must_use]
 pub fn bounded_always(query: Query, now: Timestamp) -> (Query, Option<Timestamp>) {
     if is_bound_in_time(&query.condition) {
@@ -41,9 +43,31 @@ pub fn bounded_always(query: Query, now: Timestamp) -> (Query, Option<Timestamp>
 }
 
 fn since(query: Query, now: Timestamp) -> (Query, Option<Timestamp>) {
-    let since = now.checked_sub(UNBOUNDED).unwrap_or(Timestamp::MIN);
-    let condition = query.condition.clone().and(Condition::Since(since.as_microsecond()));
-    (Query { condition, ..query }, Some(since))
+    let Query { condition, limit, newest_first } = query;
+    let end = end(&condition).and_then(|end| Timestamp::from_microsecond(end).ok());
+    let end = end.map_or(now, |end| end.min(now));
+    let since = end.checked_sub(UNBOUNDED).unwrap_or(Timestamp::MIN);
+    let condition = condition.and(Condition::Since(since.as_microsecond()));
+    (Query { condition, limit, newest_first }, Some(since))
+}
+
+/// Whether nothing is asked but that requests came before something: the newest of them are read,
+/// and no more.
+fn is_only_an_end(condition: &Condition) -> bool {
+    match condition {
+        Condition::Before(_) | Condition::Below(_) => true,
+        Condition::All(parts) => parts.iter().all(is_only_an_end),
+        _ => false,
+    }
+}
+
+/// Before which time the requests came, as far as it is said as a time.
+fn end(condition: &Condition) -> Option<i64> {
+    match condition {
+        Condition::Before(time) => Some(*time),
+        Condition::All(parts) => parts.iter().filter_map(end).min(),
+        _ => None,
+    }
 }
 
 /// Whether a key leaves over only a part of the table.

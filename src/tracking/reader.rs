@@ -73,6 +73,7 @@ pub(super) struct Reader {
     newest: u32,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there are no more than places to ask")]
 #[derive(Debug)]
 enum Source {
     Database { connection: Box<ResolvedConnection>, open: Option<MySqlStore> },
@@ -327,12 +328,11 @@ async fn blocking<T: Send + 'static>(
         (store, result)
     });
     let is_late = tokio::time::timeout_at(until, &mut working).await;
-    let (done, is_late) = match is_late {
-        Ok(done) => (done, false),
-        Err(_) => {
-            interrupter.interrupt();
-            (working.await, true)
-        }
+    let (done, is_late) = if let Ok(done) = is_late {
+        (done, false)
+    } else {
+        interrupter.interrupt();
+        (working.await, true)
     };
     let (store, result) = done.map_err(|error| StoreError::Away(Box::new(error)))?;
     *open = Some(store);
@@ -356,11 +356,10 @@ mod tests {
 
     /// The row of a request of this number: its sender's domain and its decision.
     fn row(number: u8, domain: &str, decision: &str) -> Row {
-        let mut row = Row::with_capacity(64);
-        let id = [number; 16];
+        let (mut row, key) = (Row::with_capacity(64), [number; 16]);
         for column in COLUMNS {
             row.push(match column.name {
-                "id" => Cell::Octets(&id),
+                "id" => Cell::Octets(&key),
                 "state" => Cell::Text("processed"),
                 "received_timestamp" => Cell::Time(number.into()),
                 "sender_local" => Cell::Text("a"),

@@ -28,6 +28,10 @@ const MOST_KEYS: u32 = 200_000;
 /// How far back most looks go.
 const SHORT: Duration = Duration::from_secs(10);
 
+/// How long an absence may be so that all is shown that was committed meanwhile: as many keys must
+/// be remembered.
+const LONGEST_ABSENCE: Duration = Duration::from_hours(1);
+
 /// Every which look goes back all the way.
 const LONG_EVERY: u32 = 5;
 
@@ -101,7 +105,7 @@ impl Tail {
         let mut all = Vec::new();
         for place in &mut self.places {
             place.reader.extend(Instant::now() + self.options.patience);
-            let begin = place.begin(is_long, &self.options);
+            let begin = place.begin(is_long, now, &self.options);
             let found = place.unseen(&self.condition, begin, &self.seen).await;
             match found {
                 Ok(rows) => {
@@ -122,7 +126,7 @@ impl Tail {
         }
         unique(&mut all);
         self.seen.extend(all.iter().filter_map(|found| found.row.key()));
-        self.forget();
+        self.forget(now);
         if is_first {
             all.drain(..all.len().saturating_sub(most));
         }
@@ -131,9 +135,10 @@ impl Tail {
     }
 
     /// Keys that no look goes back to.
-    fn forget(&mut self) {
-        let earliest = self.places.iter().map(|place| place.looked_back.min(place.looked)).min();
-        let Some(earliest) = earliest else { return };
+    fn forget(&mut self, now: i64) {
+        let Some(earliest) = self.places.iter().map(|place| place.earliest(now)).min() else {
+            return;
+        };
         self.seen = self.seen.split_off(&back(earliest, self.options.look_back));
     }
 
@@ -146,10 +151,16 @@ impl Tail {
 }
 
 impl Watched {
+    /// Until when it was last looked at all the way back, or as long ago as it may be.
+    fn earliest(&self, now: i64) -> i64 {
+        let absence = i64::try_from(LONGEST_ABSENCE.as_micros()).unwrap_or(i64::MAX);
+        self.looked_back.min(self.looked).max(now.saturating_sub(absence))
+    }
+
     /// Where a look begins. After an absence it goes back to before that.
-    fn begin(&self, is_long: bool, options: &TailOptions) -> RequestKey {
+    fn begin(&self, is_long: bool, now: i64, options: &TailOptions) -> RequestKey {
         if is_long || self.is_away {
-            return back(self.looked_back.min(self.looked), options.look_back);
+            return back(self.earliest(now), options.look_back);
         }
         back(self.looked, SHORT.min(options.look_back))
     }

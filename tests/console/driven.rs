@@ -107,6 +107,7 @@ fn look_at_every_page(name: &str, screen: Screen) {
         ("top", "/top"),
         ("charts", "/charts"),
         ("chains", "/chains"),
+        ("try", "/try"),
         ("configuration", "/configuration"),
         ("nowhere", "/nowhere"),
     ] {
@@ -237,6 +238,23 @@ fn the_console_is_used_by_keyboard_alone() {
     for name in ["Search", "Charts", "Log out", "Reload the configuration"] {
         assert!(reached.iter().any(|text| text == name), "{name} among {reached:?}");
     }
+}
+
+#[test]
+fn a_request_is_tried_in_a_form() {
+    let site = Site::start("");
+    let browser = Browser::start();
+    log_in(&browser, &site, "viewer");
+    browser.open(&format!("http://{}/try", site.at));
+    browser.run("document.getElementById('request').value = ''");
+    browser
+        .write("#request", "protocol_state=RCPT\nclient_address=192.0.2.66\nhelo_name=a.example");
+    browser.click("form.stack button");
+    browser.wait_for("main", "not $you: a.example");
+    browser.wait_for(".tree", "on_black");
+    assert_accessible(&browser, "a trial");
+    browser.picture(&pictures().join("tried.png"));
+    assert_content(&browser, "a trial");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 
-use super::site::{HOSTILE, Site};
+use super::site::{HOSTILE, Site, form_encoded};
 use crate::harness::eventually;
 use crate::harness::http::send;
 use crate::harness::policy_client::PolicyRequest;
@@ -123,7 +123,7 @@ fn hostile_text_is_inert_on_every_page() {
     assert_inert(&story.body, "the story");
     assert!(story.body.contains("owned"), "it is shown all the same");
     assert_inert(&browser.get("/metrics").body, "/metrics");
-    let encoded: String = HOSTILE.bytes().map(|octet| format!("%{octet:02x}")).collect();
+    let encoded = form_encoded(HOSTILE);
     for path in ["/search?sender=", "/story/", "/login?next=", "/search?since="] {
         assert_inert(&browser.get(&format!("{path}{encoded}")).body, path);
     }
@@ -204,6 +204,46 @@ fn a_reload_by_the_button_puts_in_force_or_says_what_is_wrong() {
     assert!(bad.body.contains("comon"), "{}", bad.body);
     let overview = browser.get("/").body;
     assert!(overview.contains("The last reload was refused"), "{overview}");
+}
+
+#[test]
+fn a_request_on_record_is_tried_again_and_leaves_no_trace() {
+    let site = Site::start("");
+    let instance = site.receive_hostile_mail();
+    let browser = site.log_in("viewer");
+    let story = browser.get(&format!("/story/{instance}")).body;
+    let (_, id) = story.split_once("href=\"/request/").unwrap();
+    let form = browser.get(&format!("/try?id={}", id.split('"').next().unwrap())).body;
+    assert!(form.contains("client_address=192.0.2.66"), "{form}");
+    assert_inert(&form, "the form");
+    let sent =
+        form_encoded(&format!("client_address=192.0.2.66\nhelo_name={HOSTILE}\nsender={HOSTILE}"));
+    let tried = browser.post("/try", &format!("csrf={}&request={sent}", browser.csrf()));
+    assert_eq!(tried.status, 200);
+    assert!(tried.body.contains("on_black"), "{}", tried.body);
+    assert_inert(&tried.body, "the trial");
+    assert!(browser.get("/top?since=1d").body.contains("1 requests are on record"));
+}
+
+#[test]
+fn only_who_may_change_something_tries_requests_that_ask_others() {
+    let site = Site::start("");
+    let body = |csrf: String| format!("csrf={csrf}&connect=yes&request=sender%3Da%40example.org");
+    let (viewer, admin) = (site.log_in("viewer"), site.log_in("admin"));
+    assert_eq!(viewer.post("/try", &body(viewer.csrf())).status, 403);
+    assert_eq!(admin.post("/try", &body(admin.csrf())).status, 200);
+}
+
+#[test]
+fn a_trial_that_cannot_be_made_says_why() {
+    let site = Site::start("");
+    let browser = site.log_in("viewer");
+    let form = |request: &str| format!("csrf={}&request={request}", browser.csrf());
+    let page = browser.post("/try", &form("sender")).body;
+    assert!(page.contains("write name=value, one a line"), "{page}");
+    site.daemon.write_configuration("<mppd><comon/></mppd>");
+    let page = browser.post("/try", &form("sender%3Da%40example.org")).body;
+    assert!(page.contains("The configuration has errors") && page.contains("comon"), "{page}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A server with a console, accounts in it, and somebody who logs in.
 
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
 
@@ -111,6 +112,14 @@ fn settings(at: SocketAddr, more: &str, accounts: &[(&str, &str, &str)]) -> Sett
         engines: black.into(),
         ..Settings::default()
     }
+}
+
+/// A text as the value of a field, each octet by its number.
+pub(super) fn form_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, octet| {
+        write!(encoded, "%{octet:02x}").unwrap();
+        encoded
+    })
 }
 
 /// The value of a hidden field of the first form that has it.

@@ -1,4 +1,4 @@
-//! A Chromium without a screen, driven by the WebDriver protocol, with a profile of its own.
+//! A Chromium without a screen, driven by the protocol of `WebDriver`, with a profile of its own.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -15,7 +15,7 @@ use super::ports::free_port;
 use super::programs::program;
 use super::{PATIENCE, eventually};
 
-/// The name by which WebDriver tells elements.
+/// The name by which `WebDriver` tells elements.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 const ARGUMENTS: [&str; 11] = [

@@ -60,12 +60,15 @@ pub(super) async fn run(
 fn print_story(requests: &[Told], output: &mut Output<'_>) -> io::Result<()> {
     let Some(first) = requests.first() else { return Ok(()) };
     let paint = Paint::new(output.is_terminal);
-    let title = format!("message {}", safe(&first.instance));
+    if !first.instance.is_empty() {
+        let title = format!("message {}", safe(&first.instance));
+        write!(output.out, "{}: ", paint.strong(title))?;
+    }
     let count = match requests.len() {
         1 => "1 request".to_owned(),
         count => format!("{count} requests"),
     };
-    writeln!(output.out, "{}: {count} of {}", paint.strong(title), client(first))?;
+    writeln!(output.out, "{count} of {}", client(first))?;
     let mut before = first.received;
     for (number, told) in requests.iter().enumerate() {
         writeln!(output.out)?;

@@ -376,7 +376,7 @@ mod tests {
     fn a_bar_is_as_long_as_its_share() {
         assert_eq!(bar(8, 8).chars().count(), 40);
         assert_eq!(bar(4, 8).chars().count(), 20);
-        assert_eq!(bar(1, 1_000), "▍");
+        assert_eq!(bar(1, 1_000), "▏");
         assert_eq!(bar(0, 0), "");
     }
 

@@ -147,7 +147,9 @@ impl Question {
         }
         self.add_times(now, &mut all)?;
         let mut flat = Vec::with_capacity(all.len());
-        all.into_iter().for_each(|part| flatten(part, &mut flat));
+        for part in all {
+            flatten(part, &mut flat);
+        }
         Ok(Query { condition: Condition::All(flat), limit: self.limit, newest_first: true })
     }
 
@@ -309,7 +311,7 @@ pub async fn plan(
             let statement = plan::statement(reader.dialect(), &step);
             match reader.explain(&statement).await {
                 Ok(plan) => {
-                    planned.push(Planned { place: reader.name.clone(), sql: statement.sql, plan })
+                    planned.push(Planned { place: reader.name.clone(), sql: statement.sql, plan });
                 }
                 Err(error) => failures.push((reader.name.clone(), error)),
             }
@@ -381,5 +383,18 @@ mod tests {
         assert_eq!(bound(since), None);
         assert_eq!(bound(client), None);
         assert_eq!(bound(Question::default()), None);
+        let next_page = Question { before: Some(RequestKey([1; 16])), ..Question::default() };
+        assert_eq!(bound(next_page), None);
+    }
+
+    #[test]
+    fn a_question_that_says_its_end_is_bound_to_the_day_before_that() {
+        let now: Timestamp = "2026-11-22T13:00:00Z".parse().unwrap();
+        let until = || Some("2026-11-03T07:00:00Z".to_owned());
+        let only = Question { until: until(), ..Question::default() };
+        assert_eq!(bounded(only.query(&Zoned::now()).unwrap(), now).1, None);
+        let text = Question { until: until(), text: Some("x".into()), ..Question::default() };
+        let since = bounded(text.query(&Zoned::now()).unwrap(), now).1;
+        assert_eq!(since.map(|time| time.to_string()), Some("2026-11-02T07:00:00Z".into()));
     }
 }
