@@ -145,7 +145,9 @@ fn lines(rows: &mut Rows) -> String {
                 Cell::Time(microseconds) => lines.push_str(&civil(microseconds)),
                 Cell::Text(text) => lines.push_str(text),
                 Cell::Octets(octets) => {
-                    octets.iter().for_each(|octet| write!(lines, "{octet:02x}").unwrap());
+                    for octet in octets {
+                        write!(lines, "{octet:02x}").unwrap();
+                    }
                 }
             }
             lines.push('\t');

@@ -145,8 +145,8 @@ impl Rows {
         );
         let (message, local) = (&self.message, format!("user{user}"));
         let port = (1_024 + user).to_string();
-        let node = if user % 3 == 0 { "mx2" } else { "mx1" };
-        let group = if user % 10 == 0 { "staff" } else { "default" };
+        let node = if user.is_multiple_of(3) { "mx2" } else { "mx1" };
+        let group = if user.is_multiple_of(10) { "staff" } else { "default" };
         let mut row = Row::with_capacity(1_024);
         for column in COLUMNS {
             row.push(match column.name {

@@ -46,8 +46,9 @@ fn since(query: Query, now: Timestamp) -> (Query, Option<Timestamp>) {
     let end = end(&query.condition).and_then(|end| Timestamp::from_microsecond(end).ok());
     let end = end.map_or(now, |end| end.min(now));
     let since = end.checked_sub(UNBOUNDED).unwrap_or(Timestamp::MIN);
-    let condition = query.condition.clone().and(Condition::Since(since.as_microsecond()));
-    (Query { condition, ..query }, Some(since))
+    let Query { condition, limit, newest_first } = query;
+    let condition = condition.and(Condition::Since(since.as_microsecond()));
+    (Query { condition, limit, newest_first }, Some(since))
 }
 
 /// Whether nothing is asked but that requests came before something: the newest of them are read,

@@ -75,7 +75,7 @@ pub(super) struct Reader {
 
 #[derive(Debug)]
 enum Source {
-    Database { connection: Box<ResolvedConnection>, open: Option<MySqlStore> },
+    Database { connection: Box<ResolvedConnection>, open: Option<Box<MySqlStore>> },
     File { path: PathBuf, open: Option<SqliteStore> },
 }
 
@@ -274,7 +274,7 @@ impl Reader {
                     connect_timeout,
                     ..(**connection).clone()
                 };
-                *open = Some(MySqlStore::connect_to_read(&bound).await?);
+                *open = Some(Box::new(MySqlStore::connect_to_read(&bound).await?));
             }
             Source::Database { open: Some(store), .. } => store.wait_at_most(rest),
             Source::File { path, open } if open.is_none() => *open = open_file(path)?,
@@ -294,7 +294,7 @@ impl Reader {
     /// Ends the connection politely.
     pub(super) async fn end(self) {
         if let Source::Database { open: Some(store), .. } = self.source {
-            Box::new(store).end().await;
+            store.end().await;
         }
     }
 }
@@ -326,13 +326,13 @@ async fn blocking<T: Send + 'static>(
         let result = work(&mut store);
         (store, result)
     });
-    let is_late = tokio::time::timeout_at(until, &mut working).await;
-    let (done, is_late) = match is_late {
-        Ok(done) => (done, false),
-        Err(_) => {
-            interrupter.interrupt();
-            (working.await, true)
-        }
+    let in_time = tokio::time::timeout_at(until, &mut working).await;
+    let is_late = in_time.is_err();
+    let done = if let Ok(done) = in_time {
+        done
+    } else {
+        interrupter.interrupt();
+        working.await
     };
     let (store, result) = done.map_err(|error| StoreError::Away(Box::new(error)))?;
     *open = Some(store);

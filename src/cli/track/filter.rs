@@ -18,7 +18,8 @@ pub(in crate::cli) struct Filter {
     /// Sender or recipient in this domain or below it
     #[arg(long)]
     domain: Option<String>,
-    /// Client: an address, the beginning of one, or a network (192.0.2.0/24, 192.0.2., 2001:db8::/32)
+    /// Client: an address, the beginning of one, or a network (192.0.2.0/24, 192.0.2.,
+    /// `2001:db8::/32`)
     #[arg(long, value_name = "ADDRESS|NETWORK")]
     client: Option<String>,
     /// Decision: an action such as REJECT, or a code such as 450

@@ -147,7 +147,9 @@ impl Question {
         }
         self.add_times(now, &mut all)?;
         let mut flat = Vec::with_capacity(all.len());
-        all.into_iter().for_each(|part| flatten(part, &mut flat));
+        for part in all {
+            flatten(part, &mut flat);
+        }
         Ok(Query { condition: Condition::All(flat), limit: self.limit, newest_first: true })
     }
 
@@ -309,7 +311,7 @@ pub async fn plan(
             let statement = plan::statement(reader.dialect(), &step);
             match reader.explain(&statement).await {
                 Ok(plan) => {
-                    planned.push(Planned { place: reader.name.clone(), sql: statement.sql, plan })
+                    planned.push(Planned { place: reader.name.clone(), sql: statement.sql, plan });
                 }
                 Err(error) => failures.push((reader.name.clone(), error)),
             }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{Count, Limits, or_fail, top, unsigned};
 use crate::tracking::query::{Bound, Route, Statement, count, from, write};
-use crate::tracking::reader::readers;
+use crate::tracking::reader::{Field, readers};
 use crate::tracking::search::Place;
 use crate::tracking::store::{Condition, StoreError};
 use crate::tracking::story::read_checks;
@@ -76,7 +76,7 @@ pub async fn engines(places: &[Place], condition: &Condition, limits: Limits) ->
         stats.total += total;
         stats.sample += rows.len() as u64;
         for row in rows {
-            let text = row.first().and_then(|field| field.text()).unwrap_or_default();
+            let text = row.first().and_then(Field::text).unwrap_or_default();
             add(&mut engines, &text, OCTETS * WEIGHT / share);
         }
         reader.end().await;
