@@ -144,16 +144,11 @@ fn engines_go_by_the_time_of_the_records() {
 #[test]
 fn where_engines_remember_the_requests_are_taken_in_their_order() {
     const REQUESTS: usize = 300;
-    let daemon =
-        Daemon::start(
-            Store::Sqlite.track(Settings {
-                checks: "threshold".into(),
-                engines:
-                    "<threshold key=\"$client_address\"><limit max=\"150\" per=\"1h\"/></threshold>"
-                        .into(),
-                ..Settings::default()
-            }),
-        );
+    let daemon = Daemon::start(Store::Sqlite.track(Settings {
+        checks: "threshold".into(),
+        engines: "<threshold key=\"$ip\"><limit max=\"150\" per=\"1h\"/></threshold>".into(),
+        ..Settings::default()
+    }));
     let mut client = daemon.connect();
     for _ in 0..REQUESTS {
         client.ask(&PolicyRequest::new().octets()).unwrap();
