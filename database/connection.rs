@@ -369,18 +369,18 @@ mod tests {
         files.warnings.into_iter().map(|warning| warning.message).collect()
     }
 
-    fn secret_file(span: Span) -> Option<Spanned<PathBuf>> {
-        Some(Spanned { value: "secret".into(), span })
+    fn secret_file(span: Span) -> Spanned<PathBuf> {
+        Spanned { value: "secret".into(), span }
     }
 
     fn by_file(span: Span) -> ConnectionOptions {
-        let secret = SecretOptions { text: None, file: secret_file(span), variable: None };
+        let secret = SecretOptions { text: None, file: Some(secret_file(span)), variable: None };
         let password = Some(Spanned { value: secret, span });
         ConnectionOptions { password, ..Default::default() }
     }
 
     fn by_option_file(span: Span) -> ConnectionOptions {
-        ConnectionOptions { defaults_file: secret_file(span), ..Default::default() }
+        ConnectionOptions { defaults_file: Some(secret_file(span)), ..Default::default() }
     }
 
     #[test]

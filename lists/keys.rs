@@ -1,7 +1,7 @@
 //! Octets, each with a value, found at one look into memory however many there are: what is kept of
 //! each is a digest of 128 bits, and never the octets themselves.
 //!
-//! Two keys with one digest would be taken for one. The digest is SipHash under a secret of each
+//! Two keys with one digest would be taken for one. The digest is `SipHash` under a secret of each
 //! table, so nobody can search for such keys; that one key out of an unknown request meets one of a
 //! million by chance happens once in 2¹⁰⁸ requests.
 
@@ -30,8 +30,8 @@ struct Digest([u8; 16]);
 impl Digest {
     /// Where its slot is looked for.
     fn hash(self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        let [first, ..] = *self.0.as_chunks::<8>().0 else { return 0 };
+        u64::from_le_bytes(first)
     }
 }
 

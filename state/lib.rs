@@ -41,8 +41,8 @@ mod redis;
 mod remote;
 mod table;
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use jiff::Timestamp;
@@ -124,7 +124,7 @@ pub enum Change<R, A> {
 #[derive(Default)]
 pub struct StateStore {
     backend: OnceLock<Arc<dyn Backend>>,
-    is_wanted: AtomicBool,
+    users: Mutex<BTreeSet<String>>,
 }
 
 impl StateStore {
@@ -156,13 +156,19 @@ impl StateStore {
     /// Whether anybody has asked for a space, and so needs it to be open.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
-        self.is_wanted.load(Ordering::Relaxed)
+        !self.users().is_empty()
+    }
+
+    /// The engines that have asked for a space, by their IDs.
+    #[must_use]
+    pub fn users(&self) -> BTreeSet<String> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The records of one engine, by its ID.
     #[must_use]
     pub fn space(self: &Arc<Self>, id: &str) -> Space {
-        self.is_wanted.store(true, Ordering::Relaxed);
+        self.users.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
         Space { store: self.clone(), prefix: key::prefix(id).into() }
     }
 

@@ -45,7 +45,8 @@ impl Overlay {
     /// The file can't be read.
     pub(crate) fn over_file(directory: &Path) -> Result<Self, StateError> {
         let path = path_in(directory);
-        if !path.exists() {
+        let unseen = |error| StateError::new("can't be looked for").with_source(error);
+        if !path.try_exists().map_err(unseen)? {
             return Ok(Overlay::empty());
         }
         let file = StoreFile::open_to_read(&path).map_err(unreadable)?;

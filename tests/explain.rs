@@ -80,11 +80,11 @@ fn each_step_is_shown_with_what_it_did() {
             <set id=\"header\"><result id=\"name\">$helo</result>
               <on_done>PREPEND X-Helo: $helo</on_done></set>
             <threshold id=\"late\"><key>$ip</key><limit max=\"5\" per=\"1h\"/>
-              <count>messages</count></threshold>
+              </threshold>
             <wbl id=\"wbl\"><black><recipient>bob@example.com</recipient></black>
               <on_black>550 5.7.1 not $recipient</on_black></wbl>
             <set id=\"never\"/>"
-            .replace("<count>messages</count>", ""),
+            .into(),
         ..Settings::default()
     });
     let request = PolicyRequest::new().set("instance", "");
@@ -161,11 +161,10 @@ fn nobody_is_asked_unless_that_is_wanted() {
     let (_directory, file) = configuration(&Settings {
         checks: "read write".into(),
         engines: format!(
-            "<http id=\"read\"><uri>{origin}/read</uri><on_success>REJECT read</on_success></http>
+            "<http id=\"read\"><uri>{origin}/read</uri><on_success>WARN read</on_success></http>
              <http id=\"write\"><uri>{origin}/write</uri><method>POST</method></http>",
             origin = service.origin
-        )
-        .replace("<on_success>REJECT read</on_success>", "<on_success>WARN read</on_success>"),
+        ),
         ..Settings::default()
     });
     let offline = explain_json(&file, &PolicyRequest::new(), &[]);
@@ -228,7 +227,7 @@ fn a_request_of_the_records_is_explained_beside_the_server_which_notices_nothing
     assert_eq!(early["decision"]["engine"], "greylist");
     let row = &sqlite(&daemon.state_directory())[0];
     let id = row.octets("id");
-    let id: String = id.iter().map(|octet| format!("{octet:02x}")).collect();
+    let id = id.iter().fold(String::new(), |id, octet| id + &format!("{octet:02x}"));
     let other = explained(&["--id", &id, "--attr", "sender=new@example.org"]);
     assert_eq!(step(&other, "greylist")["outcome"]["status"], "new");
     // What would have been remembered of the other sender is not.
@@ -252,7 +251,13 @@ fn without_a_server_not_a_file_is_changed_or_made() {
     assert_eq!(step(&explanation, "greylist")["outcome"]["status"], "early");
     let after = files(&daemon.state_directory());
     assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
-    assert!(before == after, "a file has changed");
+    // What SQLite shares between processes that have a file open holds nothing that lasts.
+    let changed: Vec<_> = before
+        .iter()
+        .filter(|(path, octets)| after[*path] != **octets && !path.ends_with("state.sqlite-shm"))
+        .map(|(path, _)| path)
+        .collect();
+    assert!(changed.is_empty(), "{changed:?} have changed");
 }
 
 #[test]

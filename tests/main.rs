@@ -61,7 +61,8 @@ mod monitoring;
 mod mysql;
 #[cfg(test)]
 mod order;
-#[cfg(all(test, feature = "otel"))]
+#[cfg(test)]
+#[cfg(feature = "otel")]
 mod otel;
 #[cfg(test)]
 mod output;

@@ -137,7 +137,9 @@ fn the_reference_has_parts() {
     let options = Call::new(["reference", "options"]).succeed();
     assert!(options.contains("| `on_STATUS` |") && options.contains("| `max_connections` |"));
     assert!(!options.contains("`<helo>`"));
-    assert!(Call::new(["reference", "macros"]).succeed().starts_with("# Macros\n"));
+    for (part, heading) in [("macros", "# Macros\n"), ("metrics", "# Metrics\n")] {
+        assert!(Call::new(["reference", part]).succeed().starts_with(heading), "{part}");
+    }
 }
 
 #[test]

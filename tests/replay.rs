@@ -133,12 +133,38 @@ fn engines_go_by_the_time_of_the_records() {
     crate::harness::pause(std::time::Duration::from_millis(1_200));
     client.ask(&PolicyRequest::new().octets()).unwrap();
     let file = beside(&daemon, &settings("1s"));
-    let (code, report) = replay(&file, &["--workers", "1"]);
+    let (code, report) = replay(&file, &[]);
     assert_eq!((code, &report["changed"], &report["same"]), (Some(1), &1.into(), &1.into()));
     let cause = &report["causes"][0];
     assert_eq!((&cause["old_status"], &cause["new_status"]), (&"early".into(), &"passed".into()));
     let (code, _) = replay(&file, &["--recorded", "greylist"]);
     assert_eq!(code, Some(0));
+}
+
+#[test]
+fn where_engines_remember_the_requests_are_taken_in_their_order() {
+    const REQUESTS: usize = 300;
+    let daemon =
+        Daemon::start(
+            Store::Sqlite.track(Settings {
+                checks: "threshold".into(),
+                engines:
+                    "<threshold key=\"$client_address\"><limit max=\"150\" per=\"1h\"/></threshold>"
+                        .into(),
+                ..Settings::default()
+            }),
+        );
+    let mut client = daemon.connect();
+    for _ in 0..REQUESTS {
+        client.ask(&PolicyRequest::new().octets()).unwrap();
+    }
+    for arguments in [&[][..], &["--dns", "live"]] {
+        let (code, report) = replay(&daemon.configuration(), arguments);
+        assert_eq!((code, &report["same"]), (Some(0), &REQUESTS.into()), "{report}");
+    }
+    let said = Call::new(["replay", "--workers", "4"]).with(&daemon.configuration()).run();
+    assert!(said.err.contains("requests must keep their order for threshold"), "{}", said.err);
+    assert_eq!(said.code, Some(0));
 }
 
 #[test]

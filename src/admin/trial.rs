@@ -130,7 +130,7 @@ pub async fn run(
     if mode == Mode::Connect {
         visitor.may_change()?;
     }
-    let text: String = form.request.lines().map(|line| format!("{}\n", typed(line))).collect();
+    let text = form.request.lines().fold(String::new(), |text, line| text + &typed(line) + "\n");
     let mut page = TrialPage { connects: mode == Mode::Connect, ..TrialPage::new(visitor, text) };
     let asked = match read(&form.request) {
         Ok(asked) => asked,

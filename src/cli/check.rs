@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use mppd_engine::Escaped;
+use mppd_engine::config::Period;
 use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error as ValueError, StrDeserializer};
@@ -16,7 +17,6 @@ use super::{EXIT_CONFIGURATION, Settings, print_findings, print_text, refuse};
 use crate::connections::{self, Tried};
 use crate::log;
 use crate::plan::Plan;
-use mppd_engine::config::Period;
 
 /// Options of `mppd check`.
 #[derive(Debug, Args)]
@@ -77,10 +77,8 @@ fn attempt_all(plan: &Plan, limit: Duration) -> std::io::Result<Vec<Tried>> {
 
 fn show(tried: &[Tried], as_json: bool) -> ExitCode {
     let text = if as_json {
-        match tried.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>() {
-            Ok(lines) => {
-                lines.iter().map(|line| format!("{}\n", super::track::plain(line))).collect()
-            }
+        match objects(tried) {
+            Ok(text) => text,
             Err(error) => return fail(&error.to_string()),
         }
     } else {
@@ -90,17 +88,27 @@ fn show(tried: &[Tried], as_json: bool) -> ExitCode {
     if tried.iter().all(|tried| tried.reached) { printed } else { ExitCode::FAILURE }
 }
 
+/// One object a line.
+fn objects(tried: &[Tried]) -> serde_json::Result<String> {
+    let mut text = String::new();
+    for tried in tried {
+        text.push_str(&super::track::plain(&serde_json::to_string(tried)?));
+        text.push('\n');
+    }
+    Ok(text)
+}
+
 /// One line for each, and how many failed.
 fn screen(tried: &[Tried], paint: Paint) -> String {
-    let mut text: String = tried.iter().map(|tried| line(tried, paint)).collect();
+    let lines: String = tried.iter().map(|tried| line(tried, paint)).collect();
     let failed = tried.iter().filter(|tried| !tried.reached).count();
-    text.push_str(&match (tried.len(), failed) {
-        (0, _) => "It connects to nothing.\n".to_owned(),
-        (1, 0) => "The one connection works.\n".to_owned(),
-        (all, 0) => format!("All {all} connections work.\n"),
-        (all, failed) => format!("{failed} of {all} connections failed.\n"),
-    });
-    text
+    let end = match (tried.len(), failed) {
+        (0, _) => "It connects to nothing.".to_owned(),
+        (1, 0) => "The one connection works.".to_owned(),
+        (all, 0) => format!("All {all} connections work."),
+        (all, failed) => format!("{failed} of {all} connections failed."),
+    };
+    format!("{lines}{end}\n")
 }
 
 fn line(Tried { by, target, reached, text, help, .. }: &Tried, paint: Paint) -> String {

@@ -160,7 +160,7 @@ impl<'a> Picture<'a> {
     fn engine_title(&self, engine: &EngineOrder) -> String {
         let mut title = self.paint.cyan(&engine.id);
         if engine.id != engine.kind {
-            title.push_str(&format!(" ({})", engine.kind));
+            title = format!("{title} ({})", engine.kind);
         }
         if engine.dry_run {
             title.push_str(&self.paint.yellow("  dry_run"));

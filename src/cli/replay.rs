@@ -43,7 +43,8 @@ pub(super) struct ReplayArguments {
     /// ask databases, directories, web services, mail or policy servers always do
     #[arg(long, value_name = "ENGINE")]
     recorded: Vec<String>,
-    /// Threads; one for each core unless given
+    /// Threads; one for each core unless given, and one only where engines remember (greylist,
+    /// threshold, …), as what they come to depends on the order of the requests
     #[arg(long, value_name = "NUMBER")]
     workers: Option<usize>,
     /// Requests that are shown of each cause
@@ -96,18 +97,22 @@ pub(super) fn run(settings: &Settings, arguments: &ReplayArguments) -> ExitCode 
         Err(Error::Rejected(rejected)) => return refuse(&rejected),
         Err(error) => return failed(&error),
     };
-    let shown = match arguments.json {
-        true => match serde_json::to_string(&report) {
-            Ok(json) => format!("{}\n", track::plain(&json)),
-            Err(error) => return failed(&error.into()),
-        },
-        false => text(&report, Paint { is_terminal: std::io::stdout().is_terminal() }),
+    let shown = match shown(&report, arguments.json) {
+        Ok(shown) => shown,
+        Err(error) => return failed(&error),
     };
     match (print_text(&shown), report.changed) {
         (ExitCode::SUCCESS, 0) => ExitCode::SUCCESS,
         (ExitCode::SUCCESS, _) => ExitCode::from(EXIT_CHANGED),
         _ => ExitCode::from(EXIT_FAILED),
     }
+}
+
+fn shown(report: &Report, as_json: bool) -> Result<String, Error> {
+    if as_json {
+        return Ok(format!("{}\n", track::plain(&serde_json::to_string(report)?)));
+    }
+    Ok(text(report, Paint { is_terminal: std::io::stdout().is_terminal() }))
 }
 
 fn failed(error: &Error) -> ExitCode {
@@ -136,6 +141,13 @@ fn replay(settings: &Settings, arguments: &ReplayArguments) -> Result<Report, Er
         workers: arguments.workers.unwrap_or(cores),
         examples: arguments.examples,
     };
+    let remembering = replay.in_order_for(&plan);
+    if arguments.workers.is_some_and(|workers| workers > 1) && !remembering.is_empty() {
+        let engines = remembering.join(", ");
+        eprintln!(
+            "mppd replay: one thread is used, as requests must keep their order for {engines}"
+        );
+    }
     let bar = progress(&replay)?;
     let report = replay.run(plan, &|count| {
         if let Some(bar) = &bar {

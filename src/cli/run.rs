@@ -223,11 +223,25 @@ fn print_next_steps(plan: &Plan) {
          {mppd} ask --to {endpoint} --attr protocol_state=RCPT --attr client_address=192.0.2.1 \\\n        \
          --attr sender=alice@example.org --attr recipient=bob@example.com\n    \
          {mppd} track search\n\n\
+         {}\
          Have Postfix ask it, by these lines in main.cf, which \"{mppd} postfix --apply\" can set:\n\n    \
          smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated,\n        \
          reject_unauth_destination, check_policy_service {}\n",
+        look(plan),
         for_postfix(endpoint)
     );
+}
+
+/// Where a browser finds the console, if there is one.
+fn look(plan: &Plan) -> String {
+    let Some(listen) = plan.admin.listen.first() else { return String::new() };
+    let place = match &listen.endpoint {
+        Endpoint::Inet { host, port } if host.contains(':') => format!("http://[{host}]:{port}/"),
+        Endpoint::Inet { host, port } => format!("http://{host}:{port}/"),
+        Endpoint::Unix(path) => format!("unix:{}", path.display()),
+    };
+    let how = if plan.admin.accounts.is_empty() { " (it says how to make an account)" } else { "" };
+    format!("Look at it in a browser, at {place}{how}.\n\n")
 }
 
 /// The endpoint as main.cf takes it.

@@ -36,10 +36,11 @@ use jiff::Timestamp;
 use mppd_engine::{Action, EngineKind, Exchange};
 use serde::Serialize;
 
-use self::rehearsal::{Answered, Rehearsal, open_memory};
+use self::rehearsal::{Answered, MemoryOpened, Rehearsal, open_memory};
 pub use self::rehearsal::{Memory, Question, RehearsalError};
 use self::step::{Recorder, Step};
 use crate::config::{LoadRequest, Rejected};
+use crate::groups::method::Method;
 use crate::log::silent;
 use crate::plan::Plan;
 use crate::policy::reply;
@@ -191,11 +192,13 @@ pub async fn run(
     mode: Mode,
 ) -> Result<Explanation, RehearsalError> {
     let plan = Arc::new(plan);
-    open_memory(&plan, Memory::Present(mode))?;
+    let opened = open_memory(&plan, Memory::Present(mode))?;
     let recorder = Rc::new(Recorder { mode, steps: RefCell::default() });
     let rehearsal = Rehearsal::raise(&plan, mode, recorder.clone())?;
     let answered = rehearsal.ask(question).await;
-    Ok(told(&plan, mode, &answered, recorder.steps.take()))
+    let steps = recorder.steps.take();
+    let notes = notes(&answered, &opened, &steps);
+    Ok(Explanation { notes, ..told(&plan, mode, &answered, steps) })
 }
 
 fn told(plan: &Plan, mode: Mode, answered: &Answered, steps: Vec<Step>) -> Explanation {
@@ -226,7 +229,7 @@ fn told(plan: &Plan, mode: Mode, answered: &Answered, steps: Vec<Step>) -> Expla
             is_dry_run,
         },
         reply,
-        notes: notes(plan, mode, answered, &steps),
+        notes: Vec::new(),
         steps,
     }
 }
@@ -237,9 +240,9 @@ fn group(plan: &Plan, answered: &Answered) -> GroupTold {
     let other = member_of.filter(|_| found.member_of != found.group);
     GroupTold {
         id: answered.exchange.group().to_string(),
-        method: found.method.map(|method| method.name()),
+        method: found.method.map(Method::name),
         in_stead_of: other.map(|group| group.id.to_string()),
-        not_asked: found.not_asked.map(|method| method.name()),
+        not_asked: found.not_asked.map(Method::name),
         dry_run: answered.exchange.is_dry_run(),
     }
 }
@@ -257,7 +260,7 @@ fn score(exchange: &Exchange) -> Option<ScoreTold> {
 }
 
 /// What a server that runs would do otherwise.
-fn notes(plan: &Plan, mode: Mode, answered: &Answered, steps: &[Step]) -> Vec<String> {
+fn notes(answered: &Answered, opened: &MemoryOpened, steps: &[Step]) -> Vec<String> {
     let mut notes = Vec::new();
     let mut note = |text: &str| notes.push(text.to_owned());
     let checks_not_asked =
@@ -265,11 +268,13 @@ fn notes(plan: &Plan, mode: Mode, answered: &Answered, steps: &[Step]) -> Vec<St
     if checks_not_asked > 0 {
         note("engines that were not asked are taken to have no opinion");
     }
-    if plan.state_store.is_wanted() {
-        note(match Memory::Present(mode).is_read(plan) {
-            true => "what engines remember is that of now; what they would change is forgotten",
-            false => "the state store was not asked: engines remember nothing",
-        });
+    match opened {
+        MemoryOpened::Empty => {}
+        MemoryOpened::Read => {
+            note("what engines remember is that of now; what they would change is forgotten");
+        }
+        MemoryOpened::NotAsked => note("the state store was not asked: engines remember nothing"),
+        MemoryOpened::Unreadable(why) => note(&format!("{why}; engines remember nothing")),
     }
     if !answered.exchange.request().instance().is_empty() {
         note("a server that has answered this very request within ten minutes repeats that answer");

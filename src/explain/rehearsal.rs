@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use mppd_engine::exchange::Receipt;
-use mppd_engine::slog::Logger;
 use mppd_engine::tracking::Recorded;
 use mppd_engine::{Exchange, Request, RequestKey, Tracker, Transition};
 use mppd_state::{Backend, Overlay, StateError};
@@ -48,39 +47,51 @@ pub enum Memory {
     Present(Mode),
 }
 
-impl Memory {
-    /// Whether the state store of this plan is read.
-    pub(super) fn is_read(self, plan: &Plan) -> bool {
-        match self {
-            Memory::Empty => false,
-            // The file beside us is no connection.
-            Memory::Present(Mode::Offline) => plan.configuration.state_store.is_embedded(),
-            Memory::Present(Mode::Connect) => true,
-        }
-    }
-
-    fn open(self, plan: &Plan, logger: &Logger) -> Result<Overlay, StateError> {
-        if !self.is_read(plan) {
-            return Ok(Overlay::empty());
-        }
-        let directory = &plan.configuration.common.state_directory;
-        plan.configuration.state_store.open_to_look(directory, logger)
-    }
+/// What engines remember, once that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemoryOpened {
+    /// Nothing at first: they need none, or that was wanted.
+    Empty,
+    /// What is in the state store.
+    Read,
+    /// Nothing, because the state store would have to be asked.
+    NotAsked,
+    /// Nothing, because the file of the state store can't be read, for this reason.
+    Unreadable(String),
 }
 
 /// Gives the engines of a plan something to remember with; once, before any of them runs.
 ///
 /// # Errors
-/// The store can't be read, or the plan has one already.
-pub fn open_memory(plan: &Plan, memory: Memory) -> Result<(), RehearsalError> {
-    let store: Arc<dyn Backend> = match memory {
-        Memory::Empty => Arc::new(mppd_state::Memory::default()),
-        memory if plan.state_store.is_wanted() => {
-            Arc::new(memory.open(plan, &silent()).map_err(|error| RehearsalError::State { error })?)
+/// The store is to be asked and can't be, or the plan has one already.
+pub fn open_memory(plan: &Plan, memory: Memory) -> Result<MemoryOpened, RehearsalError> {
+    let (store, opened) = memory.store(plan)?;
+    if plan.state_store.open(store) { Ok(opened) } else { Err(RehearsalError::InUse) }
+}
+
+impl Memory {
+    fn store(self, plan: &Plan) -> Result<(Arc<dyn Backend>, MemoryOpened), RehearsalError> {
+        let Memory::Present(mode) = self else {
+            return Ok((Arc::new(mppd_state::Memory::default()), MemoryOpened::Empty));
+        };
+        let store = &plan.configuration.state_store;
+        let empty = Arc::new(Overlay::empty());
+        if !plan.state_store.is_wanted() {
+            return Ok((empty, MemoryOpened::Empty));
         }
-        Memory::Present(_) => Arc::new(Overlay::empty()),
-    };
-    if plan.state_store.open(store) { Ok(()) } else { Err(RehearsalError::InUse) }
+        // The file beside us is no connection.
+        if mode == Mode::Offline && !store.is_embedded() {
+            return Ok((empty, MemoryOpened::NotAsked));
+        }
+        match store.open_to_look(&plan.configuration.common.state_directory, &silent()) {
+            Ok(overlay) => Ok((Arc::new(overlay), MemoryOpened::Read)),
+            Err(error) if mode == Mode::Offline => {
+                let why = format!("{error}{}", error.causes());
+                Ok((empty, MemoryOpened::Unreadable(why)))
+            }
+            Err(error) => Err(RehearsalError::State { error }),
+        }
+    }
 }
 
 /// A request that nobody has sent, or that was answered long ago.

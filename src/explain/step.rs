@@ -55,6 +55,7 @@ pub struct PreconditionTold {
 }
 
 /// What an engine came to, and what follows from it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, for machines")]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OutcomeTold {
     /// Its status; `exception` where it failed.

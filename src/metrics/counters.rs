@@ -80,7 +80,6 @@ fn absorb(counts: &[Count], others: &[Count]) {
 /// What one worker has counted of one engine.
 #[derive(Debug)]
 struct EngineCounts {
-    kind: &'static str,
     /// Those that the engine declares, in alphabetical order, then those of the framework.
     statuses: Box<[&'static str]>,
     runs: Box<[Count]>,
@@ -93,7 +92,6 @@ impl EngineCounts {
     fn of(plan: &EnginePlan) -> Self {
         let statuses = statuses(plan);
         EngineCounts {
-            kind: plan.kind,
             runs: statuses.iter().map(|_| Count::default()).collect(),
             statuses,
             exceptions: Default::default(),
@@ -104,7 +102,6 @@ impl EngineCounts {
 
     fn nothing_like(other: &EngineCounts) -> Self {
         EngineCounts {
-            kind: other.kind,
             runs: other.statuses.iter().map(|_| Count::default()).collect(),
             statuses: other.statuses.clone(),
             exceptions: Default::default(),
@@ -114,13 +111,13 @@ impl EngineCounts {
     }
 
     fn is_of(&self, plan: &EnginePlan) -> bool {
-        self.kind == plan.kind && self.statuses == statuses(plan)
+        self.statuses == statuses(plan)
     }
 
     fn count_status(&self, status: &'static str) {
         // The words are mostly the same pieces of memory.
         let is_same = |known: &&'static str| std::ptr::eq(*known, status) || *known == status;
-        if let Some(place) = self.statuses.iter().position(|known| is_same(known)) {
+        if let Some(place) = self.statuses.iter().position(is_same) {
             self.runs[place].add(1);
         }
     }
@@ -161,13 +158,14 @@ impl GroupCounts {
     }
 }
 
-type ById<T> = HashMap<Arc<str>, Arc<T>>;
+/// What an engine is counted under: a reload may give its ID to another kind.
+type EngineKey = (Arc<str>, &'static str);
 
 /// What one worker counts. Only its thread adds to it.
 #[derive(Debug)]
 pub struct Shard {
-    engines: Mutex<ById<EngineCounts>>,
-    groups: Mutex<ById<GroupCounts>>,
+    engines: Mutex<HashMap<EngineKey, Arc<EngineCounts>>>,
+    groups: Mutex<HashMap<Arc<str>, Arc<GroupCounts>>>,
     times: Histogram,
 }
 
@@ -185,11 +183,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shard {
     fn engine(&self, plan: &EnginePlan) -> Arc<EngineCounts> {
         let mut engines = lock(&self.engines);
-        if let Some(known) = engines.get(&plan.id).filter(|known| known.is_of(plan)) {
+        let key = (plan.id.clone(), plan.kind);
+        if let Some(known) = engines.get(&key).filter(|known| known.is_of(plan)) {
             return known.clone();
         }
         let new = Arc::new(EngineCounts::of(plan));
-        engines.insert(plan.id.clone(), new.clone());
+        engines.insert(key, new.clone());
         new
     }
 
@@ -204,15 +203,18 @@ impl Shard {
             self.group(id).absorb(counts);
         }
         let mut engines = lock(&self.engines);
-        for (id, counts) in &*lock(&other.engines) {
-            let own = engines.entry(id.clone());
+        for (key, counts) in &*lock(&other.engines) {
+            let own = engines.entry(key.clone());
             own.or_insert_with(|| Arc::new(EngineCounts::nothing_like(counts))).absorb(counts);
         }
     }
 
     /// Forgets what a blueprint does not name.
     fn keep(&self, blueprint: &Blueprint) {
-        lock(&self.engines).retain(|id, _| blueprint.engines.iter().any(|plan| plan.id == *id));
+        let is_named = |(id, kind): &EngineKey| {
+            blueprint.engines.iter().any(|plan| plan.id == *id && plan.kind == *kind)
+        };
+        lock(&self.engines).retain(|key, _| is_named(key));
         lock(&self.groups).retain(|id, _| blueprint.group(id).is_some());
     }
 }
@@ -418,8 +420,7 @@ impl Reading {
         self.times.add(&shard.times.read());
         let engines = lock(&shard.engines);
         for engine in &mut self.engines {
-            let counts = engines.get(&engine.id).filter(|counts| counts.kind == engine.kind);
-            let Some(counts) = counts else { continue };
+            let Some(counts) = engines.get(&(engine.id.clone(), engine.kind)) else { continue };
             add(&mut engine.statuses, &counts.runs);
             add(&mut engine.exceptions, &counts.exceptions);
             engine.decided += counts.decided.get();

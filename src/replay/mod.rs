@@ -61,7 +61,7 @@ pub struct Replay {
     pub dns: DnsChoice,
     /// The full IDs of engines that come to what they came to then, although they ask nobody.
     pub recorded: BTreeSet<String>,
-    /// How many threads.
+    /// How many threads; one where what is decided depends on the order of the requests.
     pub workers: usize,
     /// How many examples of each cause.
     pub examples: usize,
@@ -98,6 +98,13 @@ impl Replay {
         Pages::new(self)?.count()
     }
 
+    /// The engines of a plan that remember, and so need the requests in their order.
+    #[must_use]
+    pub fn in_order_for(&self, plan: &Plan) -> Vec<String> {
+        let users = plan.state_store.users();
+        users.into_iter().filter(|engine| !self.recorded.contains(engine)).collect()
+    }
+
     /// Takes the requests through the chains of a plan that was read for this alone, and tells of
     /// each chunk how many were in it.
     ///
@@ -105,15 +112,18 @@ impl Replay {
     /// The records can't be read, or the engines can't be started.
     pub fn run(&self, plan: Plan, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, ReplayError> {
         open_memory(&plan, Memory::Empty)?;
+        let in_order = !self.in_order_for(&plan).is_empty();
+        let workers = if in_order { 1 } else { self.workers.max(1) };
         let (plan, repeats) = (Arc::new(plan), Arc::default());
         let mut pages = Pages::new(self)?;
         let (sender, receiver) = sync_channel::<Vec<Found>>(AHEAD);
         let chunks = Mutex::new(receiver);
         std::thread::scope(|scope| {
-            let mut workers = Vec::new();
-            for number in 0..self.workers.max(1) {
+            let mut threads = Vec::new();
+            for number in 0..workers {
                 let worker = Worker {
                     replay: self,
+                    in_order,
                     plan: plan.clone(),
                     repeats: Arc::clone(&repeats),
                     chunks: &chunks,
@@ -121,15 +131,15 @@ impl Replay {
                 };
                 let thread = std::thread::Builder::new().name(format!("replay {number}"));
                 let thread = thread.spawn_scoped(scope, || worker.work());
-                workers.push(thread.map_err(ReplayError::Thread)?);
+                threads.push(thread.map_err(ReplayError::Thread)?);
             }
-            let is_working = || workers.iter().any(|worker| !worker.is_finished());
+            let is_working = || threads.iter().any(|worker| !worker.is_finished());
             let read = pages.send_all(&sender, is_working);
             // Whoever waits for more sees that there is none.
             drop(sender);
             let mut report = Report::new(self.examples);
-            for worker in workers {
-                report.merge(worker.join().map_err(|_| ReplayError::Ended)??);
+            for thread in threads {
+                report.merge(thread.join().map_err(|_| ReplayError::Ended)??);
             }
             read?;
             report.sort();

@@ -17,6 +17,9 @@ use crate::tracking::table::{COLUMNS, Source};
 /// The word of an engine that failed.
 const EXCEPTION: &str = "exception";
 
+/// The status of an engine that has put a request on record.
+pub(super) const RECORDED: &str = "recorded";
+
 /// One recorded request.
 #[derive(Debug)]
 pub(super) struct Recorded {
@@ -70,7 +73,7 @@ impl Answering {
         self.under_way.borrow_mut().remove(&key);
     }
 
-    fn from_records(&self, plan: &EnginePlan, exchange: &Exchange) -> StandIn {
+    fn by_records(&self, plan: &EnginePlan, exchange: &Exchange) -> StandIn {
         let under_way = self.under_way.borrow();
         let recorded = under_way.get(&exchange.key());
         match recorded.and_then(|recorded| recorded.outcome(plan)) {
@@ -83,13 +86,14 @@ impl Answering {
 impl Observer for Answering {
     fn stand_in(&self, plan: &EnginePlan, exchange: &Exchange) -> Option<StandIn> {
         if plan.tracks() {
-            return Some(StandIn::NotAsked("nothing is put on record"));
+            // Nothing is, but what follows from it is what followed then.
+            return Some(StandIn::CameTo(Ok(Outcome::new(RECORDED))));
         }
         match (plan.reach, self.dns) {
             (Reach::Inside, _) if !self.engines.contains(&*plan.id) => None,
             (Reach::Dns, DnsChoice::Live) => None,
             (Reach::Dns, DnsChoice::None) => Some(StandIn::NotAsked("name servers are not asked")),
-            _ => Some(self.from_records(plan, exchange)),
+            _ => Some(self.by_records(plan, exchange)),
         }
     }
 

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use mppd_engine::Exchange;
 use serde::Serialize;
 
-use super::recorded::Recorded;
+use super::recorded::{RECORDED, Recorded};
 use super::worker::Replayed;
+use crate::supervisor::chain::NOT_ASKED;
 use crate::tracking::story::Told;
 
 /// The status of an engine that did not run.
@@ -102,7 +103,7 @@ impl Report {
         let told = &recorded.told;
         self.requests += 1;
         for result in exchange.results() {
-            if result.outcome.status == "not_asked" && !is_record(told, &result.engine) {
+            if result.outcome.status == NOT_ASKED {
                 *self.not_asked.entry(result.engine.to_string()).or_default() += 1;
             }
         }
@@ -192,10 +193,6 @@ fn line(word: &str, text: &str) -> String {
     if text.is_empty() { word.to_owned() } else { format!("{word} {text}") }
 }
 
-fn is_record(told: &Told, engine: &str) -> bool {
-    told.engines.iter().any(|ran| ran.id == engine && ran.status == "recorded")
-}
-
 /// The first engine that came to something else than then: in the new order, else in the old one. If
 /// all came to the same, it is the one that decides now.
 fn cause(told: &Told, exchange: &Exchange) -> (Option<String>, String, String) {
@@ -204,10 +201,7 @@ fn cause(told: &Told, exchange: &Exchange) -> (Option<String>, String, String) {
     let results = exchange.results();
     for result in &results {
         let (old, new) = (then(&result.engine), result.outcome.status);
-        if new == "not_asked" && old == Some("recorded") {
-            continue;
-        }
-        if old != Some(new) {
+        if old != Some(new) && new != RECORDED {
             let old = old.unwrap_or(NOT_RUN).to_owned();
             return (Some(result.engine.to_string()), old, new.to_owned());
         }
@@ -218,7 +212,7 @@ fn cause(told: &Told, exchange: &Exchange) -> (Option<String>, String, String) {
         return (Some(engine.to_string()), status.clone(), status);
     }
     let gone = told.engines.iter().find(|ran| {
-        ran.status != "recorded" && !results.iter().any(|result| *result.engine == *ran.id)
+        ran.status != RECORDED && !results.iter().any(|result| *result.engine == *ran.id)
     });
     match gone {
         Some(ran) => (Some(ran.id.clone()), ran.status.clone(), NOT_RUN.to_owned()),

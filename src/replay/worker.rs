@@ -25,6 +25,8 @@ const AT_ONCE: usize = 32;
 /// One of the threads.
 pub(super) struct Worker<'a> {
     pub(super) replay: &'a Replay,
+    /// Whether what is decided depends on the order of the requests.
+    pub(super) in_order: bool,
     pub(super) plan: Arc<Plan>,
     pub(super) repeats: Arc<Repeats>,
     pub(super) chunks: &'a Mutex<Receiver<Vec<Found>>>,
@@ -41,8 +43,8 @@ impl Worker<'_> {
             .block_on(async { Rehearsal::raise(&self.plan, Mode::Offline, answering.clone()) });
         let rehearsal = raised?.with_repeats(self.repeats.clone());
         let mut report = Report::new(*examples);
-        // Requests that ask nobody are taken one by one, so that their order is kept.
-        let at_once = if *dns == DnsChoice::Live { AT_ONCE } else { 1 };
+        // Those that ask nobody wait for nothing.
+        let at_once = if *dns == DnsChoice::Live && !self.in_order { AT_ONCE } else { 1 };
         while let Some(chunk) = self.next() {
             let count = chunk.len();
             let answered = system.block_on(

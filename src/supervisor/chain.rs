@@ -23,7 +23,7 @@ use crate::traces::Recorder;
 const SKIPPED: &str = "skipped";
 
 /// The status of an engine that an observer does not want asked.
-const NOT_ASKED: &str = "not_asked";
+pub const NOT_ASKED: &str = "not_asked";
 
 /// The status of an engine that failed.
 const EXCEPTION: &str = "exception";

@@ -255,13 +255,11 @@ fn compile(
     let (word, rest) = split_word(text.value);
     if word.contains('$') || word == SCORE && rest.contains('$') {
         let whole = Template::compile(&text, scope)?;
-        return match constant(&whole) {
-            Some(constant) => read(&constant, &text, others),
-            None => {
-                let written = whole.to_string();
-                Ok(Effect::Template(EffectTemplate { word: None, whole, written }))
-            }
-        };
+        if let Some(constant) = constant(&whole) {
+            return read(&constant, &text, others);
+        }
+        let written = whole.to_string();
+        return Ok(Effect::Template(EffectTemplate { word: None, whole, written }));
     }
     if rest.is_empty() || OTHERS.contains(&word) {
         return read(text.value, &text, others);

@@ -77,10 +77,10 @@ impl Collector {
 
     /// Host and port, as a URL has them.
     fn place(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
+        if self.host.contains(':') {
+            return format!("[{}]:{}", self.host, self.port);
         }
+        format!("{}:{}", self.host, self.port)
     }
 
     /// Gives it traces.

@@ -43,10 +43,10 @@ pub fn bounded_always(query: Query, now: Timestamp) -> (Query, Option<Timestamp>
 }
 
 fn since(query: Query, now: Timestamp) -> (Query, Option<Timestamp>) {
-    let end = end(&query.condition).and_then(|end| Timestamp::from_microsecond(end).ok());
+    let Query { condition, limit, newest_first } = query;
+    let end = end(&condition).and_then(|end| Timestamp::from_microsecond(end).ok());
     let end = end.map_or(now, |end| end.min(now));
     let since = end.checked_sub(UNBOUNDED).unwrap_or(Timestamp::MIN);
-    let Query { condition, limit, newest_first } = query;
     let condition = condition.and(Condition::Since(since.as_microsecond()));
     (Query { condition, limit, newest_first }, Some(since))
 }

@@ -73,9 +73,10 @@ pub(super) struct Reader {
     newest: u32,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there are no more than places to ask")]
 #[derive(Debug)]
 enum Source {
-    Database { connection: Box<ResolvedConnection>, open: Option<Box<MySqlStore>> },
+    Database { connection: Box<ResolvedConnection>, open: Option<MySqlStore> },
     File { path: PathBuf, open: Option<SqliteStore> },
 }
 
@@ -274,7 +275,7 @@ impl Reader {
                     connect_timeout,
                     ..(**connection).clone()
                 };
-                *open = Some(Box::new(MySqlStore::connect_to_read(&bound).await?));
+                *open = Some(MySqlStore::connect_to_read(&bound).await?);
             }
             Source::Database { open: Some(store), .. } => store.wait_at_most(rest),
             Source::File { path, open } if open.is_none() => *open = open_file(path)?,
@@ -294,7 +295,7 @@ impl Reader {
     /// Ends the connection politely.
     pub(super) async fn end(self) {
         if let Source::Database { open: Some(store), .. } = self.source {
-            store.end().await;
+            Box::new(store).end().await;
         }
     }
 }
@@ -326,13 +327,12 @@ async fn blocking<T: Send + 'static>(
         let result = work(&mut store);
         (store, result)
     });
-    let in_time = tokio::time::timeout_at(until, &mut working).await;
-    let is_late = in_time.is_err();
-    let done = if let Ok(done) = in_time {
-        done
+    let is_late = tokio::time::timeout_at(until, &mut working).await;
+    let (done, is_late) = if let Ok(done) = is_late {
+        (done, false)
     } else {
         interrupter.interrupt();
-        working.await
+        (working.await, true)
     };
     let (store, result) = done.map_err(|error| StoreError::Away(Box::new(error)))?;
     *open = Some(store);
@@ -356,11 +356,10 @@ mod tests {
 
     /// The row of a request of this number: its sender's domain and its decision.
     fn row(number: u8, domain: &str, decision: &str) -> Row {
-        let mut row = Row::with_capacity(64);
-        let id = [number; 16];
+        let (mut row, key) = (Row::with_capacity(64), [number; 16]);
         for column in COLUMNS {
             row.push(match column.name {
-                "id" => Cell::Octets(&id),
+                "id" => Cell::Octets(&key),
                 "state" => Cell::Text("processed"),
                 "received_timestamp" => Cell::Time(number.into()),
                 "sender_local" => Cell::Text("a"),

@@ -15,7 +15,7 @@ use super::ports::free_port;
 use super::programs::program;
 use super::{PATIENCE, eventually};
 
-/// The name by which WebDriver tells elements.
+/// The name by which `WebDriver` tells elements.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 const ARGUMENTS: [&str; 11] = [

@@ -15,12 +15,13 @@
 
   function options(chart, width) {
     const strokes = dark.matches ? DARK : LIGHT;
+    const [first, last] = [chart.times[0], chart.times[chart.times.length - 1]];
     const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
     return {
       width,
       height: 220,
       cursor: { drag: { x: true, y: false } },
-      scales: { x: { range: (plot, low, high) => [Math.min(low, high - 600), high] }, y: { range: (plot, low, high) => [0, Math.max(high * 1.1, 0.1)] } },
+      scales: { x: { range: (plot, low, high) => (low <= first || high > last ? [Math.min(first, last - 600), last] : [low, high]) }, y: { range: (plot, low, high) => [0, Math.max(high * 1.1, 0.1)] } },
       axes: [axis, { ...axis, size: 60 }],
       series: [{}].concat(chart.series.map((series, place) => ({
         label: series.name,

@@ -79,18 +79,15 @@ impl<'a> Tree<'a> {
         let group = &self.told.group;
         let mut text = safe(&group.id);
         match group.method {
-            Some(method) => text.push_str(&format!(", found by {method}")),
+            Some(method) => text = format!("{text}, found by {method}"),
             None => text.push_str(", as no method finds another one"),
         }
         if let Some(other) = &group.in_stead_of {
-            text.push_str(&format!(
-                ", in stead of {} because Postfix is under stress",
-                safe(other)
-            ));
+            text = format!("{text}, in stead of {} because Postfix is under stress", safe(other));
         }
         if let Some(method) = group.not_asked {
             let hint = self.paint.yellow(format!("{method} was not asked; --connect asks"));
-            text.push_str(&format!(" ({hint})"));
+            text = format!("{text} ({hint})");
         }
         if group.dry_run {
             text.push_str(&self.paint.yellow(", dry run: DUNNO is answered"));
@@ -157,7 +154,7 @@ impl<'a> Tree<'a> {
             return format!("{text}; {}", self.paint.yellow("a dry run, so it decides nothing"));
         }
         if written != effect {
-            text.push_str(&format!(", here {effect}"));
+            text = format!("{text}, here {effect}");
         }
         if outcome.is_kept {
             text.push_str("; kept until the checks end");

@@ -91,6 +91,15 @@ fn an_engine_goes_on_over_a_reload_unless_the_configuration_has_it_no_more() {
 }
 
 #[test]
+fn a_configuration_that_does_not_come_into_force_takes_no_counts_away() {
+    let in_force = blueprint(&[("one", "k")]);
+    let (counters, tally) = one_worker(&in_force);
+    let _refused = Tally::of(&blueprint(&[("one", "other")]), &tally.shard);
+    tally.ran(0, "a", None, MOMENT);
+    assert_eq!(counters.read(&in_force).engines[0].statuses[0], ("a", 1));
+}
+
+#[test]
 fn a_request_is_counted_by_stage_and_decision_and_codes_by_their_class() {
     let blueprint = blueprint(&[("one", "k")]);
     let (counters, tally) = one_worker(&blueprint);
