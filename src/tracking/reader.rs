@@ -76,7 +76,7 @@ pub(super) struct Reader {
 #[expect(clippy::large_enum_variant, reason = "there are no more than places to ask")]
 #[derive(Debug)]
 enum Source {
-    Database { connection: Box<ResolvedConnection>, open: Option<Box<MySqlStore>> },
+    Database { connection: Box<ResolvedConnection>, open: Option<MySqlStore> },
     File { path: PathBuf, open: Option<SqliteStore> },
 }
 
@@ -275,7 +275,7 @@ impl Reader {
                     connect_timeout,
                     ..(**connection).clone()
                 };
-                *open = Some(Box::new(MySqlStore::connect_to_read(&bound).await?));
+                *open = Some(MySqlStore::connect_to_read(&bound).await?);
             }
             Source::Database { open: Some(store), .. } => store.wait_at_most(rest),
             Source::File { path, open } if open.is_none() => *open = open_file(path)?,
@@ -295,7 +295,7 @@ impl Reader {
     /// Ends the connection politely.
     pub(super) async fn end(self) {
         if let Source::Database { open: Some(store), .. } = self.source {
-            store.end().await;
+            Box::new(store).end().await;
         }
     }
 }
