@@ -13,6 +13,10 @@
 //! A server that does not answer is away: until it has been seen to work again, everything that
 //! needs it fails at once instead of waiting for it.
 
+mod condition;
+#[cfg(test)]
+mod tests;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -21,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use slog::{Logger, error, warn};
+use slog::{Logger, error};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::timeout_at;
@@ -31,28 +35,12 @@ use crate::backend::{Backend, BoxedChange, Pending, Step, Stored};
 use crate::counted::{Absence, StateStatus};
 use crate::table::{Millis, millis};
 
-/// How long a server is left alone that is away, at first and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// A server that is away again so soon was not really back.
-const SOUND: Duration = Duration::from_secs(10);
-
 /// How long a list may take, beside the time for anything: a server may have to look at all that it
 /// has.
 const LISTED_WITHIN: Duration = Duration::from_mins(2);
 
-/// How often it is said again that the server is away.
-const REMINDED_EVERY: Duration = Duration::from_mins(1);
-
 /// The longest pause before an exchange that somebody else was faster than is tried again.
 const LONGEST_BACKOFF: Duration = Duration::from_millis(20);
-
-/// A key that no space has: what is put there shows that the server can be written.
-const PROBE: &[u8] = b"probe";
-
-/// How long that is kept.
-const PROBE_KEPT: Millis = 60_000;
 
 /// A record as the server has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -506,82 +494,6 @@ impl<S: Server> Office<S> {
         let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX).max(1);
         Duration::from_micros(self.random() % micros)
     }
-
-    /// Finds out whether the server is there: at the start, and whenever it has been away.
-    async fn watch(self: Rc<Self>) {
-        let mut condition = self.condition.subscribe();
-        let mut pause = FIRST_PAUSE;
-        let mut away_since: Option<Instant> = None;
-        let mut said = Instant::now();
-        loop {
-            match self.probe().await {
-                Ok(()) => {
-                    if let Some(since) = away_since.take() {
-                        warn!(self.logger, "the state store is back";
-                            "away_seconds" => since.elapsed().as_secs_f32());
-                    }
-                    *self.absence.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                    self.condition.send_replace(Condition::Up);
-                    let up = Instant::now();
-                    let is_away = |known: &Condition| matches!(known, Condition::Away(_));
-                    if condition.wait_for(is_away).await.is_err() {
-                        return;
-                    }
-                    if up.elapsed() > SOUND {
-                        pause = FIRST_PAUSE;
-                    }
-                    said = Instant::now();
-                    away_since = Some(said);
-                }
-                Err(error) if away_since.is_none() => {
-                    drop(self.note_away(&error.to_string()));
-                    said = Instant::now();
-                    away_since = Some(said);
-                }
-                Err(error) => {
-                    if said.elapsed() >= REMINDED_EVERY {
-                        said = Instant::now();
-                        error!(self.logger, "the state store is still away"; "reason" => %error);
-                    }
-                    self.note_absence(&error.to_string());
-                    self.condition.send_replace(Condition::Away(error.to_string().into()));
-                }
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    /// Whether the server can be written, and not only be reached.
-    async fn probe(&self) -> Result<(), ServerError> {
-        let work = async {
-            self.server.prepare().await?;
-            let now = millis(Timestamp::now());
-            let held = self.server.read(PROBE).await?;
-            let octets = Vec::new();
-            let new = Held { version: self.random(), until: now + PROBE_KEPT, octets };
-            // Whether this or another node was faster, somebody has written.
-            self.server.exchange(PROBE, held.as_ref(), Some(&new), now).await.map(drop)
-        };
-        let timeout = self.manners.timeout;
-        let done = tokio::time::timeout(timeout, work).await;
-        done.unwrap_or_else(|_| Err(ServerError::Away(format!("no answer within {timeout:?}"))))
-    }
-
-    /// Tends the server for ever, at times that differ from node to node.
-    async fn tend(self: Rc<Self>) {
-        loop {
-            let every = self.manners.tended_every;
-            let share = u32::try_from(self.random() % 1_000).unwrap_or_default();
-            tokio::time::sleep(every / 2 + every * share / 1_000).await;
-            if !matches!(*self.condition.borrow(), Condition::Up) {
-                continue;
-            }
-            if let Err(error) = self.server.tend().await {
-                warn!(self.logger, "the state store could not be tidied up"; "reason" => %error);
-            }
-        }
-    }
 }
 
 /// What the record becomes by all changes in their order, and whether that is another one.
@@ -608,86 +520,4 @@ fn is_same(one: Option<&Held>, other: Option<&Held>) -> bool {
 
 fn away(reason: &str) -> StateError {
     StateError::new(format!("is away: {reason}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::pending;
-    use std::thread::spawn;
-
-    use mppd_engine::testkit::block_on;
-    use slog::{Discard, o};
-
-    use super::*;
-
-    const TIMEOUT: Duration = Duration::from_millis(400);
-
-    /// A server of which one key is locked, and that has much to look at for a list.
-    struct Locked;
-
-    impl Server for Locked {
-        async fn prepare(&self) -> Result<(), ServerError> {
-            Ok(())
-        }
-
-        async fn read(&self, key: &[u8]) -> Result<Option<Held>, ServerError> {
-            if key == b"locked" { pending().await } else { Ok(None) }
-        }
-
-        async fn exchange(
-            &self,
-            _: &[u8],
-            _: Option<&Held>,
-            _: Option<&Held>,
-            _: Millis,
-        ) -> Result<bool, ServerError> {
-            Ok(true)
-        }
-
-        async fn list(&self, _: &Page) -> Result<Vec<Stored>, ServerError> {
-            tokio::time::sleep(TIMEOUT * 2).await;
-            Ok(Vec::new())
-        }
-
-        async fn tend(&self) -> Result<(), ServerError> {
-            Ok(())
-        }
-    }
-
-    fn locked() -> Remote {
-        let manners = Manners { timeout: TIMEOUT, tended_every: Duration::from_hours(1) };
-        Remote::start(|| Locked, manners, &Logger::root(Discard, o!())).unwrap()
-    }
-
-    fn change(remote: &Remote, key: &[u8]) -> Result<(), StateError> {
-        let put = |_: Option<&[u8]>| Step::Put(Vec::new(), Timestamp::MAX);
-        block_on(remote.update(key.to_vec(), Timestamp::UNIX_EPOCH, Box::new(put)))
-    }
-
-    #[test]
-    fn a_key_that_is_locked_does_not_take_the_others_with_it() {
-        let remote = Arc::new(locked());
-        let other = remote.clone();
-        let locked = spawn(move || change(&other, b"locked"));
-        while !locked.is_finished() {
-            change(&remote, b"free").unwrap();
-        }
-        let error = locked.join().unwrap().unwrap_err();
-        assert!(error.to_string().contains("too busy"), "{error}");
-        change(&remote, b"free").unwrap();
-    }
-
-    #[test]
-    fn a_server_that_answers_nobody_is_away() {
-        let remote = locked();
-        let error = change(&remote, b"locked").unwrap_err();
-        assert!(error.to_string().contains("away: no answer"), "{error}");
-    }
-
-    #[test]
-    fn a_list_may_take_longer_than_a_change() {
-        let remote = locked();
-        let listed = remote.list(Vec::new(), None, 10, Timestamp::UNIX_EPOCH);
-        assert_eq!(block_on(listed).unwrap(), []);
-    }
 }

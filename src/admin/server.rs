@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
-use mppd_engine::slog::{Logger, info};
+use mppd_engine::slog::{Logger, debug, info};
 
 use super::guard::guard;
 use super::{
@@ -24,6 +24,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a connection may wait for another request.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How much the console gives way to requests: as nice(1) counts.
+const NICENESS: i32 = 15;
 
 /// Threads for what takes long: hashing passwords, reading records from files.
 const BLOCKING_THREADS: usize = 4;
@@ -63,7 +66,9 @@ impl Served {
         max_connections: usize,
     ) -> io::Result<()> {
         let data = web::Data::from(console.clone());
+        let logger = console.logger.clone();
         let server = HttpServer::new(move || {
+            give_way(&logger);
             App::new()
                 .app_data(data.clone())
                 .app_data(web::PayloadConfig::new(LARGEST_BODY))
@@ -99,6 +104,15 @@ impl Served {
             // The command is given when the future is made; nobody waits for its end.
             actix_rt::spawn(handle.stop(false));
         }
+    }
+}
+
+/// Lets the threads that answer requests go first where there are not enough processors: the current
+/// thread, and all that it starts from now on, are nicer than others.
+fn give_way(logger: &Logger) {
+    let thread = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {
+        debug!(logger, "the console has the same priority as requests"; "reason" => %error);
     }
 }
 

@@ -97,19 +97,22 @@ pub(super) fn run(settings: &Settings, arguments: &ReplayArguments) -> ExitCode 
         Err(Error::Rejected(rejected)) => return refuse(&rejected),
         Err(error) => return failed(&error),
     };
-    let shown = if arguments.json {
-        match serde_json::to_string(&report) {
-            Ok(json) => format!("{}\n", track::plain(&json)),
-            Err(error) => return failed(&error.into()),
-        }
-    } else {
-        text(&report, Paint { is_terminal: std::io::stdout().is_terminal() })
+    let shown = match shown(&report, arguments.json) {
+        Ok(shown) => shown,
+        Err(error) => return failed(&error),
     };
     match (print_text(&shown), report.changed) {
         (ExitCode::SUCCESS, 0) => ExitCode::SUCCESS,
         (ExitCode::SUCCESS, _) => ExitCode::from(EXIT_CHANGED),
         _ => ExitCode::from(EXIT_FAILED),
     }
+}
+
+fn shown(report: &Report, as_json: bool) -> Result<String, Error> {
+    if as_json {
+        return Ok(format!("{}\n", track::plain(&serde_json::to_string(report)?)));
+    }
+    Ok(text(report, Paint { is_terminal: std::io::stdout().is_terminal() }))
 }
 
 fn failed(error: &Error) -> ExitCode {

@@ -73,7 +73,7 @@ impl Answering {
         self.under_way.borrow_mut().remove(&key);
     }
 
-    fn recorded(&self, plan: &EnginePlan, exchange: &Exchange) -> StandIn {
+    fn by_records(&self, plan: &EnginePlan, exchange: &Exchange) -> StandIn {
         let under_way = self.under_way.borrow();
         let recorded = under_way.get(&exchange.key());
         match recorded.and_then(|recorded| recorded.outcome(plan)) {
@@ -93,7 +93,7 @@ impl Observer for Answering {
             (Reach::Inside, _) if !self.engines.contains(&*plan.id) => None,
             (Reach::Dns, DnsChoice::Live) => None,
             (Reach::Dns, DnsChoice::None) => Some(StandIn::NotAsked("name servers are not asked")),
-            _ => Some(self.recorded(plan, exchange)),
+            _ => Some(self.by_records(plan, exchange)),
         }
     }
 

@@ -18,6 +18,9 @@ const USER: &str = "mppd";
 const PASSWORD: &str = "secret";
 const DATABASE: &str = "mppd";
 
+/// Room for all tables that are in one tablespace; the first file is there already.
+const SMALL: &str = "--innodb-data-file-path=ibdata1:12M;ibdata2:8M";
+
 /// A running (or stopped) private server.
 pub(crate) struct MariaDb {
     directory: TempDir,
@@ -46,9 +49,15 @@ impl MariaDb {
 
     /// Starts one whose tables have little room, all of them together, and which is full then.
     pub(crate) async fn start_small() -> Self {
-        let options =
-            ["--innodb-data-file-path=ibdata1:12M;ibdata2:8M", "--innodb-file-per-table=0"];
+        let options = [SMALL, "--innodb-file-per-table=0"];
         Self::start_with(options.map(str::to_owned).into()).await
+    }
+
+    /// Starts such a one again with more room.
+    pub(crate) async fn restart_larger(&mut self) {
+        self.stop().await;
+        self.options[0] = format!("{SMALL};ibdata3:8M:autoextend");
+        self.restart().await;
     }
 
     async fn start_with(options: Vec<String>) -> Self {

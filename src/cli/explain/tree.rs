@@ -83,8 +83,7 @@ impl<'a> Tree<'a> {
             None => text.push_str(", as no method finds another one"),
         }
         if let Some(other) = &group.in_stead_of {
-            let other = safe(other);
-            text = format!("{text}, in stead of {other} because Postfix is under stress");
+            text = format!("{text}, in stead of {} because Postfix is under stress", safe(other));
         }
         if let Some(method) = group.not_asked {
             let hint = self.paint.yellow(format!("{method} was not asked; --connect asks"));
