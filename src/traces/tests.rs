@@ -90,8 +90,8 @@ fn all_requests_of_a_message_are_sampled_or_none_and_of_messages_the_share() {
         let instance = format!("a1b2.{number:x}.0");
         some.samples(&exchange([("instance", &*instance), ("protocol_state", state)]))
     };
-    let sampled = (0..5_000).filter(|number| samples(*number, "RCPT")).count();
-    assert!((350..650).contains(&sampled), "{sampled} of 5000");
+    let count = (0..5_000).filter(|number| samples(*number, "RCPT")).count();
+    assert!((350..650).contains(&count), "{count} of 5000");
     assert!((0..100).all(|number| samples(number, "RCPT") == samples(number, "DATA")));
     let request = exchange([("instance", "1")]);
     assert!(tracer("http://127.0.0.1:1", 1_000_000, 1).samples(&request));
