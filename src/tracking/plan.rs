@@ -7,10 +7,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::query::{Condition, Query, Route, Statement, key_after, routed};
+use super::query::{Condition, Query, Route, Statement, count_some, key_after, routed};
 use super::table::{Dialect, INDEXES};
 
-/// How many of the newest rows are looked at first. A value that is not so frequent that these
+/// So few rows of a secondary key are read and sorted sooner than anything else is found out.
+pub(super) const FEW: u32 = 1_000;
+
+/// How many of the newest rows are looked at first, unless few rows have what is asked for. A value that is not so frequent that these
 /// have enough of it has few rows among all.
 pub(super) const NEWEST: u32 = 50_000;
 
@@ -171,6 +174,9 @@ pub(super) fn is_rare(condition: &Condition) -> bool {
 /// The steps in which a question is asked.
 #[derive(Debug)]
 pub(super) enum Step {
+    /// Counts what the secondary keys have, as far as [`FEW`]: if it is less, the newest rows need
+    /// not be looked at.
+    Few(Statement),
     /// Asks in the order of time, only for the newest rows: those that are not before the key
     /// that the first statement gives. Where it gives none these are all.
     Newest(Statement),
@@ -187,6 +193,8 @@ pub(super) fn steps(dialect: Dialect, query: &Query, newest: u32) -> Vec<Step> {
     let over_key = |condition| Step::Secondary(Query { condition, ..query.clone() });
     let mut steps: Vec<Step> = Vec::new();
     if query.newest_first && !is_rare(&query.condition) {
+        let keyed: Vec<Condition> = branches.iter().map(keyed).collect();
+        steps.push(Step::Few(count_some(dialect, Route::Secondary, &keyed, FEW)));
         let by_time = Query { condition: keys_only(&query.condition), ..query.clone() };
         steps.push(Step::Newest(key_after(dialect, &by_time, newest)));
     }
@@ -206,7 +214,7 @@ fn keys_only(condition: &Condition) -> Condition {
 /// The statement of a step that asks for rows.
 pub(super) fn statement(dialect: Dialect, step: &Step) -> Statement {
     match step {
-        Step::Newest(statement) => statement.clone(),
+        Step::Few(statement) | Step::Newest(statement) => statement.clone(),
         Step::Time(query) => routed(dialect, Route::Time, query),
         Step::Secondary(query) => routed(dialect, Route::Secondary, query),
     }
