@@ -155,10 +155,30 @@ pub(super) fn keyed(condition: &Condition) -> Condition {
         Condition::All(parts) => parts.as_slice(),
         part => std::slice::from_ref(part),
     };
-    let is_keyed = |part: &&Condition| index(part).is_some() || by_index(part).is_some();
+    let is_keyed = |part: &&Condition| {
+        index(part).is_some() || by_index(part).is_some() || is_of_two_columns(part, parts)
+    };
     let keyed: Vec<Condition> = parts.iter().filter(is_keyed).cloned().collect();
-    // An address without a domain is found by two parts together.
     if keyed.is_empty() { condition.clone() } else { Condition::All(keyed) }
+}
+
+/// Whether a part is one of two that a key of two columns answers together: an address, whose
+/// domain alone may be that of millions.
+fn is_of_two_columns(part: &Condition, parts: &[Condition]) -> bool {
+    let has = |name: &str| {
+        parts.iter().any(|part| match part {
+            Condition::Equals(column, _) | Condition::Absent(column) => *column == name,
+            _ => false,
+        })
+    };
+    INDEXES.iter().any(|index| {
+        let [(first, _), (second, _)] = index.columns else { return false };
+        match part {
+            Condition::Equals(column, _) => column == second && has(first),
+            Condition::Absent(column) => column == first && has(second),
+            _ => false,
+        }
+    })
 }
 
 /// Whether few rows can answer it, however many there are.
@@ -217,5 +237,31 @@ pub(super) fn statement(dialect: Dialect, step: &Step) -> Statement {
         Step::Few(statement) | Step::Newest(statement) => statement.clone(),
         Step::Time(query) => routed(dialect, Route::Time, query),
         Step::Secondary(query) => routed(dialect, Route::Secondary, query),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOMAIN: &str = "sender_reverse_domain";
+    const LOCAL: &str = "sender_local";
+
+    fn equals(column: &'static str, text: &str) -> Condition {
+        Condition::Equals(column, text.to_owned())
+    }
+
+    #[test]
+    fn an_address_is_as_frequent_as_both_of_its_columns_say() {
+        let address = Condition::All(vec![equals(DOMAIN, "com.example"), equals(LOCAL, "alice")]);
+        let rest = Condition::All(vec![equals("decision", "REJECT"), Condition::Since(0)]);
+        let Condition::All(mut parts) = address.clone() else { panic!() };
+        parts.push(equals("decision", "REJECT"));
+        assert_eq!(keyed(&Condition::All(parts)), address);
+        assert_eq!(keyed(&rest), rest);
+        let local = Condition::All(vec![equals(LOCAL, "alice"), Condition::Absent(DOMAIN)]);
+        assert_eq!(keyed(&local), local);
+        let domain = Condition::All(vec![equals(DOMAIN, "com.example"), equals("spf", "fail")]);
+        assert_eq!(keyed(&domain), Condition::All(vec![equals(DOMAIN, "com.example")]));
     }
 }
