@@ -16,6 +16,7 @@ pub(crate) mod rbldnsd;
 pub(crate) mod records;
 pub(crate) mod redis;
 pub(crate) mod slapd;
+pub(crate) mod small_disk;
 pub(crate) mod smtp;
 pub(crate) mod transcript;
 pub(crate) mod web;
