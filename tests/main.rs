@@ -30,6 +30,8 @@ mod faulty;
 #[cfg(test)]
 mod following;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod grants;
 #[cfg(test)]
 mod groups;
@@ -100,6 +102,8 @@ mod state;
 mod stop;
 #[cfg(test)]
 mod supervision;
+#[cfg(test)]
+mod syslog;
 #[cfg(test)]
 mod takeover;
 #[cfg(test)]

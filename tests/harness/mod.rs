@@ -1,6 +1,7 @@
 //! What the tests start and talk to: the daemon, a private Postfix, a private MariaDB, and clients
 //! for the policy protocol and SMTP.
 
+pub(crate) mod apart;
 pub(crate) mod browser;
 pub(crate) mod captures;
 pub(crate) mod command;
