@@ -62,6 +62,8 @@ mod monitoring;
 #[cfg(test)]
 mod mysql;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod order;
 #[cfg(test)]
 #[cfg(feature = "otel")]
