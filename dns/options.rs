@@ -18,9 +18,9 @@ options! {
         /// `/etc/resolv.conf` unless given, as it is when the first question is asked; one on this
         /// machine if that file does not exist.
         server: Vec<Spanned<String>> = Vec::new(),
-        /// How long to wait for the answer to one question. It is asked twice, if need be, and
-        /// each time has half of it: an answer that takes longer than half does not count. What an
-        /// engine has left for its run bounds the time as well.
+        /// How long to wait for the answer to one question. It is asked again when half of that
+        /// is over without an answer; an answer to the first still counts. What an engine has left
+        /// for its run bounds the time as well.
         timeout: Positive<Period> = Positive(Period::seconds(4)),
         /// Most questions under way at once; more wait for their turn.
         max_in_flight: Positive<u32> = Positive(1_000),

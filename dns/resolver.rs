@@ -24,7 +24,7 @@ use hickory_resolver::system_conf::read_system_conf;
 use mppd_engine::slog::{Discard, Logger, o};
 use mppd_engine::trouble::Trouble;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::answer::{Answer, Question, Record, RecordKind, TemporaryFailure};
 use crate::cache::Cache;
@@ -36,11 +36,10 @@ pub(crate) mod checking;
 
 use self::checking::Checking;
 
-/// What asks, over connections that look at what comes.
-type Resolving = hickory_resolver::Resolver<Checking>;
-
-/// How often a question is asked again.
-const RETRIES: u32 = 1;
+/// What asks, over connections that look at what comes: a question goes to the second of them
+/// where the first has had half of the time and got no answer.
+#[derive(Clone)]
+struct Resolvers<P: ConnectionProvider>([hickory_resolver::Resolver<P>; 2]);
 
 /// What the resolver is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +86,7 @@ pub struct Resolver {
 struct Shared {
     cache: Cache,
     under_way: Mutex<HashMap<Question, Flight>>,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     timeout: Duration,
     silence: Silence,
     counts: Counts,
@@ -128,7 +127,7 @@ type Flight = watch::Receiver<Option<Answer>>;
 /// The thread; it ends with this.
 struct Background {
     runtime: Handle,
-    resolver: Resolving,
+    resolvers: Resolvers<Checking>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -168,10 +167,10 @@ impl Resolver {
         let (landing, flight) = watch::channel(None);
         under_way.insert(question.clone(), flight.clone());
         drop(under_way);
-        let (shared, resolver) = (self.shared.clone(), background.resolver.clone());
+        let (shared, resolvers) = (self.shared.clone(), background.resolvers.clone());
         background.runtime.spawn(async move {
             let end = Ended { shared: &shared, question: &question };
-            let answer = shared.ask(&resolver, &question).await;
+            let answer = shared.ask(&resolvers, &question).await;
             // Whoever asks from now on finds the answer in the cache or asks anew.
             drop(end);
             // Nobody may be waiting any more.
@@ -231,17 +230,9 @@ pub(crate) async fn ask_over<P: ConnectionProvider>(
 ) -> Answer {
     let (timeout, cache_size) = (std::time::Duration::from_secs(5), 1 << 16);
     let options = ResolverOptions { servers: vec![server], timeout, max_in_flight: 1, cache_size };
-    let config = match config(&options.servers) {
-        Ok(config) => config,
-        Err(error) => return Answer::Temporary(error.into()),
-    };
-    let resolver = hickory_resolver::Resolver::builder_with_config(config, provider)
-        .with_options(resolver_options(&options))
-        .build()
-        .map_err(ResolverError::Resolver);
-    match resolver {
-        Ok(resolver) => {
-            Shared::new(&options, &Logger::root(Discard, o!())).ask(&resolver, question).await
+    match Resolvers::new(&options, &provider) {
+        Ok(resolvers) => {
+            Shared::new(&options, &Logger::root(Discard, o!())).ask(&resolvers, question).await
         }
         Err(error) => Answer::Temporary(error.into()),
     }
@@ -254,7 +245,7 @@ impl Shared {
             silence: Silence { unanswered, trouble, logger: logger.clone() },
             cache: Cache::new(options.cache_size),
             under_way: Mutex::default(),
-            turns: Semaphore::new(options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
+            turns: Arc::new(Semaphore::new(options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS))),
             timeout: options.timeout,
             counts: Counts::default(),
         }
@@ -262,14 +253,15 @@ impl Shared {
 
     async fn ask<P: ConnectionProvider>(
         &self,
-        resolver: &hickory_resolver::Resolver<P>,
+        resolvers: &Resolvers<P>,
         question: &Question,
     ) -> Answer {
         let asking = async {
             // The semaphore is never closed.
-            let _turn = self.turns.acquire().await;
+            let turn = self.turns.clone().acquire_owned().await.ok();
             let name = wire_name(&question.name)?;
-            Ok(resolver.lookup(name, wire_kind(question.kind)).await)
+            let kind = wire_kind(question.kind);
+            Ok(resolvers.look_up(name, kind, self.timeout / 2, turn).await)
         };
         let begun = Instant::now();
         let looked = tokio::time::timeout(self.timeout, asking).await;
@@ -340,10 +332,72 @@ fn name_server(address: SocketAddr) -> NameServerConfig {
     server
 }
 
+impl<P: ConnectionProvider> Resolvers<P> {
+    fn new(options: &ResolverOptions, provider: &P) -> Result<Self, ResolverError> {
+        let first = config(&options.servers)?;
+        // Not all of many are asked at once; the second question begins with the others.
+        let name_servers = first.name_servers().iter().rev().cloned().collect();
+        let again = ResolverConfig::from_parts(None, Vec::new(), name_servers);
+        let build = |config| {
+            hickory_resolver::Resolver::builder_with_config(config, provider.clone())
+                .with_options(resolver_options(options))
+                .build()
+                .map_err(ResolverError::Resolver)
+        };
+        Ok(Resolvers([build(first)?, build(again)?]))
+    }
+
+    /// Asks, and after a while without an answer once more. Whichever is answered first counts.
+    async fn look_up(
+        &self,
+        name: WireName,
+        kind: RecordType,
+        patience: Duration,
+        turn: Option<OwnedSemaphorePermit>,
+    ) -> Result<Looked, NetError> {
+        let [first, again] = self.0.clone();
+        let of = name.clone();
+        // It goes on although the second is answered before: that a server does not answer must
+        // come to be known, so that others are asked first.
+        let mut first = tokio::spawn(async move {
+            let _turn = turn;
+            first.lookup(of, kind).await
+        });
+        let again = again.lookup(name, kind);
+        match tokio::time::timeout(patience, &mut first).await {
+            Ok(Ok(looked)) if is_answer(&looked) => return looked,
+            Ok(_) => return again.await,
+            Err(_) => {}
+        }
+        tokio::pin!(again);
+        tokio::select! {
+            looked = &mut first => match looked {
+                Ok(looked) if is_answer(&looked) => looked,
+                _ => again.await,
+            },
+            looked = &mut again => {
+                if is_answer(&looked) {
+                    return looked;
+                }
+                first.await.ok().filter(is_answer).unwrap_or(looked)
+            }
+        }
+    }
+}
+
+/// Whether a server has said what there is to say.
+fn is_answer(looked: &Result<Looked, NetError>) -> bool {
+    match looked {
+        Ok(_) => true,
+        Err(error) => matches!(error, NetError::Dns(DnsError::NoRecordsFound(_))),
+    }
+}
+
 fn resolver_options(options: &ResolverOptions) -> ResolverOpts {
     let mut resolver = ResolverOpts::default();
-    resolver.timeout = options.timeout / (RETRIES + 1);
-    resolver.attempts = RETRIES as usize;
+    resolver.timeout = options.timeout;
+    // Who asks again is the asker.
+    resolver.attempts = 0;
     resolver.max_active_requests = options.max_in_flight;
     resolver.use_hosts_file = ResolveHosts::Never;
     // Answers are kept by our own cache, which costs the asker less.
@@ -355,11 +409,7 @@ fn resolver_options(options: &ResolverOptions) -> ResolverOpts {
 }
 
 fn start(options: &ResolverOptions) -> Result<Background, ResolverError> {
-    let provider = Checking::default();
-    let resolver = Resolving::builder_with_config(config(&options.servers)?, provider)
-        .with_options(resolver_options(options))
-        .build()
-        .map_err(ResolverError::Resolver)?;
+    let resolvers = Resolvers::new(options, &Checking::default())?;
     let runtime =
         Builder::new_current_thread().enable_all().build().map_err(ResolverError::Thread)?;
     let handle = runtime.handle().clone();
@@ -371,7 +421,7 @@ fn start(options: &ResolverOptions) -> Result<Background, ResolverError> {
             let _gone = runtime.block_on(stopped);
         })
         .map_err(ResolverError::Thread)?;
-    Ok(Background { runtime: handle, resolver, _stop: stop })
+    Ok(Background { runtime: handle, resolvers, _stop: stop })
 }
 
 const fn wire_kind(kind: RecordKind) -> RecordType {

@@ -30,6 +30,8 @@ mod faulty;
 #[cfg(test)]
 mod following;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod grants;
 #[cfg(test)]
 mod groups;
@@ -59,6 +61,8 @@ mod modules;
 mod monitoring;
 #[cfg(test)]
 mod mysql;
+#[cfg(test)]
+mod names;
 #[cfg(test)]
 mod order;
 #[cfg(test)]
@@ -100,6 +104,8 @@ mod state;
 mod stop;
 #[cfg(test)]
 mod supervision;
+#[cfg(test)]
+mod syslog;
 #[cfg(test)]
 mod takeover;
 #[cfg(test)]

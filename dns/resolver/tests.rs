@@ -140,6 +140,26 @@ fn what_is_no_answer_is_temporary_and_ends_in_time() {
 }
 
 #[test]
+fn the_answer_to_the_first_question_counts_although_it_was_asked_again() {
+    let zones = Zones::default().fault("late.example", Fault::Late(2_500));
+    let server = Server::start(zones.txt("late.example", "late"));
+    let options = ResolverOptions { timeout: Duration::from_secs(4), ..options(&server) };
+    let dns = Dns::new(Resolver::new(options));
+    assert_eq!(txt(&dns, "late.example"), text("late"));
+    assert!(server.asked().len() > 1, "it was not asked again");
+}
+
+#[test]
+fn a_third_server_is_asked_where_two_are_silent() {
+    let silent = [Server::black_hole(), Server::black_hole()];
+    let server = Server::start(Zones::default().txt("example.com", "x"));
+    let servers = silent.iter().chain([&server]).map(Server::address).collect();
+    let timeout = Duration::from_secs(4);
+    let dns = Dns::new(Resolver::new(ResolverOptions { servers, timeout, ..options(&server) }));
+    assert_eq!(txt(&dns, "example.com"), text("x"));
+}
+
+#[test]
 fn the_askers_deadline_ends_the_waiting() {
     let server = Server::start(Zones::default().fault("silent.example", Fault::Silence));
     let options = ResolverOptions { timeout: Duration::from_hours(1), ..options(&server) };

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hickory_resolver::proto::op::{Edns, Message, OpCode, Query, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, MX, PTR, SOA, TXT};
@@ -122,12 +122,19 @@ impl Known {
     }
 
     fn serve_udp(&self, socket: &UdpSocket) {
-        let mut buffer = [0; 4096];
+        let (mut buffer, mut late) = ([0; 4096], Vec::new());
         while !self.has_ended() {
+            let is_due = |(due, ..): &mut (Instant, Vec<u8>, SocketAddr)| *due <= Instant::now();
+            for (_, reply, asker) in late.extract_if(.., is_due) {
+                let _sent = socket.send_to(&reply, asker);
+            }
             let Ok((length, asker)) = socket.recv_from(&mut buffer) else { continue };
-            if let Some(reply) = self.reply(&buffer[..length], false) {
+            let Some((reply, delay)) = self.reply(&buffer[..length], false) else { continue };
+            if delay.is_zero() {
                 // An asker that is gone is not the server's concern.
                 let _sent = socket.send_to(&reply, asker);
+            } else {
+                late.push((Instant::now() + delay, reply, asker));
             }
         }
     }
@@ -156,7 +163,7 @@ impl Known {
         let mut received = Vec::new();
         while !self.has_ended() {
             while let Some(message) = whole_message(&mut received) {
-                let Some(reply) = self.reply(&message, true) else { continue };
+                let Some((reply, _)) = self.reply(&message, true) else { continue };
                 let length = u16::try_from(reply.len()).unwrap_or(u16::MAX).to_be_bytes();
                 if stream.write_all(&[&length[..], &reply].concat()).is_err() {
                     return;
@@ -172,23 +179,29 @@ impl Known {
         }
     }
 
-    /// The reply to a message; `None` where there is to be none.
-    fn reply(&self, message: &[u8], is_stream: bool) -> Option<Vec<u8>> {
+    /// The reply to a message, and how late it is to be; `None` where there is to be none.
+    fn reply(&self, message: &[u8], is_stream: bool) -> Option<(Vec<u8>, Duration)> {
         let asked = Message::from_vec(message).ok()?;
         let query = asked.queries.first()?.clone();
         let mut reply = Message::response(asked.metadata.id, OpCode::Query);
         reply.metadata.recursion_desired = asked.metadata.recursion_desired;
         reply.metadata.recursion_available = true;
         reply.add_query(query.clone());
+        let mut delay = Duration::ZERO;
         match question(&query) {
             Some(question) => {
-                self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(question.clone());
+                let is_first = self.note(&question);
                 match self.zones.fault_of(&question) {
+                    Some(Fault::Late(_)) if !is_first => return None,
+                    Some(Fault::Late(milliseconds)) => {
+                        delay = Duration::from_millis(milliseconds.into());
+                        self.answer(&question, &query, &mut reply);
+                    }
                     None => self.answer(&question, &query, &mut reply),
                     Some(fault) => spoil(fault, &mut reply)?,
                 }
                 if self.zones.fault_of(&question) == Some(Fault::Garbage) {
-                    return Some([&message[..2], b"\xff\xff garbage"].concat());
+                    return Some(([&message[..2], b"\xff\xff garbage"].concat(), delay));
                 }
             }
             None => add_soa(&mut reply),
@@ -196,9 +209,17 @@ impl Known {
         let most = usize::from(asked.edns.as_ref().map_or(SHORT, Edns::max_payload));
         let whole = reply.to_vec().expect("a message");
         if is_stream || whole.len() <= most {
-            return Some(whole);
+            return Some((whole, delay));
         }
-        Some(reply.truncate().to_vec().expect("a message cut short"))
+        Some((reply.truncate().to_vec().expect("a message cut short"), delay))
+    }
+
+    /// Whether it is asked for the first time.
+    fn note(&self, question: &Question) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = !asked.contains(question);
+        asked.push(question.clone());
+        is_first
     }
 
     fn answer(&self, question: &Question, query: &Query, reply: &mut Message) {
@@ -241,7 +262,7 @@ fn whole_message(received: &mut Vec<u8>) -> Option<Vec<u8>> {
 
 fn spoil(fault: Fault, reply: &mut Message) -> Option<()> {
     match fault {
-        Fault::Silence => return None,
+        Fault::Silence | Fault::Late(_) => return None,
         Fault::ServerFailure => reply.metadata.response_code = ResponseCode::ServFail,
         Fault::Refused => reply.metadata.response_code = ResponseCode::Refused,
         Fault::Truncated => reply.metadata.truncation = true,

@@ -15,6 +15,8 @@ const LONGEST_CHAIN: usize = 8;
 pub enum Fault {
     /// None ever comes.
     Silence,
+    /// The first question is answered after so many milliseconds, no other one ever.
+    Late(u16),
     /// SERVFAIL.
     ServerFailure,
     /// REFUSED.
@@ -217,7 +219,7 @@ impl Lookup for Zones {
     fn at_hand(&self, question: &Question) -> Option<Answer> {
         let failure = match self.fault_of(question) {
             None => return Some(self.answer(question)),
-            Some(Fault::Silence | Fault::OtherQuestion | Fault::OtherNumber) => {
+            Some(Fault::Silence | Fault::Late(_) | Fault::OtherQuestion | Fault::OtherNumber) => {
                 TemporaryFailure::TimedOut
             }
             Some(Fault::ServerFailure) => TemporaryFailure::Refused("Server Failure".to_owned()),

@@ -62,7 +62,7 @@ use crate::config::Configuration;
 use crate::config::report::one_line;
 use crate::control::Desk;
 use crate::feed::Feed;
-use crate::listener::{Endpoint, HandedOver, ListenError, ListenPlan, Socket, Sockets};
+use crate::listener::{Addresses, Endpoint, HandedOver, ListenError, ListenPlan, Socket, Sockets};
 use crate::metrics::Monitor;
 use crate::plan::Plan;
 use crate::supervisor::Origin;
@@ -201,6 +201,7 @@ impl Admin {
     pub fn prepare(
         &self,
         plan: &AdminPlan,
+        addresses: &Addresses,
         handed_over: &HandedOver,
     ) -> Result<Vec<Sockets>, ListenError> {
         let open = |plan: &&ListenPlan| {
@@ -208,7 +209,7 @@ impl Admin {
         };
         let new: Vec<ListenPlan> =
             plan.listen.iter().filter(|plan| open(plan).is_none()).cloned().collect();
-        let sockets = Socket::open_all(&new, handed_over)?;
+        let sockets = Socket::open_all(&new, addresses, handed_over)?;
         let is_ours = |plan: &ListenPlan| match &plan.endpoint {
             Endpoint::Unix(path) => !handed_over.has_file(path),
             Endpoint::Inet { .. } => false,

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{Answer, Question, path};
 use crate::listener::{
-    Endpoint, HandedOver, ListenError, ListenPlan, Permissions, Socket, SocketFile,
+    Addresses, Endpoint, HandedOver, ListenError, ListenPlan, Permissions, Socket, SocketFile,
 };
 use crate::status::ServerStatus;
 
@@ -73,7 +73,7 @@ impl Control {
         crate::supervisor::state_directory::make(state_directory).map_err(failed)?;
         let permissions = Permissions { mode: Some(0o600), ..Permissions::default() };
         let plan = ListenPlan { endpoint: endpoint.clone(), permissions };
-        let sockets = Socket::open(&plan, &HandedOver::default())?;
+        let sockets = Socket::open(&plan, &Addresses::default(), &HandedOver::default())?;
         let Some(Socket::Unix(socket, file)) = sockets.into_iter().next() else {
             return Err(failed(std::io::Error::other("it is no socket file")));
         };

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use listenfd::ListenFd;
 
-use super::{Endpoint, ListenPlan, Socket, SocketFile};
+use super::{Addresses, Endpoint, ListenPlan, Socket, SocketFile};
 
 /// The sockets that were handed over. They stay here for as long as mppd runs, and copies of them
 /// are listened on: a `<listen>` that one reload takes away another one can bring back.
@@ -71,11 +71,11 @@ impl HandedOver {
 
     /// Those that no plan wants, in words: connections to them would wait for ever.
     #[must_use]
-    pub fn unwanted(&self, plans: &[ListenPlan]) -> Vec<String> {
+    pub fn unwanted(&self, plans: &[ListenPlan], addresses: &Addresses) -> Vec<String> {
         let endpoints = || plans.iter().map(|plan| &plan.endpoint);
         let is_wanted_inet = |address: &SocketAddr| {
             endpoints().any(|endpoint| {
-                endpoint.addresses().is_ok_and(|addresses| addresses.contains(address))
+                addresses.of(endpoint).is_ok_and(|addresses| addresses.contains(address))
             })
         };
         let is_wanted_unix = |path: &Path| {
@@ -104,10 +104,13 @@ mod tests {
         let handed_over = HandedOver { inet, ..HandedOver::default() };
         assert!(handed_over.at_address(wanted_at).unwrap().is_some());
         assert!(handed_over.at_address("127.0.0.1:1".parse().unwrap()).unwrap().is_none());
-        let plan = ListenPlan {
+        let plans = [ListenPlan {
             endpoint: format!("inet:{wanted_at}").parse().unwrap(),
             permissions: super::super::Permissions::default(),
-        };
-        assert_eq!(handed_over.unwanted(&[plan]), [format!("inet:{unwanted_at}")]);
+        }];
+        assert_eq!(
+            handed_over.unwanted(&plans, &Addresses::find(&plans)),
+            [format!("inet:{unwanted_at}")]
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Sockets: opening them with the permissions that were asked for, and handing what they accept
 //! to the workers, in one accept loop for each.
 
+mod addresses;
 mod connection;
 pub mod descriptors;
 mod handover;
@@ -8,6 +9,7 @@ mod plan;
 mod socket;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +19,7 @@ use actix::Recipient;
 use mppd_engine::slog::{Logger, info, warn};
 use tokio::net::{TcpListener, UnixListener};
 
+pub use self::addresses::Addresses;
 pub use self::connection::{Connection, Counted, Peer, Room, Serve};
 pub use self::handover::HandedOver;
 pub use self::socket::{Permissions, SocketFile, find_group, find_user};
@@ -106,7 +109,11 @@ impl Socket {
     ///
     /// # Errors
     /// The first that could not be opened.
-    pub fn open(plan: &ListenPlan, handed_over: &HandedOver) -> Result<Vec<Socket>, ListenError> {
+    pub fn open(
+        plan: &ListenPlan,
+        addresses: &Addresses,
+        handed_over: &HandedOver,
+    ) -> Result<Vec<Socket>, ListenError> {
         let endpoint = &plan.endpoint;
         let failed = |source| ListenError::Io { endpoint: endpoint.clone(), source };
         match endpoint {
@@ -115,12 +122,12 @@ impl Socket {
                 None => Ok(vec![socket::open_unix(path, &plan.permissions)?]),
             },
             Endpoint::Inet { .. } => {
-                let open = |address| match handed_over.at_address(address)? {
+                let open = |address: &SocketAddr| match handed_over.at_address(*address)? {
                     Some(socket) => Ok(socket),
-                    None => socket::open_inet(address),
+                    None => socket::open_inet(*address),
                 };
-                let addresses = endpoint.addresses().map_err(failed)?;
-                addresses.into_iter().map(|at| open(at).map_err(failed)).collect()
+                let addresses = addresses.of(endpoint).map_err(failed)?;
+                addresses.iter().map(|at| open(at).map_err(failed)).collect()
             }
         }
     }
@@ -131,9 +138,12 @@ impl Socket {
     /// The first that could not be opened.
     pub fn open_all(
         plans: &[ListenPlan],
+        addresses: &Addresses,
         handed_over: &HandedOver,
     ) -> Result<Vec<Sockets>, ListenError> {
-        plans.iter().map(|plan| Ok((plan.clone(), Socket::open(plan, handed_over)?))).collect()
+        let open =
+            |plan: &ListenPlan| Ok((plan.clone(), Socket::open(plan, addresses, handed_over)?));
+        plans.iter().map(open).collect()
     }
 
     /// Makes it ready to be accepted from, in the current runtime.

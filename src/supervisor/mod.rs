@@ -75,8 +75,8 @@ use crate::config::LoadRequest;
 use crate::config::settings::LogOptions;
 use crate::control::Control;
 use crate::listener::{
-    self, HandedOver, Intake, ListenError, ListenPlan, Listener, Socket, Sockets, WorkerSlot,
-    descriptors,
+    self, Addresses, HandedOver, Intake, ListenError, ListenPlan, Listener, Socket, Sockets,
+    WorkerSlot, descriptors,
 };
 use crate::overload::{self, OnOverload};
 use crate::plan::Plan;
@@ -143,6 +143,7 @@ pub struct Origin {
 pub struct Doors {
     sockets: Vec<Sockets>,
     admin: Vec<Sockets>,
+    addresses: Addresses,
     handed_over: HandedOver,
 }
 
@@ -152,15 +153,16 @@ impl Doors {
     /// # Errors
     /// The first that can't be opened.
     pub fn open(plan: &Plan, handed_over: HandedOver) -> Result<Self, ListenError> {
-        let sockets = Socket::open_all(&plan.listen, &handed_over)?;
-        let admin = Socket::open_all(&plan.admin.listen, &handed_over)?;
-        Ok(Doors { sockets, admin, handed_over })
+        let addresses = Addresses::find(&plan.sockets());
+        let sockets = Socket::open_all(&plan.listen, &addresses, &handed_over)?;
+        let admin = Socket::open_all(&plan.admin.listen, &addresses, &handed_over)?;
+        Ok(Doors { sockets, admin, addresses, handed_over })
     }
 
     /// The sockets that were handed over and that a plan does not want, in words.
     #[must_use]
     pub fn unwanted(&self, plan: &Plan) -> Vec<String> {
-        self.handed_over.unwanted(&plan.sockets())
+        self.handed_over.unwanted(&plan.sockets(), &self.addresses)
     }
 }
 

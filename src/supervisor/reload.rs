@@ -22,7 +22,7 @@ use super::{
 use crate::config::report::one_line;
 use crate::config::{Configuration, Rejected};
 use crate::control::Control;
-use crate::listener::{Endpoint, ListenPlan, Socket, Sockets, descriptors};
+use crate::listener::{Addresses, Endpoint, ListenPlan, Socket, Sockets, descriptors};
 use crate::overload::OnOverload;
 use crate::plan::Plan;
 use crate::tracking::TrackerOptions;
@@ -87,19 +87,20 @@ impl State {
     async fn reload(&mut self) -> Result<Reloaded, ReloadError> {
         // What changes while it is read is newer than what was read.
         let began = SystemTime::now();
-        let plan = self.read().await?;
+        let (plan, addresses) = self.read().await?;
         self.states.wait_for_closing().await;
         let ours = self.states.directories();
         let new = start_tracking(&plan, &self.tracking, &ours, &self.logger).await?;
-        let (new_sockets, new_admin, state_store) = match self.put_in_force(&plan, &new).await {
-            Ok(in_force) => in_force,
-            Err(error) => {
-                for unused in new {
-                    unused.handle.stop().await;
+        let (new_sockets, new_admin, state_store) =
+            match self.put_in_force(&plan, &addresses, &new).await {
+                Ok(in_force) => in_force,
+                Err(error) => {
+                    for unused in new {
+                        unused.handle.stop().await;
+                    }
+                    return Err(error.into());
                 }
-                return Err(error.into());
-            }
-        };
+            };
         self.states.put_in_force(state_store, &plan.configuration.state_store);
         self.exchange_listeners(&plan.listen, new_sockets);
         if let Some(admin) = &mut self.admin {
@@ -112,17 +113,23 @@ impl State {
         self.intake.is_silent.store(is_silent, Ordering::Relaxed);
         self.drain_timeout = server.drain_timeout.0;
         self.exchange_tracking(&plan.trackers(), new);
-        self.warn_of_what_stays(&plan);
+        self.warn_of_what_stays(&plan, &addresses);
         self.move_control(&plan.configuration.common.state_directory);
         self.board.reloaded(&plan, handles(&self.tracking), began);
         let Configuration { sources, warnings, .. } = plan.configuration;
         Ok(Reloaded { sources, warnings })
     }
 
-    /// Reads the files on another thread: a list of a million entries must not hold up accepts.
-    async fn read(&self) -> Result<Plan, ReloadError> {
+    /// Reads the files on another thread: a list of a million entries must not hold up accepts,
+    /// nor a name server that says nothing.
+    async fn read(&self) -> Result<(Plan, Addresses), ReloadError> {
         let (Origin { request, kinds }, logger) = (self.origin.clone(), self.logger.clone());
-        let read = actix_rt::task::spawn_blocking(move || Plan::load(&request, &kinds, &logger));
+        let read = move || {
+            let plan = Plan::load(&request, &kinds, &logger)?;
+            let addresses = Addresses::find(&plan.sockets());
+            Ok((plan, addresses))
+        };
+        let read = actix_rt::task::spawn_blocking(read);
         let plan = read.await.map_err(|panic| ReloadError::Panicked(panic.to_string()))?;
         plan.map_err(ReloadError::Rejected)
     }
@@ -131,11 +138,14 @@ impl State {
     async fn put_in_force(
         &mut self,
         plan: &Plan,
+        addresses: &Addresses,
         new: &[Tracking],
     ) -> Result<(Vec<Ready>, Vec<Sockets>, Option<Arc<state::State>>), StartError> {
-        let new_sockets = self.open_new(&plan.listen)?;
-        let admin = self.admin.as_ref().map(|admin| admin.prepare(&plan.admin, &self.handed_over));
-        let new_admin = admin.transpose()?.unwrap_or_default();
+        let new_sockets = self.open_new(&plan.listen, addresses)?;
+        let new_admin = match &self.admin {
+            Some(admin) => admin.prepare(&plan.admin, addresses, &self.handed_over)?,
+            None => Vec::new(),
+        };
         let is_ours = |plan: &ListenPlan| match &plan.endpoint {
             Endpoint::Unix(path) => !self.handed_over.has_file(path),
             Endpoint::Inet { .. } => true,
@@ -158,10 +168,14 @@ impl State {
         self.listeners.iter().any(|open| open.plan.endpoint == plan.endpoint)
     }
 
-    fn open_new(&self, plans: &[ListenPlan]) -> Result<Vec<Ready>, StartError> {
+    fn open_new(
+        &self,
+        plans: &[ListenPlan],
+        addresses: &Addresses,
+    ) -> Result<Vec<Ready>, StartError> {
         let new: Vec<ListenPlan> =
             plans.iter().filter(|plan| !self.is_open(plan)).cloned().collect();
-        ready(Socket::open_all(&new, &self.handed_over)?)
+        ready(Socket::open_all(&new, addresses, &self.handed_over)?)
     }
 
     /// Raises the installation on every worker, then puts it in force on all, or on none.
@@ -231,7 +245,7 @@ impl State {
         }
     }
 
-    fn warn_of_what_stays(&self, plan: &Plan) {
+    fn warn_of_what_stays(&self, plan: &Plan, addresses: &Addresses) {
         if plan.workers() != self.workers.len() {
             warn!(self.logger, "another number of workers takes a restart";
                 "running" => self.workers.len(), "configured" => plan.workers());
@@ -243,7 +257,7 @@ impl State {
         if plan.rights != self.rights {
             warn!(self.logger, "another <user> or <group> takes a restart");
         }
-        for socket in self.handed_over.unwanted(&plan.sockets()) {
+        for socket in self.handed_over.unwanted(&plan.sockets(), addresses) {
             warn!(self.logger, "a socket was handed over that no <listen> names";
                 "socket" => socket);
         }

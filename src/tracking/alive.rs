@@ -26,6 +26,10 @@ const GIVEN_EVERY: Duration = Duration::from_secs(5);
 /// chain comes after the deadline, and signs of life are as far apart as the slowest write.
 const SLACK: Duration = Duration::from_mins(1);
 
+/// What a sign begins with. Those of older releases are nothing but a key, and the keys of their
+/// requests don't tell which run made them.
+const MARK: &str = "run ";
+
 /// How many rows are looked at in one step, so that live ones do not wait long.
 const LOOKED_AT_ONCE: usize = 1_000;
 
@@ -50,7 +54,7 @@ impl Alive {
     pub(super) fn begin(directory: &Path, records: &str) -> io::Result<Self> {
         let path = directory.join(format!("{}{}", prefix(records), new_key()));
         let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-        file.write_all(RUN.to_string().as_bytes())?;
+        file.write_all(our_sign().as_bytes())?;
         // It must tell of this run although power is lost.
         file.sync_all()?;
         File::open(directory)?.sync_all()?;
@@ -77,6 +81,10 @@ impl Alive {
     }
 }
 
+fn our_sign() -> String {
+    format!("{MARK}{}", *RUN)
+}
+
 /// Removes a sign, which another tracker of the same database may have done.
 fn remove(sign: &Path) -> io::Result<()> {
     match fs::remove_file(sign) {
@@ -95,6 +103,8 @@ pub(super) struct Interruption {
     signs: Vec<PathBuf>,
     /// Which runs these are. Another server of the same name may write to the same database.
     runs: HashSet<Run>,
+    /// Before this, a run of an older release was alive: whatever is open is taken for its own.
+    older: RequestKey,
     range: Range<RequestKey>,
     closed: u64,
 }
@@ -106,8 +116,8 @@ impl Interruption {
         records: &str,
         deadline: Duration,
     ) -> io::Result<Option<Self>> {
-        let (prefix, ours) = (prefix(records), RUN.to_string());
-        let (mut signs, mut runs) = (Vec::new(), HashSet::new());
+        let (prefix, ours) = (prefix(records), our_sign());
+        let (mut signs, mut runs, mut older) = (Vec::new(), HashSet::new(), RequestKey([0; 16]));
         let mut last = None::<SystemTime>;
         for entry in fs::read_dir(directory)? {
             let path = entry?.path();
@@ -121,16 +131,22 @@ impl Interruption {
             if text == ours {
                 continue;
             }
-            // One that was torn by a loss of power tells no run; its requests stay as they are.
-            runs.extend(key::parse(&text).map(key::run));
             let modified = fs::metadata(&path)?.modified()?;
+            // One that was torn by a loss of power tells no run; its requests stay as they are.
+            match text.strip_prefix(MARK) {
+                Some(run) => runs.extend(key::parse(run).map(key::run)),
+                None if key::parse(&text).is_some() => {
+                    older = older.max(key::floor(microseconds(modified + GIVEN_EVERY * 2)));
+                }
+                None => {}
+            }
             last = Some(last.map_or(modified, |last| last.min(modified)));
             signs.push(path);
         }
         Ok(last.map(|last| {
             let begin = last.checked_sub(deadline + SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
             let range = key::floor(microseconds(begin))..*RUN;
-            Interruption { signs, runs, range, closed: 0 }
+            Interruption { signs, runs, older, range, closed: 0 }
         }))
     }
 
@@ -141,7 +157,7 @@ impl Interruption {
         node: &str,
     ) -> Result<bool, StoreError> {
         let found = store.undecided(node, self.range.clone(), LOOKED_AT_ONCE).await?;
-        let is_theirs = |key: &RequestKey| self.runs.contains(&key::run(*key));
+        let is_theirs = |key: &RequestKey| *key < self.older || self.runs.contains(&key::run(*key));
         let keys: Vec<RequestKey> = found.keys.into_iter().filter(is_theirs).collect();
         self.closed += close(store, &keys).await?;
         let Some(last) = found.last else { return Ok(false) };
@@ -188,7 +204,7 @@ mod tests {
     async fn a_sign_of_another_run_tells_which_requests_may_be_open() {
         let directory = tempfile::tempdir().unwrap();
         let sign = directory.path().join(format!("alive-requests-{}", new_key()));
-        fs::write(&sign, new_key().to_string()).unwrap();
+        fs::write(&sign, format!("{MARK}{}", new_key())).unwrap();
         fs::write(directory.path().join(format!("alive-other-{}", new_key())), "x").unwrap();
         let interruption = find(directory.path()).unwrap();
         let back = key::floor(microseconds(SystemTime::now() - DEADLINE - SLACK * 2));
@@ -196,5 +212,21 @@ mod tests {
         assert_eq!(interruption.range.end, *RUN);
         interruption.end().unwrap();
         assert!(!sign.exists() && find(directory.path()).is_none());
+    }
+    #[tokio::test]
+    async fn what_a_run_of_an_older_release_left_open_came_before_its_last_sign() {
+        let directory = tempfile::tempdir().unwrap();
+        let sign = directory.path().join(format!("alive-requests-{}", new_key()));
+        fs::write(&sign, new_key().to_string()).unwrap();
+        let interruption = find(directory.path()).unwrap();
+        let after =
+            |seconds| key::floor(microseconds(SystemTime::now() + Duration::from_secs(seconds)));
+        assert!(interruption.runs.is_empty());
+        assert!(interruption.older > new_key() && interruption.older < after(60));
+        for torn in ["", "run ", "run 01a206fa-d76d", "01a206fa-d76d"] {
+            fs::write(&sign, torn).unwrap();
+            let interruption = find(directory.path()).unwrap();
+            assert!(interruption.runs.is_empty() && interruption.older.0 == [0; 16], "{torn}");
+        }
     }
 }

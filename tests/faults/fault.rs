@@ -25,10 +25,11 @@ pub(super) enum DatabaseFault {
     TableGone,
     ConnectionsKilled,
     TableLocked,
+    DiskFull,
 }
 
 impl DatabaseFault {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Cut,
         Self::Slow,
         Self::Stalled,
@@ -42,6 +43,7 @@ impl DatabaseFault {
         Self::TableGone,
         Self::ConnectionsKilled,
         Self::TableLocked,
+        Self::DiskFull,
     ];
 
     pub(super) fn words(self) -> &'static str {
@@ -59,6 +61,7 @@ impl DatabaseFault {
             Self::TableGone => "its table is gone",
             Self::ConnectionsKilled => "it kills connections",
             Self::TableLocked => "its table is locked",
+            Self::DiskFull => "its disk is full",
         }
     }
 
@@ -88,6 +91,7 @@ impl DatabaseFault {
                 let time = Duration::from_millis(random.u64(500..3_000));
                 site.lock = Some(site.database.locked("mppd.track_policy_request", time));
             }
+            Self::DiskFull => site.database.disk().fill(),
         }
     }
 
@@ -104,6 +108,12 @@ impl DatabaseFault {
             Self::TableGone => bring_back(site),
             Self::ConnectionsKilled => {}
             Self::TableLocked => site.lock.take().unwrap().join().unwrap(),
+            Self::DiskFull => {
+                site.database.disk().empty();
+                // Left to itself, it looks for room once a minute.
+                site.database.kill();
+                block_on(site.database.restart());
+            }
         }
     }
 }

@@ -2,10 +2,6 @@
 //! MariaDB behind a proxy.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread::JoinHandle;
 
 use nix::sys::signal::{Signal, kill};
@@ -16,47 +12,10 @@ use super::proxy::Proxy;
 use crate::harness::daemon::{Daemon, Settings};
 use crate::harness::mariadb::MariaDb;
 use crate::harness::records::block_on;
+use crate::harness::small_disk::SmallDisk;
 
-/// Enough for a spool of some hundred thousand rows.
-const DISK: &str = "size=64m,mode=0750";
-
-/// A file system in memory that ends with this.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &Path) -> Self {
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", DISK, "mppd-test"])
-            .arg(at)
-            .status()
-            .unwrap();
-        assert!(mount.success(), "no small file system can be mounted; the tests need root");
-        SmallDisk(at.to_owned())
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.join("filler")
-    }
-
-    fn fill(&self) {
-        let mut file = File::create(self.filler()).unwrap();
-        for size in [1 << 20, 1 << 10, 1] {
-            let piece = vec![b'x'; size];
-            while file.write_all(&piece).is_ok() {}
-        }
-    }
-
-    fn empty(&self) {
-        drop(std::fs::remove_file(self.filler()));
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily, since mppd may still hold files open.
-        drop(Command::new("umount").arg("--lazy").arg(&self.0).status());
-    }
-}
+/// Enough for a spool, or a binary log, of some hundred thousand rows.
+const DISK: &str = "64m";
 
 /// A row as far as the faults are concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +43,7 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn start(durability: &str) -> Self {
-        let database = block_on(MariaDb::start_with_tls());
+        let database = block_on(MariaDb::start_with_tls_and_log_on_small_disk(DISK));
         let proxy = Proxy::before(database.port());
         let settings = Settings {
             common: format!("<tracking><durability>{durability}</durability></tracking>"),
@@ -97,7 +56,7 @@ impl Site {
         };
         let mut daemon = Daemon::start(settings);
         assert!(daemon.terminate().success());
-        let disk = SmallDisk::mount(&daemon.state_directory());
+        let disk = SmallDisk::mount(&daemon.state_directory(), DISK);
         Site { daemon: Some(daemon.again()), proxy, database, lock: None, disk }
     }
 
@@ -142,9 +101,9 @@ impl Site {
         records
     }
 
-    /// Forgets the rows of rounds that are over.
+    /// Forgets the rows of rounds that are over, also in the binary log.
     pub(super) fn clear(&self) {
-        self.in_database("DELETE FROM mppd.track_policy_request");
+        self.in_database("DELETE FROM mppd.track_policy_request; RESET MASTER");
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) listen: Vec<(&'static str, Endpoint)>,
     /// More elements of `<policy_server>`.
     pub(crate) policy_server: String,
+    /// The content of `<log>`; JSON unless given.
+    pub(crate) log: &'static str,
     /// More elements of `<common>`.
     pub(crate) common: String,
     /// Whether PPXX0001 puts requests on record.
@@ -100,7 +102,7 @@ impl Settings {
   <common>
     <policy_server>{listen}{policy_server}</policy_server>
     <state_directory>{state}</state_directory>
-    <log><format>json</format></log>
+    <log>{log}</log>
     {common}
     {chains}
   </common>
@@ -109,6 +111,7 @@ impl Settings {
 </mppd>
 ",
             policy_server = self.policy_server,
+            log = if self.log.is_empty() { "<format>json</format>" } else { self.log },
             common = self.common,
             group = self.group,
             groups = self.groups,

@@ -13,6 +13,7 @@ use mysql_async::{Conn, Opts, OptsBuilder};
 use tempfile::TempDir;
 
 use super::ports::free_port;
+use super::small_disk::SmallDisk;
 
 const USER: &str = "mppd";
 const PASSWORD: &str = "secret";
@@ -23,6 +24,8 @@ const SMALL: &str = "--innodb-data-file-path=ibdata1:12M;ibdata2:8M";
 
 /// A running (or stopped) private server.
 pub(crate) struct MariaDb {
+    /// What it has little room on, if anything.
+    disk: Option<SmallDisk>,
     directory: TempDir,
     port: u16,
     options: Vec<String>,
@@ -37,14 +40,7 @@ impl MariaDb {
 
     /// Starts one that takes encrypted connections only.
     pub(crate) async fn start_with_tls() -> Self {
-        let file = |option: &str, name: &str| format!("--{option}={}", tls_file(name).display());
-        let options = vec![
-            file("ssl-ca", "ca.pem"),
-            file("ssl-cert", "server.pem"),
-            file("ssl-key", "server-key.pem"),
-            "--require-secure-transport=1".to_owned(),
-        ];
-        Self::start_with(options).await
+        Self::start_with(encrypted_only()).await
     }
 
     /// Starts one whose tables have little room, all of them together, and which is full then.
@@ -60,10 +56,46 @@ impl MariaDb {
         self.restart().await;
     }
 
-    async fn start_with(options: Vec<String>) -> Self {
+    /// Starts one whose tables are on a small disk.
+    pub(crate) async fn start_with_tables_on_small_disk(size: &str) -> Self {
+        let mut server = Self::start().await;
+        let tables = server.directory.path().join("data").join(DATABASE);
+        server.disk = Some(SmallDisk::mount(&tables, size));
+        server
+    }
+
+    /// Starts one whose binary log is on a small disk.
+    pub(crate) async fn start_with_log_on_small_disk(size: &str) -> Self {
+        Self::start_with_log(size, Vec::new()).await
+    }
+
+    /// Starts such a one that takes encrypted connections only.
+    pub(crate) async fn start_with_tls_and_log_on_small_disk(size: &str) -> Self {
+        Self::start_with_log(size, encrypted_only()).await
+    }
+
+    async fn start_with_log(size: &str, mut options: Vec<String>) -> Self {
         let directory = TempDir::new().unwrap();
+        let logs = directory.path().join("logs");
+        std::fs::create_dir(&logs).unwrap();
+        let disk = SmallDisk::mount(&logs, size);
+        options.push(format!("--log-bin={}", logs.join("log").display()));
+        options.push("--server-id=1".to_owned());
+        Self::start_in(directory, options, Some(disk)).await
+    }
+
+    /// The disk on which it has little room.
+    pub(crate) fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("it has a small disk")
+    }
+
+    async fn start_with(options: Vec<String>) -> Self {
+        Self::start_in(TempDir::new().unwrap(), options, None).await
+    }
+
+    async fn start_in(directory: TempDir, options: Vec<String>, disk: Option<SmallDisk>) -> Self {
         run(Command::new("cp").arg("-a").arg(template()).arg(directory.path().join("data")));
-        let mut server = MariaDb { directory, port: free_port(), options, process: None };
+        let mut server = MariaDb { disk, directory, port: free_port(), options, process: None };
         server.spawn();
         server.wait_until_ready().await;
         server
@@ -257,6 +289,16 @@ impl Drop for MariaDb {
 /// hundred years, of an authority whose key nobody has any more.
 pub(crate) fn tls_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/harness/tls").join(name)
+}
+
+fn encrypted_only() -> Vec<String> {
+    let file = |option: &str, name: &str| format!("--{option}={}", tls_file(name).display());
+    vec![
+        file("ssl-ca", "ca.pem"),
+        file("ssl-cert", "server.pem"),
+        file("ssl-key", "server-key.pem"),
+        "--require-secure-transport=1".to_owned(),
+    ]
 }
 
 // A data directory as it is before anybody used it; made once, since making it takes seconds.

@@ -1,6 +1,7 @@
 //! What the tests start and talk to: the daemon, a private Postfix, a private MariaDB, and clients
 //! for the policy protocol and SMTP.
 
+pub(crate) mod apart;
 pub(crate) mod browser;
 pub(crate) mod captures;
 pub(crate) mod command;
@@ -16,6 +17,7 @@ pub(crate) mod rbldnsd;
 pub(crate) mod records;
 pub(crate) mod redis;
 pub(crate) mod slapd;
+pub(crate) mod small_disk;
 pub(crate) mod smtp;
 pub(crate) mod transcript;
 pub(crate) mod web;

@@ -2,6 +2,7 @@
 //! under load, removed and purged. `./test package` makes what these tests need: two packages, a
 //! Debian, and a network of their own, in which the port of the package is free.
 
+mod booted;
 mod manager;
 mod tree;
 

@@ -19,7 +19,7 @@ pub(super) struct Said {
 }
 
 /// What `./test package` names.
-fn given(name: &str) -> PathBuf {
+pub(super) fn given(name: &str) -> PathBuf {
     let value = std::env::var_os(name);
     value.unwrap_or_else(|| panic!("{name} is not set; run ./test package")).into()
 }
@@ -28,11 +28,26 @@ fn given(name: &str) -> PathBuf {
 const OF_THE_SYSTEM: [&str; 6] =
     ["/var/lib/dpkg", "/var/log", "/var/cache", "/run", "/usr/local", "/var/lib/systemd"];
 
+impl Said {
+    /// Runs a program to its end.
+    pub(super) fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        let text = [output.stdout.as_slice(), &output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        Said { success: output.status.success(), text }
+    }
+}
+
 impl Tree {
     pub(super) fn fresh() -> Self {
+        Self::of("MPPD_PACKAGE_BASE")
+    }
+
+    /// A copy of the one that this variable names.
+    pub(super) fn of(base: &str) -> Self {
         assert!(nix::unistd::geteuid().is_root(), "only root can install a package");
         let directory = tempfile::Builder::new().prefix("mppd-package-").tempdir().unwrap();
-        let base = given("MPPD_PACKAGE_BASE").join(".");
+        let base = given(base).join(".");
         let copied = Command::new("cp").arg("-a").arg(base).arg(directory.path()).status();
         assert!(copied.unwrap().success());
         Tree { directory }
@@ -53,10 +68,7 @@ impl Tree {
     }
 
     pub(super) fn run(&self, program: &str, arguments: &[&str]) -> Said {
-        let output = self.command(program).args(arguments).output().unwrap();
-        let text = [output.stdout.as_slice(), &output.stderr].concat();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        Said { success: output.status.success(), text }
+        Said::of(self.command(program).args(arguments))
     }
 
     /// What a program says that must succeed.

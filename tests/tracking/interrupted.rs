@@ -74,16 +74,60 @@ fn a_request_under_way_at_a_kill_is_closed_by_the_next_run() {
 }
 
 #[test]
+fn a_request_under_way_at_a_kill_is_closed_with_every_durability() {
+    for records in Records::each() {
+        let mut expected = Vec::new();
+        for durability in ["strict", "relaxed"] {
+            let (_silent, mut settings) = endless();
+            settings.common = format!("<tracking><durability>{durability}</durability></tracking>");
+            let mut daemon = Daemon::start(records.track(settings));
+            daemon.connect().ask(&PolicyRequest::new().octets()).unwrap();
+            let mut client = daemon.connect();
+            client.send(&PolicyRequest::new().set("helo_name", "slow").octets()).unwrap();
+            // The database is that of the first as well.
+            if matches!(records, Records::Sqlite) {
+                expected.clear();
+            }
+            expected.push(("processed", ""));
+            let open = [&expected[..], &[("received", "")]].concat();
+            until_states(&records, &daemon, &open);
+            daemon.kill9();
+            expected.push(("processed", CLOSED));
+            until_states(&records, &daemon.again(), &expected);
+        }
+    }
+}
+
+#[test]
 fn a_request_under_way_at_a_kill_stays_received_where_that_is_chosen() {
-    let records = Records::Sqlite;
-    let (_silent, mut settings) = endless();
-    settings.common = "<tracking><interrupted>keep</interrupted></tracking>".into();
-    let mut daemon = Daemon::start(records.track(settings));
-    leave_one_open(&records, &daemon);
-    daemon.kill9();
-    let daemon = daemon.again();
-    daemon.connect().ask(&PolicyRequest::new().octets()).unwrap();
-    until_states(&records, &daemon, &[("processed", ""), ("received", ""), ("processed", "")]);
+    for records in Records::each() {
+        let (_silent, mut settings) = endless();
+        settings.common = "<tracking><interrupted>keep</interrupted></tracking>".into();
+        let mut daemon = Daemon::start(records.track(settings));
+        leave_one_open(&records, &daemon);
+        daemon.kill9();
+        let daemon = daemon.again();
+        daemon.connect().ask(&PolicyRequest::new().octets()).unwrap();
+        until_states(&records, &daemon, &[("processed", ""), ("received", ""), ("processed", "")]);
+    }
+}
+
+#[test]
+fn a_request_that_an_older_release_had_under_way_is_closed() {
+    for records in Records::each() {
+        let (_silent, settings) = endless();
+        let mut daemon = Daemon::start(records.track(settings));
+        leave_one_open(&records, &daemon);
+        daemon.kill9();
+        // Its signs were keys, and the keys of its requests were of no run.
+        for entry in std::fs::read_dir(daemon.state_directory()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().unwrap().to_string_lossy().starts_with("alive-") {
+                std::fs::write(path, "01a206fa-d76d-717e-9104-000000000000").unwrap();
+            }
+        }
+        until_states(&records, &daemon.again(), &[("processed", ""), ("processed", CLOSED)]);
+    }
 }
 
 #[test]
@@ -100,6 +144,34 @@ fn requests_of_another_node_are_left_alone() {
     let daemon = daemon.again();
     daemon.logged("what was closed", |line| line["requests"] == 0);
     until_states(&records, &daemon, &[("processed", ""), ("received", "")]);
+}
+
+#[test]
+fn nodes_that_share_a_database_close_their_own_requests_only() {
+    let server = actix_rt::System::new().block_on(MariaDb::start());
+    let (_silent, settings) = endless();
+    let node = |name: &str| Settings {
+        tracking: true,
+        group: server.element(),
+        common: format!("<node>{name}</node>"),
+        ..settings.clone()
+    };
+    let mut nodes = ["one", "two"].map(|name| Daemon::start(node(name)));
+    let open = |daemon: &Daemon| {
+        let mut client = daemon.connect();
+        client.send(&PolicyRequest::new().set("helo_name", "slow").octets()).unwrap();
+        client
+    };
+    let _clients = nodes.each_ref().map(open);
+    block_on(until_rows(&server, ["received", "received"]));
+    // Both die, and the second comes back.
+    nodes.iter_mut().for_each(Daemon::kill9);
+    let [_one, two] = nodes;
+    let two = two.again();
+    let line = two.logged("the closed request", |line| line["requests"].is_u64());
+    assert_eq!(line["requests"], 1);
+    let left = "SELECT node FROM track_policy_request WHERE state = 'received'";
+    assert_eq!(block_on(server.ask::<String>(left)), ["one"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod absence;
 mod bounds;
 mod counting;
 mod faults;
+mod full_disk;
 mod interrupted;
 mod plans;
 mod promises;
