@@ -157,6 +157,15 @@ pub struct Line {
     pub sender: String,
     /// The recipient.
     pub recipient: String,
+    /// The client's address as it came: for an address of a page only.
+    #[serde(skip)]
+    pub raw_client: String,
+    /// The sender as it came.
+    #[serde(skip)]
+    pub raw_sender: String,
+    /// The recipient as it came.
+    #[serde(skip)]
+    pub raw_recipient: String,
     /// The mail transaction.
     pub instance: String,
     /// The mail transaction as part of an address of a page.
@@ -178,6 +187,10 @@ impl Line {
         };
         let instance = attribute(Attribute::Instance).unwrap_or_default();
         let raw = request.as_ref().map(|request| request.get(Attribute::Instance));
+        let raw_text = |attribute: Attribute| {
+            let raw = request.as_ref().map(|request| request.get(attribute));
+            String::from_utf8_lossy(raw.unwrap_or_default()).into_owned()
+        };
         let decision = text("decision");
         Line {
             id: row.key().map(|key| key.to_string()).unwrap_or_default(),
@@ -192,6 +205,9 @@ impl Line {
             helo: attribute(Attribute::HeloName).unwrap_or_default(),
             sender: attribute(Attribute::Sender).unwrap_or_default(),
             recipient: attribute(Attribute::Recipient).unwrap_or_default(),
+            raw_client: raw_text(Attribute::ClientAddress),
+            raw_sender: raw_text(Attribute::Sender),
+            raw_recipient: raw_text(Attribute::Recipient),
             instance,
             instance_link: super::page::escaped(&String::from_utf8_lossy(raw.unwrap_or_default())),
             error: text("error_text"),
@@ -233,7 +249,9 @@ pub fn shown(cell: Cell<'_>, kind: Kind) -> String {
     }
 }
 
-fn local(microseconds: i64) -> String {
+/// A time for people, in the server's time zone.
+#[must_use]
+pub fn local(microseconds: i64) -> String {
     let Ok(time) = Timestamp::from_microsecond(microseconds) else { return String::new() };
     let zoned = time.to_zoned(jiff::tz::TimeZone::system());
     zoned.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
