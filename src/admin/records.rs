@@ -24,6 +24,9 @@ const MOST_WAITING: usize = 16;
 /// How long a question may take, the waiting included.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long it is looked for requests: there is time left to tell how far that has come.
+const SEARCHING: Duration = Duration::from_secs(15);
+
 /// Asks the records.
 #[derive(Debug)]
 pub struct Records {
@@ -57,7 +60,7 @@ impl Records {
         let (query, since) = search::bounded(query, Timestamp::now());
         let since = since.map(|since| local(since.as_microsecond()));
         let places = in_force.places.clone();
-        let asked = async move || search::page(&places, &query, PATIENCE).await;
+        let asked = async move || search::page(&places, &query, SEARCHING).await;
         self.ask(asked).await.map(|answer| Found(answer, since))
     }
 
@@ -118,7 +121,11 @@ impl Records {
     #[must_use]
     pub fn failures(found: &Found) -> Vec<String> {
         let words = |(place, error): &(String, _)| format!("{place}: {error}");
-        found.0.failures.iter().map(words).collect()
+        let reached = found.0.reached_time().map(|time| {
+            let time = local(time);
+            format!("the time was over: requests before {time} were not looked at")
+        });
+        found.0.failures.iter().map(words).chain(reached).collect()
     }
 }
 
