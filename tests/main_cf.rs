@@ -95,7 +95,11 @@ fn who_is_asked_and_says_yes_finds_it_changed() {
     let (daemon, server) = (refusing(), Postfix::start(&asking_nobody()));
     let said = call(&daemon, &server, &["--apply"]).run_at_terminal("yes\n");
     assert_eq!(said.code, Some(0), "{}", said.err);
-    assert!(said.out.contains("Change main.cf like this? [y/N] main.cf is changed"), "{}", said.out);
+    assert!(
+        said.out.contains("Change main.cf like this? [y/N] main.cf is changed"),
+        "{}",
+        said.out
+    );
     assert!(main_cf(&server).contains("check_policy_service {"), "{}", main_cf(&server));
 }
 

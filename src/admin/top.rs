@@ -146,7 +146,9 @@ fn table(title: &'static str, field: &str, since: &str, counts: &Counts) -> Tabl
 fn asked(field: &str, value: &str) -> String {
     match (field, value.split_once(' ')) {
         (REASON, Some(("failed:", error))) => format!("text={}", escaped(error)),
-        (REASON, Some((word, text))) => format!("decision={}&text={}", escaped(word), escaped(text)),
+        (REASON, Some((word, text))) => {
+            format!("decision={}&text={}", escaped(word), escaped(text))
+        }
         (REASON, None) => format!("decision={}", escaped(value)),
         (USER, _) => format!("columns={}", escaped(&format!("sasl_username={value}"))),
         _ => format!("{field}={}", escaped(value)),

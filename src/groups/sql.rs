@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mppd_database::{
-    Answer, AnswerCache, CacheLimits, Pool, PoolLimits, Pools, QueryError, ResolvedConnection, Statement,
-    resolve,
+    Answer, AnswerCache, CacheLimits, Pool, PoolLimits, Pools, QueryError, ResolvedConnection,
+    Statement, resolve,
 };
 use mppd_engine::language::Target;
 use mppd_engine::slog::{Logger, warn};

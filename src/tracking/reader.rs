@@ -96,7 +96,14 @@ pub(super) fn readers(places: &[Place], until: Instant) -> Vec<Reader> {
         };
         let name = connection.database.clone();
         let source = Source::Database { connection: Box::new(connection.clone()), open: None };
-        readers.push(Reader { name, is_spool: false, source, until, newest: plan::NEWEST, reached: None });
+        readers.push(Reader {
+            name,
+            is_spool: false,
+            source,
+            until,
+            newest: plan::NEWEST,
+            reached: None,
+        });
         readers.push(Reader::file(spool::path(directory, connection), true, until));
     }
     readers
@@ -476,8 +483,7 @@ mod tests {
         let mut reader = filled(directory.path());
         let often = Condition::Begins("sender_reverse_domain", "example.often".into());
         let never = Condition::Equals("decision", "NEVER".into());
-        let query =
-            Query { condition: often.and(never), limit: 9, newest_first: true };
+        let query = Query { condition: often.and(never), limit: 9, newest_first: true };
         let edge = Some(RequestKey([180; 16]));
         // It has time enough to look at everything.
         assert_eq!(reader.stretches(&query, edge, 20).await.unwrap(), []);

@@ -14,7 +14,9 @@ use super::{Output, TrackError, report};
 use crate::cli::table::{table, trimmed};
 use crate::tracking::key;
 use crate::tracking::row::{Cell, Row};
-use crate::tracking::search::{Answer, Found, Place, Question, bounded, bounded_always, count, page, plan};
+use crate::tracking::search::{
+    Answer, Found, Place, Question, bounded, bounded_always, count, page, plan,
+};
 use crate::tracking::store::Query;
 use crate::tracking::table::Kind;
 
