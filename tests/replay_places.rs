@@ -99,7 +99,7 @@ fn records_and_memory_in_a_database_are_read_and_no_table_is_changed() {
     assert_eq!(report["changed"], 10, "{report}");
     assert_eq!(report["causes"][0]["engine"], "threshold");
     assert_eq!(checksums(&server), tables);
-    assert_eq!(changed(&kept, &files(&daemon.state_directory())), [PathBuf::new(); 0]);
+    assert_eq!(changed(&kept, &files(&daemon.state_directory())), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn without_a_server_no_file_is_changed_and_what_a_killed_one_left_stays() {
         // What SQLite shares between processes holds nothing that lasts; after a kill it is made
         // anew from the log.
         changed.retain(|path| !(is_killed && path.ends_with("requests.sqlite-shm")));
-        assert_eq!(changed, [PathBuf::new(); 0], "killed: {is_killed}");
+        assert_eq!(changed, Vec::<PathBuf>::new(), "killed: {is_killed}");
     }
 }
 

@@ -114,7 +114,7 @@ fn event_of(decided: &Decided) -> String {
     let event = Event {
         decided,
         kind: kind_of(&decided.decision),
-        local_time: time.map(local).unwrap_or_else(|_| decided.time.clone()),
+        local_time: time.map_or_else(|_| decided.time.clone(), local),
         state: decided.stage.trim_start_matches("policy-").to_uppercase(),
     };
     // Text and numbers can't fail to be written.

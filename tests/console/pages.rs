@@ -254,7 +254,7 @@ fn the_chains_are_counted() {
     assert!(page.contains("1 decided"), "{page}");
     assert!(page.contains("black 1"), "{page}");
     // What a status does, as it is configured and as it is unless told.
-    assert!(page.contains("<code>REJECT not $$you: $helo</code>"), "{page}");
+    assert!(page.contains("<code>REJECT not $$you: ${helo}</code>"), "{page}");
     assert!(page.contains("<th scope=\"row\">white</th>"), "{page}");
     assert!(page.contains("<title id=\"title-0\">The chains of group default"), "{page}");
 }
