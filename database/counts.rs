@@ -48,6 +48,12 @@ impl Pools {
         counts
     }
 
+    /// A pool that was made before.
+    pub(crate) fn adopt(&self, name: &str, counts: Arc<Counts>) {
+        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.push((name.into(), counts));
+    }
+
     /// How they stand.
     #[must_use]
     pub fn status(&self) -> Vec<PoolStatus> {

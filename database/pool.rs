@@ -128,6 +128,11 @@ impl Pool {
         Pool::with_counts(connection, limits, counts)
     }
 
+    /// Has it counted under a name that no engine has.
+    pub fn count_in(&self, pools: &Pools, name: &str) {
+        pools.adopt(name, self.shared.counts.clone());
+    }
+
     fn with_counts(
         connection: ResolvedConnection,
         limits: PoolLimits,

@@ -155,7 +155,8 @@ fn chain(place: Place, plan: &GroupPlan, blueprint: &Blueprint) -> ChainOrder {
     }
 }
 
-fn engine(plan: &EnginePlan) -> EngineOrder {
+/// An engine as the chains have it.
+pub(crate) fn engine(plan: &EnginePlan) -> EngineOrder {
     EngineOrder {
         id: plan.id.to_string(),
         kind: plan.kind,

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use mppd_database::Pools;
 use mppd_engine::slog::Logger;
 use mppd_engine::{EngineKind, Finding};
 use mppd_state::StateStore;
@@ -80,6 +81,9 @@ impl Plan {
         let (blueprint, findings) = Blueprint::build(&draft, kinds, &state_store, logger);
         draft.findings.extend(findings);
         let configuration = draft.finish()?;
+        if let Some(pools) = blueprint.services.get::<Pools>() {
+            groups.count_in(&pools);
+        }
         let (groups, blueprint) = (Arc::new(groups), Arc::new(blueprint));
         let rights = rights.flatten();
         Ok(Plan {

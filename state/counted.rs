@@ -32,6 +32,8 @@ pub struct StateStatus {
     pub waits: u64,
     /// How long all of that took together.
     pub waited: Duration,
+    /// How many of these are waited for at the moment.
+    pub under_way: u64,
     /// How many of them failed.
     pub errors: u64,
     /// Records that are there, where the store can tell at once.
@@ -50,6 +52,23 @@ struct Counts {
     waits: AtomicU64,
     nanoseconds: AtomicU64,
     errors: AtomicU64,
+    under_way: AtomicU64,
+}
+
+/// Something that is waited for, for as long as this lives.
+struct UnderWay(Arc<Counts>);
+
+impl UnderWay {
+    fn begin(counts: Arc<Counts>) -> Self {
+        count(&counts.under_way);
+        UnderWay(counts)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 fn count(counter: &AtomicU64) {
@@ -71,7 +90,9 @@ impl Counted {
 
     fn timed<T: Send + 'static>(&self, pending: Pending<T>) -> Pending<T> {
         let (counts, begun) = (self.counts.clone(), Instant::now());
+        let under_way = UnderWay::begin(counts.clone());
         Box::pin(async move {
+            let _under_way = under_way;
             let result = pending.await;
             count(&counts.waits);
             let nanoseconds = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -132,6 +153,7 @@ impl Backend for Counted {
             lists: of(&self.counts.lists),
             waits: of(&self.counts.waits),
             waited: Duration::from_nanos(of(&self.counts.nanoseconds)),
+            under_way: of(&self.counts.under_way),
             errors: of(&self.counts.errors),
             ..self.inner.status().unwrap_or_default()
         })

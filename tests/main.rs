@@ -89,6 +89,8 @@ mod reload;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod replay_places;
+#[cfg(test)]
 mod rights;
 #[cfg(test)]
 mod secrets;

@@ -15,10 +15,14 @@ fn refusing() -> Daemon {
 }
 
 /// `mppd postfix` for this Postfix, with more arguments.
-fn postfix(daemon: &Daemon, postfix: &Postfix, arguments: &[&str]) -> Said {
+fn call(daemon: &Daemon, postfix: &Postfix, arguments: &[&str]) -> Call {
     let call = Call::new(["postfix"]).with(&daemon.configuration());
     let call = call.argument("--config-directory").argument(postfix.etc());
-    arguments.iter().fold(call, Call::argument).run()
+    arguments.iter().fold(call, Call::argument)
+}
+
+fn postfix(daemon: &Daemon, postfix: &Postfix, arguments: &[&str]) -> Said {
+    call(daemon, postfix, arguments).run()
 }
 
 fn main_cf(postfix: &Postfix) -> String {
@@ -69,6 +73,34 @@ fn nothing_is_changed_where_nobody_can_be_asked() {
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("--yes"), "{}", said.err);
     assert_eq!(main_cf(&server), before);
+}
+
+#[test]
+fn who_is_asked_and_does_not_say_yes_finds_nothing_changed() {
+    let (daemon, server) = (refusing(), Postfix::start(&asking_nobody()));
+    let before = main_cf(&server);
+    // The last has nothing more to say: the end of the file, as a terminal has it.
+    for answer in ["n\n", "\n", "yet\n", "\u{4}"] {
+        let said = call(&daemon, &server, &["--apply"]).run_at_terminal(answer);
+        assert_eq!(said.code, Some(1), "{answer:?}: {}", said.err);
+        assert!(said.out.contains("\n+smtpd_recipient_restrictions = "), "{}", said.out);
+        let end = "Change main.cf like this? [y/N] Nothing was changed.\n";
+        assert!(said.out.ends_with(end), "{answer:?}: {}", said.out);
+        assert_eq!(main_cf(&server), before);
+    }
+}
+
+#[test]
+fn who_is_asked_and_says_yes_finds_it_changed() {
+    let (daemon, server) = (refusing(), Postfix::start(&asking_nobody()));
+    let said = call(&daemon, &server, &["--apply"]).run_at_terminal("yes\n");
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(
+        said.out.contains("Change main.cf like this? [y/N] main.cf is changed"),
+        "{}",
+        said.out
+    );
+    assert!(main_cf(&server).contains("check_policy_service {"), "{}", main_cf(&server));
 }
 
 #[test]

@@ -131,6 +131,36 @@ fn zsh_reads_its_completions() {
 }
 
 #[test]
+fn zsh_completes_with_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = script(directory.path(), "zsh");
+    // As zsh finds it in a directory of its functions; what it complains of is in what it says.
+    std::fs::rename(script, directory.path().join("_mppd")).unwrap();
+    let ask = format!(
+        "fpath=({} $fpath); autoload -Uz compinit && compinit -D -u && autoload -Uz +X _mppd &&
+         print -r -- \"$_comps[mppd]\" && (( $+functions[_mppd] )) && print loaded",
+        directory.path().display()
+    );
+    let (zsh, said) = run("zsh", "zsh", &["-f", "-c", &ask]);
+    assert!(zsh.status.success(), "{said}");
+    assert_eq!(said, "_mppd\nloaded\n");
+}
+
+#[test]
+fn machines_get_the_reference_as_an_object() {
+    let printed = Call::new(["reference", "--json", "helo"]).succeed();
+    let reference: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    let sections = reference["sections"].as_array().unwrap();
+    assert_eq!(sections[0]["heading"], "<helo>");
+    let content = sections.iter().flat_map(|section| section["content"].as_array().unwrap());
+    let rows = content.filter_map(|part| part["table"].as_array()).flatten();
+    let statuses: Vec<&str> = rows.filter_map(|row| row["Status"].as_str()).collect();
+    assert!(statuses.contains(&"no_dot"), "{statuses:?}");
+    let whole = Call::new(["reference", "--json"]).succeed();
+    assert!(serde_json::from_str::<serde_json::Value>(&whole).is_ok());
+}
+
+#[test]
 fn the_reference_has_parts() {
     let engine = Call::new(["reference", "helo"]).succeed();
     assert!(engine.starts_with("# `<helo>`\n"), "{engine}");

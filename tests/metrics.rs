@@ -184,3 +184,21 @@ fn promtool_finds_nothing_wrong_with_it() {
     let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     assert!(output.status.success() && said.is_empty(), "{said}");
 }
+
+#[test]
+fn questions_for_the_group_of_a_request_and_to_the_state_store_are_told() {
+    let server = block_on(MariaDb::start());
+    block_on(server.execute("CREATE TABLE members (id VARCHAR(255))"));
+    let connection = server.element_named("connection");
+    let (mut settings, at) = watched("greylist", "<greylist/>");
+    settings.groups = format!(
+        "<sql>{connection}<statement>SELECT id FROM members WHERE id = $sender</statement></sql>"
+    );
+    let store = format!("<state_store><mysql>{connection}</mysql></state_store>");
+    settings.common.push_str(&store);
+    let daemon = Daemon::start(settings);
+    ask(&daemon, "stranger", "1");
+    until(at, "mppd_sql_questions_total{engine=\"groups/sql\",result=\"answered\"}", 1.0);
+    until(at, "mppd_sql_connections{engine=\"groups/sql\"}", 1.0);
+    until(at, "mppd_state_under_way{store=\"mysql\"}", 0.0);
+}

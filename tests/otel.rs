@@ -120,3 +120,28 @@ fn without_its_collector_mppd_answers_and_counts_what_is_lost() {
         line["reason"].as_str().is_some_and(|reason| reason.contains("can't be reached"))
     });
 }
+
+#[test]
+fn what_is_known_of_the_last_requests_is_sent_before_the_end() {
+    let (at, bodies) = collector();
+    let mut daemon = Daemon::start(traced(at, somewhere()));
+    let request = PolicyRequest::new().set("instance", "last.0");
+    assert_eq!(daemon.connect().ask(&request.octets()).unwrap(), "REJECT no");
+    assert!(daemon.terminate().success());
+    // Nothing comes any more: what is here now was sent before.
+    let body = bodies.try_recv().unwrap();
+    let spans = body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
+    assert_eq!(attribute(&spans[0], "mppd.instance"), "last.0");
+}
+
+#[test]
+fn a_collector_that_says_nothing_does_not_keep_the_server_from_ending() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = traced(silent.local_addr().unwrap(), somewhere());
+    let common = settings.common.replace("</traces>", "<timeout>200ms</timeout></traces>");
+    let mut daemon = Daemon::start(Settings { common, ..settings });
+    for _ in 0..20 {
+        assert_eq!(daemon.connect().ask(&PolicyRequest::new().octets()).unwrap(), "REJECT no");
+    }
+    assert!(daemon.terminate().success());
+}

@@ -18,11 +18,12 @@ struct Asset {
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 7] = [
+const ASSETS: [Asset; 8] = [
     Asset { name: "console.css", content_type: CSS, text: include_str!("assets/console.css") },
     Asset { name: "uplot.css", content_type: CSS, text: include_str!("assets/uplot.css") },
     Asset { name: "uplot.js", content_type: SCRIPT, text: include_str!("assets/uplot.js") },
     Asset { name: "charts.js", content_type: SCRIPT, text: include_str!("assets/charts.js") },
+    Asset { name: "overview.js", content_type: SCRIPT, text: include_str!("assets/overview.js") },
     Asset { name: "live.js", content_type: SCRIPT, text: include_str!("assets/live.js") },
     Asset {
         name: "icon.svg",

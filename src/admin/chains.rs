@@ -2,10 +2,12 @@
 
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
+use mppd_engine::Stage;
 
 use super::page::{Page, PageError, html};
 use super::visitor::{Visitor, console};
 use crate::metrics::{EngineReading, Reading};
+use crate::order::{self, EngineOrder, StatusOrder};
 use crate::supervisor::blueprint::{Blueprint, Chains, Place};
 
 /// Height of a row of the picture: a box and the arrow below it.
@@ -35,8 +37,12 @@ struct Node {
     exceptions: u64,
     /// Requests that it decided.
     decided: u64,
-    /// Statuses that it came to, with their counts.
-    statuses: Vec<(&'static str, u64)>,
+    /// What it can come to.
+    statuses: Vec<Status>,
+    /// At which stages it runs, where that is not at all of them.
+    stages: String,
+    /// What an exception does, where the configuration says so.
+    on_exception: Option<String>,
     is_check: bool,
     /// Whether an arrow leads down from its box.
     leads_on: bool,
@@ -44,7 +50,25 @@ struct Node {
     y: usize,
 }
 
+/// What an engine can come to.
+struct Status {
+    name: &'static str,
+    meaning: &'static str,
+    /// What that does, as `mppd order` says it.
+    effect: String,
+    /// How often it did.
+    count: u64,
+}
+
 impl Node {
+    /// The statuses that it came to, with their counts.
+    fn came_to(&self) -> String {
+        let came = self.statuses.iter().filter(|status| status.count > 0);
+        let words: Vec<String> =
+            came.map(|status| format!("{} {}", status.name, status.count)).collect();
+        words.join(", ")
+    }
+
     fn text_y(&self) -> usize {
         self.y + 20
     }
@@ -220,8 +244,10 @@ fn node(
         found.map_or(0, |(_, count)| *count)
     };
     let all = counted.map_or(0, |known: &EngineReading| sum(&known.statuses));
-    let came = |known: &EngineReading| {
-        known.statuses.iter().copied().filter(|(_, count)| *count > 0).collect()
+    let EngineOrder { statuses, stages, on_exception, .. } = order::engine(plan);
+    let status = |status: StatusOrder| {
+        let StatusOrder { status: name, meaning, effect, .. } = status;
+        Status { name, meaning, effect, count: of(name) }
     };
     Node {
         place: place_name(place),
@@ -234,7 +260,9 @@ fn node(
         exceptions: of("exception"),
         runs: all - of("skipped"),
         decided: counted.map_or(0, |known| known.decided),
-        statuses: counted.map(came).unwrap_or_default(),
+        statuses: statuses.into_iter().map(status).collect(),
+        stages: if stages.len() < Stage::ALL.len() { stages.join(", ") } else { String::new() },
+        on_exception,
         is_check: place == Place::Check,
         leads_on: true,
         y,

@@ -8,10 +8,11 @@ use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use futures_util::stream;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::page::{Page, PageError, html};
-use super::records::{Line, Records, kind_of};
+use super::records::{Line, Records, kind_of, local};
 use super::visitor::{Visitor, console};
 use crate::feed::{Decided, Heard, Listening};
 use crate::tracking::search::Question;
@@ -102,11 +103,20 @@ struct Event<'a> {
     #[serde(flatten)]
     decided: &'a Decided,
     kind: &'static str,
+    /// The time and the stage as the records have them.
+    local_time: String,
+    state: String,
 }
 
 /// A decision in one line of JSON.
 fn event_of(decided: &Decided) -> String {
-    let event = Event { decided, kind: kind_of(&decided.decision) };
+    let time = decided.time.parse::<Timestamp>().map(Timestamp::as_microsecond);
+    let event = Event {
+        decided,
+        kind: kind_of(&decided.decision),
+        local_time: time.map_or_else(|_| decided.time.clone(), local),
+        state: decided.stage.trim_start_matches("policy-").to_uppercase(),
+    };
     // Text and numbers can't fail to be written.
     let json = serde_json::to_string(&event).unwrap_or_default();
     format!("event: decision\ndata: {json}\n\n")

@@ -6,6 +6,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use askama::Template;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use mppd_engine::Escaped;
 
 use super::accounts::Role;
@@ -69,6 +71,19 @@ impl Page {
     #[must_use]
     pub fn shown(&self, text: &str) -> String {
         Escaped(text.as_bytes()).to_string()
+    }
+
+    /// A time as it is put on record (RFC 3339), in the server's time zone; anything else as it is.
+    #[must_use]
+    pub fn time(&self, text: &str) -> String {
+        let Ok(time) = text.parse::<Timestamp>() else { return self.shown(text) };
+        time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    }
+
+    /// Where the records with this in a field of the search form are.
+    #[must_use]
+    pub fn search(&self, field: &str, value: &str) -> String {
+        format!("/search?{field}={}", escaped(value))
     }
 
     /// Whether who looks may change something.

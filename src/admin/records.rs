@@ -24,6 +24,9 @@ const MOST_WAITING: usize = 16;
 /// How long a question may take, the waiting included.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long it is looked for requests: there is time left to tell how far that has come.
+const SEARCHING: Duration = Duration::from_secs(15);
+
 /// Asks the records.
 #[derive(Debug)]
 pub struct Records {
@@ -57,7 +60,7 @@ impl Records {
         let (query, since) = search::bounded(query, Timestamp::now());
         let since = since.map(|since| local(since.as_microsecond()));
         let places = in_force.places.clone();
-        let asked = async move || search::page(&places, &query, PATIENCE).await;
+        let asked = async move || search::page(&places, &query, SEARCHING).await;
         self.ask(asked).await.map(|answer| Found(answer, since))
     }
 
@@ -118,7 +121,11 @@ impl Records {
     #[must_use]
     pub fn failures(found: &Found) -> Vec<String> {
         let words = |(place, error): &(String, _)| format!("{place}: {error}");
-        found.0.failures.iter().map(words).collect()
+        let reached = found.0.reached_time().map(|time| {
+            let time = local(time);
+            format!("the time was over: requests before {time} were not looked at")
+        });
+        found.0.failures.iter().map(words).chain(reached).collect()
     }
 }
 
@@ -157,6 +164,15 @@ pub struct Line {
     pub sender: String,
     /// The recipient.
     pub recipient: String,
+    /// The client's address as it came: for an address of a page only.
+    #[serde(skip)]
+    pub raw_client: String,
+    /// The sender as it came.
+    #[serde(skip)]
+    pub raw_sender: String,
+    /// The recipient as it came.
+    #[serde(skip)]
+    pub raw_recipient: String,
     /// The mail transaction.
     pub instance: String,
     /// The mail transaction as part of an address of a page.
@@ -178,6 +194,10 @@ impl Line {
         };
         let instance = attribute(Attribute::Instance).unwrap_or_default();
         let raw = request.as_ref().map(|request| request.get(Attribute::Instance));
+        let raw_text = |attribute: Attribute| {
+            let raw = request.as_ref().map(|request| request.get(attribute));
+            String::from_utf8_lossy(raw.unwrap_or_default()).into_owned()
+        };
         let decision = text("decision");
         Line {
             id: row.key().map(|key| key.to_string()).unwrap_or_default(),
@@ -192,6 +212,9 @@ impl Line {
             helo: attribute(Attribute::HeloName).unwrap_or_default(),
             sender: attribute(Attribute::Sender).unwrap_or_default(),
             recipient: attribute(Attribute::Recipient).unwrap_or_default(),
+            raw_client: raw_text(Attribute::ClientAddress),
+            raw_sender: raw_text(Attribute::Sender),
+            raw_recipient: raw_text(Attribute::Recipient),
             instance,
             instance_link: super::page::escaped(&String::from_utf8_lossy(raw.unwrap_or_default())),
             error: text("error_text"),
@@ -233,7 +256,9 @@ pub fn shown(cell: Cell<'_>, kind: Kind) -> String {
     }
 }
 
-fn local(microseconds: i64) -> String {
+/// A time for people, in the server's time zone.
+#[must_use]
+pub fn local(microseconds: i64) -> String {
     let Ok(time) = Timestamp::from_microsecond(microseconds) else { return String::new() };
     let zoned = time.to_zoned(jiff::tz::TimeZone::system());
     zoned.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()

@@ -9,7 +9,7 @@ use jiff::Zoned;
 use mppd_engine::Escaped;
 use serde::Deserialize;
 
-use super::page::{Page, PageError, html};
+use super::page::{Page, PageError, escaped, html};
 use super::visitor::{Visitor, console};
 use crate::tracking::search::Question;
 use crate::tracking::stats::{self, By, Counts, Limits};
@@ -24,16 +24,20 @@ const TOP: usize = 10;
 const PERIODS: [(&str, &str); 4] =
     [("1h", "Last hour"), ("6h", "Last six hours"), ("1d", "Last day"), ("7d", "Last week")];
 
+/// Stand for more than one field of the search form, and for a condition on a column.
+const REASON: &str = "reason";
+const USER: &str = "user";
+
 /// What is counted: a heading, by what, and the field of the search form that finds it.
 const COUNTED: [(&str, By, &str); 8] = [
     ("Decisions", By::Decision, "decision"),
-    ("Reasons", By::Reason, ""),
+    ("Reasons", By::Reason, REASON),
     ("Clients", By::Client, "client"),
     ("Networks of clients", By::Network, "client"),
     ("Senders", By::Sender, "sender"),
     ("Recipients", By::Recipient, "recipient"),
     ("Domains of senders", By::SenderDomain, "sender"),
-    ("Users", By::SaslUser, ""),
+    ("Users", By::SaslUser, USER),
 ];
 
 /// What is asked for.
@@ -127,16 +131,28 @@ pub async fn page(
 
 fn table(title: &'static str, field: &str, since: &str, counts: &Counts) -> Table {
     let row = |count: &stats::Count| {
-        let found =
-            || format!("/search?{field}={}&since={since}", super::page::escaped(&count.value));
+        let found = || format!("/search?{}&since={since}", asked(field, &count.value));
         Row {
-            link: (!field.is_empty() && !count.value.is_empty()).then(found),
+            link: (!count.value.is_empty()).then(found),
             value: Escaped(count.value.as_bytes()).to_string(),
             requests: count.requests,
             share: share(count.requests, counts.total),
         }
     };
     Table { title, rows: counts.top.iter().map(row).collect(), others: counts.others }
+}
+
+/// What the search form says to find a value.
+fn asked(field: &str, value: &str) -> String {
+    match (field, value.split_once(' ')) {
+        (REASON, Some(("failed:", error))) => format!("text={}", escaped(error)),
+        (REASON, Some((word, text))) => {
+            format!("decision={}&text={}", escaped(word), escaped(text))
+        }
+        (REASON, None) => format!("decision={}", escaped(value)),
+        (USER, _) => format!("columns={}", escaped(&format!("sasl_username={value}"))),
+        _ => format!("{field}={}", escaped(value)),
+    }
 }
 
 /// So many of a total, in percent.
@@ -154,6 +170,15 @@ mod tests {
         assert_eq!(share(1, 8), "12.5 %");
         assert_eq!(share(8, 8), "100.0 %");
         assert_eq!(share(0, 0), "0.0 %");
+    }
+
+    #[test]
+    fn a_value_leads_to_a_search_for_it() {
+        assert_eq!(asked("client", "192.0.2.0/24"), "client=192.0.2.0%2F24");
+        assert_eq!(asked(REASON, "REJECT not you"), "decision=REJECT&text=not%20you");
+        assert_eq!(asked(REASON, "DUNNO"), "decision=DUNNO");
+        assert_eq!(asked(REASON, "failed: spf: late"), "text=spf%3A%20late");
+        assert_eq!(asked(USER, "a b"), "columns=sasl_username%3Da%20b");
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Program {
             Command::Import(arguments) => import::run(&settings, &arguments),
             Command::Threshold(arguments) => threshold::run(&settings, &arguments),
             Command::Password(arguments) => password::run(&arguments),
-            Command::Reference { part } => reference::run(&settings, part.as_deref()),
+            Command::Reference(arguments) => reference::run(&settings, &arguments),
             Command::Postfix(arguments) => postfix::run(&settings, &arguments),
             Command::Man(arguments) => manual::man(&settings, &command, &arguments),
             Command::Completions(arguments) => manual::completions(command, &arguments),
@@ -166,11 +166,7 @@ enum Command {
     /// Asks for a password, or reads it from standard input, and prints its hash for <admin>
     Password(password::PasswordArguments),
     /// Prints the reference of every option, engine and macro: tables on a terminal, else Markdown
-    Reference {
-        /// Only this part of it: that of one kind of engine, `macros`, `metrics`, or the `options`
-        /// outside the engines and those that every engine has
-        part: Option<String>,
-    },
+    Reference(reference::ReferenceArguments),
     /// Prints what main.cf of Postfix must say so that it asks as the configuration wants to be
     /// asked, or sets it
     Postfix(postfix::PostfixArguments),

@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
+use clap::Args;
+
 use super::table::table;
 use super::{Settings, print_text};
 use crate::reference::{self, Block, Document};
@@ -12,9 +14,20 @@ pub(super) const MACROS: &str = "macros";
 pub(super) const METRICS: &str = "metrics";
 pub(super) const OPTIONS: &str = "options";
 
-pub(super) fn run(settings: &Settings, part: Option<&str>) -> ExitCode {
+/// Options of `mppd reference`.
+#[derive(Debug, Args)]
+pub(super) struct ReferenceArguments {
+    /// Only this part of it: that of one kind of engine, `macros`, `metrics`, or the `options`
+    /// outside the engines and those that every engine has
+    part: Option<String>,
+    /// Prints one JSON object: the headings, and what stands below each
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(settings: &Settings, arguments: &ReferenceArguments) -> ExitCode {
     let kinds = &settings.kinds;
-    let document = match part {
+    let document = match arguments.part.as_deref() {
         None => reference::whole(kinds),
         Some(MACROS) => reference::macros(),
         Some(METRICS) => reference::metrics(),
@@ -25,6 +38,9 @@ pub(super) fn run(settings: &Settings, part: Option<&str>) -> ExitCode {
             None => return ExitCode::FAILURE,
         },
     };
+    if arguments.json {
+        return print_text(&format!("{}\n", document.json()));
+    }
     let is_terminal = io::stdout().is_terminal();
     print_text(&if is_terminal { for_people(&document) } else { document.markdown() })
 }

@@ -204,6 +204,10 @@ fn text(report: &Report, paint: Paint) -> String {
         let said = "was not asked, and the records do not say what it came to:";
         line(paint.yellow(format!("{} {said} {count} times", safe(engine))));
     }
+    for (engine, count) in &report.failed {
+        let said = "failed, or was suspended as it kept failing:";
+        line(paint.yellow(format!("{} {said} {count} times", safe(engine))));
+    }
     for cause in &report.causes {
         line(String::new());
         line(heading(cause, paint));

@@ -18,7 +18,7 @@ mod stress;
 
 use std::collections::HashMap;
 
-use mppd_database::{ResolvedConnection, Statement};
+use mppd_database::{Pools, ResolvedConnection, Statement};
 use mppd_engine::slog::Logger;
 use mppd_engine::{BuildContext, Exchange, Finding, Probe};
 
@@ -90,6 +90,13 @@ impl Groups {
     #[must_use]
     pub fn probe(&self) -> Option<Probe> {
         self.lookup.as_ref().map(Lookup::probe)
+    }
+
+    /// Has the questions to the database of `<sql>` counted.
+    pub fn count_in(&self, pools: &Pools) {
+        if let Some(lookup) = &self.lookup {
+            lookup.count_in(pools);
+        }
     }
 
     /// The group of every request that belongs to no other.

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mppd_database::{
-    Answer, AnswerCache, CacheLimits, Pool, PoolLimits, QueryError, ResolvedConnection, Statement,
-    resolve,
+    Answer, AnswerCache, CacheLimits, Pool, PoolLimits, Pools, QueryError, ResolvedConnection,
+    Statement, resolve,
 };
 use mppd_engine::language::Target;
 use mppd_engine::slog::{Logger, warn};
@@ -18,6 +18,9 @@ const CONNECTIONS: PoolLimits = PoolLimits { min: 0, max: 4, idle_timeout: Durat
 
 /// How long nothing is asked after the database could not be reached.
 const REST: Duration = Duration::from_secs(1);
+
+/// What the pool is called among those of engines: no engine can have this ID.
+const NAME: &str = "groups/sql";
 
 /// A statement that gives the ID of a request's group.
 #[derive(Debug)]
@@ -87,6 +90,11 @@ impl Lookup {
     /// The statement, and the server that it is for.
     pub(super) fn question(&self) -> (&Statement, &ResolvedConnection) {
         (&self.statement, self.pool.connection())
+    }
+
+    /// Has what is asked counted.
+    pub(super) fn count_in(&self, pools: &Pools) {
+        self.pool.count_in(pools, NAME);
     }
 
     /// A probe of the database, and of the statement.

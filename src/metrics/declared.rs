@@ -190,6 +190,8 @@ declare! {
         STATE_ERRORS = Counter "mppd_state_errors_total" ["store"];
         /// Time that was waited for the state store, where it did not answer at once.
         STATE_WAITS = Summary "mppd_state_wait_seconds" ["store"];
+        /// What is waited for from the state store at the moment.
+        STATE_UNDER_WAY = Gauge "mppd_state_under_way" ["store"];
         /// Records in the state store; absent where it is on another machine.
         STATE_RECORDS = Gauge "mppd_state_records" ["store"];
         /// Records that gave way to others before their time; absent where the store is on another
@@ -208,8 +210,8 @@ declare! {
         DNS_UNDER_WAY = Gauge "mppd_dns_questions_under_way" [];
     }
     "Databases of engines" {
-        /// Questions that the engine's databases were asked, by what came of them. Begins anew with
-        /// each reload, as all of these.
+        /// Questions that the engine's databases were asked, by what came of them; `groups/sql` are
+        /// those for the group of a request. Begins anew with each reload, as all of these.
         SQL_QUESTIONS = Counter "mppd_sql_questions_total" ["engine", "result"];
         /// Time that these questions took, waiting for a connection included.
         SQL_WAITS = Summary "mppd_sql_question_seconds" ["engine"];

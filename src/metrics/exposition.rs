@@ -269,6 +269,10 @@ fn state_store(page: &mut Page, status: Option<&StateStatus>) {
     if let Some(status) = status {
         family.sum(&[status.store], status.waited.as_secs_f64(), status.waits);
     }
+    let mut family = page.family(declared::STATE_UNDER_WAY);
+    if let Some(status) = status {
+        family.value(&[status.store], status.under_way);
+    }
     let mut known = |metric: &'static Metric, count: fn(&StateStatus) -> Option<u64>| {
         let mut family = page.family(metric);
         if let Some((status, count)) = status.and_then(|status| Some((status, count(status)?))) {

@@ -1,7 +1,7 @@
 //! Engines that are not asked again: what the records say of them stands in for a run.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use mppd_engine::{Exchange, Outcome, Reach, RequestKey};
@@ -9,7 +9,7 @@ use mppd_engine::{Exchange, Outcome, Reach, RequestKey};
 use super::DnsChoice;
 use crate::supervisor::blueprint::EnginePlan;
 use crate::supervisor::host::RunError;
-use crate::supervisor::observer::{Observer, StandIn, Turn};
+use crate::supervisor::observer::{Observer, StandIn, Turn, TurnEnd};
 use crate::tracking::row::{Cell, Row};
 use crate::tracking::story::Told;
 use crate::tracking::table::{COLUMNS, Source};
@@ -58,11 +58,12 @@ pub(super) struct Answering {
     dns: DnsChoice,
     engines: BTreeSet<String>,
     under_way: RefCell<HashMap<RequestKey, Rc<Recorded>>>,
+    failed: RefCell<BTreeMap<String, u64>>,
 }
 
 impl Answering {
     pub(super) fn new(dns: DnsChoice, engines: BTreeSet<String>) -> Self {
-        Answering { dns, engines, under_way: RefCell::default() }
+        Answering { dns, engines, under_way: RefCell::default(), failed: RefCell::default() }
     }
 
     pub(super) fn begin(&self, key: RequestKey, recorded: Rc<Recorded>) {
@@ -71,6 +72,21 @@ impl Answering {
 
     pub(super) fn end(&self, key: RequestKey) {
         self.under_way.borrow_mut().remove(&key);
+    }
+
+    /// How often which engine was asked in vain.
+    pub(super) fn failed(&self) -> BTreeMap<String, u64> {
+        self.failed.borrow().clone()
+    }
+
+    /// Whether an engine runs.
+    fn asks(&self, plan: &EnginePlan) -> bool {
+        match plan.reach {
+            _ if plan.tracks() => false,
+            Reach::Inside => !self.engines.contains(&*plan.id),
+            Reach::Dns => self.dns == DnsChoice::Live && !self.engines.contains(&*plan.id),
+            _ => false,
+        }
     }
 
     fn by_records(&self, plan: &EnginePlan, exchange: &Exchange) -> StandIn {
@@ -89,13 +105,21 @@ impl Observer for Answering {
             // Nothing is, but what follows from it is what followed then.
             return Some(StandIn::CameTo(Ok(Outcome::new(RECORDED))));
         }
-        match (plan.reach, self.dns) {
-            (Reach::Inside, _) if !self.engines.contains(&*plan.id) => None,
-            (Reach::Dns, DnsChoice::Live) => None,
-            (Reach::Dns, DnsChoice::None) => Some(StandIn::NotAsked("name servers are not asked")),
-            _ => Some(self.by_records(plan, exchange)),
+        if self.asks(plan) {
+            return None;
         }
+        let is_recorded = self.engines.contains(&*plan.id);
+        if plan.reach == Reach::Dns && self.dns == DnsChoice::None && !is_recorded {
+            return Some(StandIn::NotAsked("name servers are not asked"));
+        }
+        Some(self.by_records(plan, exchange))
     }
 
-    fn turn(&self, _: &Turn<'_>) {}
+    fn turn(&self, turn: &Turn<'_>) {
+        if let TurnEnd::Ran { failure: Some(_), .. } = turn.end
+            && self.asks(turn.plan)
+        {
+            *self.failed.borrow_mut().entry(turn.plan.id.to_string()).or_default() += 1;
+        }
+    }
 }

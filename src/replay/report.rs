@@ -30,6 +30,9 @@ pub struct Report {
     pub undecided: u64,
     /// Runs of engines that were not asked, although they may have had an opinion.
     pub not_asked: BTreeMap<String, u64>,
+    /// Runs of engines that failed now, or were not made because the engine kept failing: what they
+    /// would have come to is not known.
+    pub failed: BTreeMap<String, u64>,
     /// Why decisions have changed, most frequent first.
     pub causes: Vec<Cause>,
     #[serde(skip)]
@@ -152,6 +155,9 @@ impl Report {
         self.undecided += other.undecided;
         for (engine, count) in other.not_asked {
             *self.not_asked.entry(engine).or_default() += count;
+        }
+        for (engine, count) in other.failed {
+            *self.failed.entry(engine).or_default() += count;
         }
         for (key, (count, examples)) in other.found {
             let known = self.found.entry(key).or_default();

@@ -58,6 +58,7 @@ impl Worker<'_> {
             }
             (self.progress)(u64::try_from(count).unwrap_or_default());
         }
+        report.failed = answering.failed();
         Ok(report)
     }
 

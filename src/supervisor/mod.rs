@@ -406,6 +406,8 @@ impl State {
             handle.stop().await;
         }
         self.states.settle(&self.logger).await;
+        #[cfg(feature = "otel")]
+        self.flush_traces().await;
         self.watchdog = None;
         for arbiter in self.arbiters.drain(..) {
             arbiter.stop();
@@ -416,6 +418,15 @@ impl State {
             admin.stop();
         }
         info!(self.logger, "stopped");
+    }
+
+    /// Has sent what is known of the last requests.
+    #[cfg(feature = "otel")]
+    async fn flush_traces(&self) {
+        let services = &self.installation.blueprint.services;
+        let Some(tracer) = services.get::<crate::traces::Tracer>() else { return };
+        // It takes no longer than its collector may, and what could be lost is no request.
+        let _ended = actix_rt::task::spawn_blocking(move || tracer.flush()).await;
     }
 }
 

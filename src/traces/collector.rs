@@ -27,8 +27,12 @@ pub(super) struct Collector {
 
 /// Why a text is no place of a collector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is no place of a collector that can be reached")]
-pub(super) struct NoCollector(String);
+pub(super) enum NoCollector {
+    #[error("\"{0}\" is no place of a collector that can be reached")]
+    Text(String),
+    #[error("\"{0}\" asks for encryption, and traces are sent without")]
+    Encrypted(String),
+}
 
 /// Why a collector did not take traces in.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +50,9 @@ pub(super) enum PostError {
 impl Collector {
     pub(super) fn parse(text: &str, timeout: Duration) -> Result<Self, NoCollector> {
         let text = text.trim();
+        if text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
+            return Err(NoCollector::Encrypted(text.to_owned()));
+        }
         let parsed = text.strip_prefix("http://").and_then(|rest| {
             let (place, path) = match rest.find('/') {
                 Some(at) => rest.split_at(at),
@@ -62,7 +69,7 @@ impl Collector {
                 timeout,
             })
         });
-        parsed.ok_or_else(|| NoCollector(text.to_owned()))
+        parsed.ok_or_else(|| NoCollector::Text(text.to_owned()))
     }
 
     /// A probe: whether it takes connections. It is given nothing.
@@ -177,6 +184,13 @@ mod tests {
         {
             assert_eq!(collector(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn encryption_is_refused_as_such() {
+        let refused = Collector::parse("HTTPS://otel:4318", Duration::from_secs(1)).unwrap_err();
+        let expected = "\"HTTPS://otel:4318\" asks for encryption, and traces are sent without";
+        assert_eq!(refused.to_string(), expected);
     }
 
     #[test]

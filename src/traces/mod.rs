@@ -3,7 +3,8 @@
 //!
 //! They are written down on the way of a request, for the messages that are sampled, and sent by a
 //! thread of their own. A request never waits for that: what finds no room in the queue is dropped
-//! and counted, and so is what the collector does not take.
+//! and counted, and so is what the collector does not take. When the server ends, what still waits
+//! is sent before, if the collector takes it in soon.
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -16,7 +17,7 @@ mod otlp;
 mod recorder;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,9 @@ const LONGEST_QUEUE: usize = 1 << 17;
 /// How long a trace may wait for others to be sent with it.
 const GATHERED: Duration = Duration::from_secs(1);
 
+/// How long is waited before it is looked again whether the queue has room.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// What became of traces.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TracesStatus {
@@ -56,6 +60,15 @@ struct Counts {
     failed: AtomicU64,
 }
 
+/// What the thread that sends is given.
+#[derive(Debug)]
+enum Given {
+    Trace(Box<Trace>),
+    /// Everything before this is to be sent at once; whoever waits for it is told by the end of
+    /// this channel.
+    Flush(#[expect(dead_code, reason = "its end is what is waited for")] SyncSender<()>),
+}
+
 /// Takes traces, and has them sent.
 #[derive(Debug)]
 pub struct Tracer {
@@ -65,7 +78,8 @@ pub struct Tracer {
     queue: usize,
     counts: Arc<Counts>,
     /// The way to the thread that sends, once there is one.
-    sender: OnceLock<Option<SyncSender<Trace>>>,
+    sender: OnceLock<Option<SyncSender<Given>>>,
+    timeout: Duration,
     logger: Logger,
 }
 
@@ -78,7 +92,7 @@ impl Tracer {
         let options = &options.value;
         let collector = Collector::parse(&options.endpoint.value, options.timeout.0.0);
         let collector = collector.map_err(|error| {
-            let help = "such as http://127.0.0.1:4318; a collector beside mppd can encrypt";
+            let help = "such as http://127.0.0.1:4318; a collector beside mppd can pass traces on encrypted";
             Finding::error(options.endpoint.span, error.to_string()).with_help(help)
         })?;
         Ok(Tracer {
@@ -87,6 +101,7 @@ impl Tracer {
             queue: usize::try_from(options.queue.0).unwrap_or(usize::MAX),
             counts: Arc::default(),
             sender: OnceLock::new(),
+            timeout: options.timeout.0.0,
             logger: logger.clone(),
         })
     }
@@ -118,13 +133,33 @@ impl Tracer {
     /// Has a trace sent, unless there is no room.
     fn send(&self, trace: Trace) {
         let sender = self.sender.get_or_init(|| self.start());
-        let is_taken = sender.as_ref().is_some_and(|sender| sender.try_send(trace).is_ok());
+        let given = Given::Trace(Box::new(trace));
+        let is_taken = sender.as_ref().is_some_and(|sender| sender.try_send(given).is_ok());
         if !is_taken {
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn start(&self) -> Option<SyncSender<Trace>> {
+    /// Has sent what waits, and waits for that no longer than the collector may take; on a thread
+    /// that may wait.
+    pub fn flush(&self) {
+        let Some(Some(sender)) = self.sender.get() else { return };
+        let end = Instant::now() + self.timeout;
+        let (done, is_done) = sync_channel(0);
+        let mut given = Given::Flush(done);
+        // It may take a while until the queue has room.
+        while let Err(TrySendError::Full(back)) = sender.try_send(given) {
+            if Instant::now() >= end {
+                return;
+            }
+            given = back;
+            std::thread::park_timeout(PAUSE);
+        }
+        // Nothing is ever sent by this channel: it ends.
+        let _ended = is_done.recv_timeout(end.saturating_duration_since(Instant::now()));
+    }
+
+    fn start(&self) -> Option<SyncSender<Given>> {
         let (sender, receiver) = sync_channel(self.queue.min(LONGEST_QUEUE));
         let (collector, counts) = (self.collector.clone(), self.counts.clone());
         let logger = self.logger.clone();
@@ -135,10 +170,14 @@ impl Tracer {
 }
 
 /// Sends until nobody can have anything sent any more.
-fn send_all(receiver: &Receiver<Trace>, collector: &Collector, counts: &Counts, logger: &Logger) {
+fn send_all(receiver: &Receiver<Given>, collector: &Collector, counts: &Counts, logger: &Logger) {
     let trouble = Trouble::default();
     while let Ok(first) = receiver.recv() {
-        let batch = gather(first, receiver);
+        // Whoever waits for the traces is told when this is dropped, after they were sent.
+        let (batch, _waiting) = gather(first, receiver);
+        if batch.is_empty() {
+            continue;
+        }
         let number = batch.len() as u64;
         match collector.post(&otlp::encode(&batch)) {
             Ok(()) => {
@@ -153,16 +192,25 @@ fn send_all(receiver: &Receiver<Trace>, collector: &Collector, counts: &Counts, 
     }
 }
 
-/// What is to be sent with the first.
-fn gather(first: Trace, receiver: &Receiver<Trace>) -> Vec<Trace> {
-    let (mut batch, end) = (vec![first], Instant::now() + GATHERED);
-    while batch.len() < BATCH {
+/// What is to be sent with the first, and who waits for that.
+fn gather(first: Given, receiver: &Receiver<Given>) -> (Vec<Trace>, Option<Given>) {
+    let (mut batch, end) = (Vec::new(), Instant::now() + GATHERED);
+    let mut next = first;
+    loop {
+        match next {
+            Given::Trace(trace) => batch.push(*trace),
+            Given::Flush(_) => return (batch, Some(next)),
+        }
+        if batch.len() >= BATCH {
+            return (batch, None);
+        }
         match receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(trace) => batch.push(trace),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            Ok(given) => next = given,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                return (batch, None);
+            }
         }
     }
-    batch
 }
 
 /// A number that looks like any other, and is always the same for these octets: FNV-1a, and what

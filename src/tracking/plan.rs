@@ -6,6 +6,7 @@
 //! they tell how frequent the value is, and so how the rest is to be asked for.
 
 use jiff::{SignedDuration, Timestamp};
+use mppd_engine::RequestKey;
 
 use super::query::{Condition, Query, Route, Statement, count_some, key_after, routed};
 use super::table::{Dialect, INDEXES};
@@ -13,8 +14,8 @@ use super::table::{Dialect, INDEXES};
 /// So few rows of a secondary key are read and sorted sooner than anything else is found out.
 pub(super) const FEW: u32 = 1_000;
 
-/// How many of the newest rows are looked at first, unless few rows have what is asked for. A value that is not so frequent that these
-/// have enough of it has few rows among all.
+/// How many of the newest rows are looked at first, unless few rows have what is asked for. A value
+/// that is not so frequent that these have enough of it has few rows among all.
 pub(super) const NEWEST: u32 = 50_000;
 
 /// Where one of so many of the newest rows has what a secondary key answers, the key has too many
@@ -215,11 +216,34 @@ pub(super) fn steps(dialect: Dialect, query: &Query, newest: u32) -> Vec<Step> {
     if query.newest_first && !is_rare(&query.condition) {
         let keyed: Vec<Condition> = branches.iter().map(keyed).collect();
         steps.push(Step::Few(count_some(dialect, Route::Secondary, &keyed, FEW)));
-        let by_time = Query { condition: keys_only(&query.condition), ..query.clone() };
-        steps.push(Step::Newest(key_after(dialect, &by_time, newest)));
+        steps.push(Step::Newest(edge(dialect, query, newest)));
     }
     steps.extend(branches.into_iter().map(over_key));
     steps
+}
+
+/// Whether more is asked than from when on and until when.
+pub(super) fn is_selective(condition: &Condition) -> bool {
+    match condition {
+        Condition::All(parts) => parts.iter().any(is_selective),
+        part => part.keys().is_none(),
+    }
+}
+
+/// What a question is about before a key.
+pub(super) fn before(query: &Query, from: Option<RequestKey>) -> Query {
+    let condition = query.condition.clone();
+    let condition = match from {
+        Some(key) => condition.and(Condition::Below(key)),
+        None => condition,
+    };
+    Query { condition, ..query.clone() }
+}
+
+/// The statement that gives the key so many rows further on, whatever else is asked of them.
+pub(super) fn edge(dialect: Dialect, query: &Query, length: u32) -> Statement {
+    let by_time = Query { condition: keys_only(&query.condition), ..query.clone() };
+    key_after(dialect, &by_time, length)
 }
 
 /// What a condition says about times and keys, as keys; the rest is left out.

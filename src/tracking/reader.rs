@@ -19,6 +19,10 @@ use super::store::{Store as _, StoreError};
 use super::table::{Dialect, TABLE};
 use super::tracker::EMBEDDED;
 
+/// What no key answers is often soon found: the first stretch of the table that is looked at is this
+/// many times shorter than the longest.
+const FIRST_STRETCH: u32 = 10;
+
 /// A value that a statement gave.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Field {
@@ -71,6 +75,8 @@ pub(super) struct Reader {
     until: Instant,
     /// How many of the newest rows are looked at first.
     newest: u32,
+    /// Where a search that ran out of time has come to: nothing before this key was looked at.
+    reached: Option<RequestKey>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "there are no more than places to ask")]
@@ -90,7 +96,14 @@ pub(super) fn readers(places: &[Place], until: Instant) -> Vec<Reader> {
         };
         let name = connection.database.clone();
         let source = Source::Database { connection: Box::new(connection.clone()), open: None };
-        readers.push(Reader { name, is_spool: false, source, until, newest: plan::NEWEST });
+        readers.push(Reader {
+            name,
+            is_spool: false,
+            source,
+            until,
+            newest: plan::NEWEST,
+            reached: None,
+        });
         readers.push(Reader::file(spool::path(directory, connection), true, until));
     }
     readers
@@ -100,7 +113,7 @@ impl Reader {
     fn file(path: PathBuf, is_spool: bool, until: Instant) -> Self {
         let name = path.display().to_string();
         let source = Source::File { path, open: None };
-        Reader { name, is_spool, source, until, newest: plan::NEWEST }
+        Reader { name, is_spool, source, until, newest: plan::NEWEST, reached: None }
     }
 
     /// Goes on until another time.
@@ -133,6 +146,9 @@ impl Reader {
                     continue;
                 }
                 Step::Newest(_) if are_few => continue,
+                Step::Time(query) if query.newest_first && plan::is_selective(&query.condition) => {
+                    return self.stretches(&query, None, self.newest / FIRST_STRETCH).await;
+                }
                 Step::Newest(statement) => {
                     edge = self.fields(statement).await?.first().and_then(|row| row.first()?.key());
                     found = self.newest(query, edge).await?;
@@ -141,7 +157,7 @@ impl Reader {
                         return Ok(found);
                     }
                     if self.is_frequent(&query.condition, edge).await? {
-                        found.extend(self.in_order_of_time(query, edge).await?);
+                        found.extend(self.stretches(query, Some(edge), self.newest).await?);
                         found.truncate(wanted);
                         return Ok(found);
                     }
@@ -179,14 +195,52 @@ impl Reader {
         Ok(rows.first().and_then(|row| row.first()).map_or(0, Field::number))
     }
 
-    async fn in_order_of_time(
+    /// The rows before a key, in the order of time: one stretch of the table after the other, so
+    /// that what was found is told, and how far it was looked, when the time is over.
+    async fn stretches(
         &mut self,
         query: &Query,
-        edge: RequestKey,
+        edge: Option<RequestKey>,
+        length: u32,
     ) -> Result<Vec<Row>, StoreError> {
-        let condition = query.condition.clone().and(Condition::Below(edge));
-        let older = Query { condition, ..query.clone() };
-        self.rows(query::routed(self.dialect(), Route::Time, &older)).await
+        let wanted = usize::try_from(query.limit).unwrap_or(usize::MAX);
+        let (mut found, mut from, mut length) = (Vec::new(), edge, length.max(1));
+        loop {
+            let (begun, rest) = (Instant::now(), plan::before(query, from));
+            let next = self.fields(plan::edge(self.dialect(), &rest, length)).await;
+            let next = next.map(|rows| rows.first().and_then(|row| row.first()?.key()));
+            let rows = match next {
+                Ok(next) => self.newest(&rest, next).await.map(|rows| (rows, next)),
+                Err(error) => Err(error),
+            };
+            match (rows, from) {
+                (Ok((rows, next)), _) => {
+                    found.extend(rows);
+                    if found.len() >= wanted || next.is_none() {
+                        found.truncate(wanted);
+                        return Ok(found);
+                    }
+                    from = next;
+                }
+                // What was looked at before is an answer.
+                (Err(StoreError::Timeout(_)), Some(_)) => {
+                    self.reached = from;
+                    return Ok(found);
+                }
+                (Err(error), _) => return Err(error),
+            }
+            length = length.saturating_mul(2).min(self.newest);
+            // A stretch that is given up half-way tells nothing.
+            if Instant::now() + begun.elapsed() * 2 > self.until {
+                self.reached = from;
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Where a search that ran out of time has come to.
+    pub(super) fn reached(&self) -> Option<RequestKey> {
+        self.reached
     }
 
     async fn newest(
@@ -429,6 +483,43 @@ mod tests {
         ]);
         assert_eq!(found(&mut reader, either.clone(), 40).await.len(), 40);
         assert_eq!(reader.count(&either).await.unwrap(), 200);
+    }
+
+    #[tokio::test]
+    async fn a_search_that_runs_out_of_time_tells_how_far_it_has_come() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut reader = filled(directory.path());
+        let often = Condition::Begins("sender_reverse_domain", "example.often".into());
+        let never = Condition::Equals("decision", "NEVER".into());
+        let query = Query { condition: often.and(never), limit: 9, newest_first: true };
+        let edge = Some(RequestKey([180; 16]));
+        // It has time enough to look at everything.
+        assert_eq!(reader.stretches(&query, edge, 20).await.unwrap(), []);
+        assert_eq!(reader.reached(), None);
+        // It has opened the file, and no more time.
+        reader.extend(Instant::now());
+        assert_eq!(reader.stretches(&query, edge, 20).await.unwrap(), []);
+        let reached = reader.reached().unwrap();
+        assert!(reached <= RequestKey([180; 16]) && reached > RequestKey([100; 16]), "{reached}");
+    }
+
+    #[tokio::test]
+    async fn a_stretch_is_walked_over_the_primary_key_from_its_first_to_its_last() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut reader = filled(directory.path());
+        let condition = Condition::Begins("sender_reverse_domain", "example.often".into());
+        let query = Query { condition, limit: 9, newest_first: true };
+        let rest = plan::before(&query, Some(RequestKey([150; 16])));
+        let whole = rest.condition.clone().and(Condition::From(RequestKey([100; 16])));
+        let stretch = Query { condition: whole, ..rest.clone() };
+        for statement in [
+            plan::edge(Dialect::Sqlite, &rest, 20),
+            query::routed(Dialect::Sqlite, Route::Time, &stretch),
+        ] {
+            let plan = reader.explain(&statement).await.unwrap().join("\n");
+            assert!(plan.contains("sqlite_autoindex_track_policy_request_1 (id"), "{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+        }
     }
 
     #[tokio::test]

@@ -9,10 +9,11 @@ mod refused;
 
 use std::net::IpAddr;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use mppd_engine::RequestKey;
+use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{
@@ -85,8 +86,14 @@ impl SqliteStore {
         // What a killed process left in the write-ahead log is only read by one who may write;
         // where the file itself may only be read, SQLite makes do with that.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let has_log = log_of(path).metadata().is_ok_and(|log| log.len() > 0);
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        if has_log {
+            // The last one to close the file would move the log into it: that is the server's work.
+            let config = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            connection.set_db_config(config, true)?;
+        }
         let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
         connection.create_scalar_function(ADDRESS_FUNCTION, 1, flags, |given| {
             Ok(given.get_raw(0).as_str().ok().and_then(address_octets))
@@ -449,6 +456,13 @@ fn read(found: &rusqlite::Row<'_>) -> Result<Row, StoreError> {
         row.push(cell(found.get_ref(index)?, column)?);
     }
     Ok(row)
+}
+
+/// The write-ahead log of a file.
+fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
 }
 
 fn cell<'a>(value: ValueRef<'a>, column: &Column) -> Result<Cell<'a>, StoreError> {

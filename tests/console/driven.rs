@@ -266,3 +266,24 @@ fn the_reload_button_says_what_became_of_it() {
     browser.wait_for("main", "The configuration is in force.");
     assert_content(&browser, "reload");
 }
+
+#[test]
+fn the_overview_keeps_itself_up_to_date_and_says_when_it_can_not() {
+    let mut site = Site::start("");
+    let browser = Browser::start();
+    log_in(&browser, &site, "viewer");
+    browser.wait_for("#kept", "Kept up to date.");
+    site.daemon.connect().ask(&request("alice@example.org").octets()).unwrap();
+    // As when one comes back to the page: it need not wait for its time.
+    let look = "document.dispatchEvent(new Event('visibilitychange'))";
+    let answered = "return document.querySelector('.figures dd').textContent";
+    let is_renewed = || {
+        browser.run(look);
+        (browser.run(answered) == "1").then_some(())
+    };
+    eventually(is_renewed).expect("the request is counted");
+    assert_content(&browser, "overview");
+    site.daemon.kill9();
+    browser.run(look);
+    browser.wait_for("#kept", "mppd does not answer");
+}

@@ -89,7 +89,7 @@ fn what_is_most_frequent_is_counted_and_leads_to_the_requests() {
     let site = Site::start("");
     site.receive_hostile_mail();
     let page = site.log_in("viewer").get("/top?since=1d").body;
-    assert!(page.contains("1 requests are on record"), "{page}");
+    assert!(page.contains("1 request is on record"), "{page}");
     assert!(page.contains("<a href=\"/search?client=192.0.2.66&#38;since=1d\">"), "{page}");
     assert!(page.contains("REJECT"), "{page}");
     assert_inert(&page, "what is most frequent");
@@ -222,7 +222,7 @@ fn a_request_on_record_is_tried_again_and_leaves_no_trace() {
     assert_eq!(tried.status, 200);
     assert!(tried.body.contains("on_black"), "{}", tried.body);
     assert_inert(&tried.body, "the trial");
-    assert!(browser.get("/top?since=1d").body.contains("1 requests are on record"));
+    assert!(browser.get("/top?since=1d").body.contains("1 request is on record"));
 }
 
 #[test]
@@ -253,5 +253,8 @@ fn the_chains_are_counted() {
     let page = site.log_in("viewer").get("/chains").body;
     assert!(page.contains("1 decided"), "{page}");
     assert!(page.contains("black 1"), "{page}");
+    // What a status does, as it is configured and as it is unless told.
+    assert!(page.contains("<code>REJECT not $$you: ${helo}</code>"), "{page}");
+    assert!(page.contains("<th scope=\"row\">white</th>"), "{page}");
     assert!(page.contains("<title id=\"title-0\">The chains of group default"), "{page}");
 }

@@ -1,9 +1,12 @@
 //! The commands of the real binary, each run to its end.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+
+use nix::pty::{OpenptyResult, openpty};
 
 /// One call of `mppd`, away from the settings of whoever runs the tests.
 pub(crate) struct Call {
@@ -57,6 +60,21 @@ impl Call {
     pub(crate) fn input(mut self, octets: &[u8]) -> Self {
         self.input = octets.to_vec();
         self
+    }
+
+    /// Runs it with a terminal as its standard input, on which these lines were typed.
+    pub(crate) fn run_at_terminal(mut self, typed: &str) -> Said {
+        let OpenptyResult { master, slave } = openpty(None, None).unwrap();
+        let mut keyboard = File::from(master);
+        // It waits there until somebody reads.
+        keyboard.write_all(typed.as_bytes()).unwrap();
+        self.command.stdin(slave).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = self.command.spawn().unwrap();
+        // Only the child has its end of the terminal now.
+        drop(self.command);
+        let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+        let text = |octets| String::from_utf8(octets).expect("text is UTF-8");
+        Said { code: status.code(), out: text(stdout), err: text(stderr) }
     }
 
     pub(crate) fn run(mut self) -> Said {

@@ -17,9 +17,11 @@
   const words = () => filter.value.toLowerCase().split(/\s+/).filter(Boolean);
   const fits = (row, wanted) => wanted.every((word) => row.dataset.text.includes(word));
 
-  function cell(row, kind, text, link) {
+  function cell(row, label, kind, text, link) {
     const cell = row.insertCell();
     cell.className = kind;
+    // What stands before it where there is no room for columns.
+    if (text !== "") cell.dataset.label = label;
     if (link) {
       const anchor = document.createElement("a");
       anchor.href = link;
@@ -34,15 +36,15 @@
     const row = document.createElement("tr");
     row.className = "fresh";
     row.dataset.text = Object.values(decision).join(" ").toLowerCase();
-    cell(row, "time", decision.time, "/request/" + encodeURIComponent(decision.id));
-    cell(row, "word " + decision.kind, decision.decision);
-    cell(row, "text", decision.text);
-    cell(row, "", decision.engine);
-    cell(row, "", decision.stage);
-    cell(row, "text", decision.client);
-    cell(row, "text", decision.sender);
-    cell(row, "text", decision.recipient);
-    cell(row, "number", decision.milliseconds.toFixed(1));
+    cell(row, "Time", "time", decision.local_time, "/request/" + encodeURIComponent(decision.id));
+    cell(row, "Decision", "word " + decision.kind, decision.decision);
+    cell(row, "Text", "text", decision.text);
+    cell(row, "Engine", "", decision.engine);
+    cell(row, "Stage", "", decision.state);
+    cell(row, "Client", "text", decision.client);
+    cell(row, "Sender", "text", decision.sender);
+    cell(row, "Recipient", "text", decision.recipient);
+    cell(row, "ms", "number", decision.milliseconds.toFixed(1));
     row.hidden = !fits(row, words());
     return row;
   }

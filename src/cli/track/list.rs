@@ -14,7 +14,9 @@ use super::{Output, TrackError, report};
 use crate::cli::table::{table, trimmed};
 use crate::tracking::key;
 use crate::tracking::row::{Cell, Row};
-use crate::tracking::search::{Found, Place, Question, bounded, bounded_always, count, page, plan};
+use crate::tracking::search::{
+    Answer, Found, Place, Question, bounded, bounded_always, count, page, plan,
+};
 use crate::tracking::store::Query;
 use crate::tracking::table::Kind;
 
@@ -73,7 +75,22 @@ pub(super) async fn run(
     if let (Some(since), None) = (since, answer.next) {
         say_since(since, output)?;
     }
-    Ok(report(&answer.failures, output)?)
+    let code = report(&answer.failures, output)?;
+    Ok(if say_reached(&answer, output)? { ExitCode::FAILURE } else { code })
+}
+
+/// Says how far a search has come whose time was over, and how it goes on.
+fn say_reached(answer: &Answer, output: &mut Output<'_>) -> io::Result<bool> {
+    let (Some(reached), Some(time)) = (answer.reached, answer.reached_time()) else {
+        return Ok(false);
+    };
+    let time = local_time(Cell::Time(time));
+    writeln!(
+        output.errors,
+        "the time was over: requests before {time} were not looked at; go on with --before \
+         {reached}, or give it a longer --timeout"
+    )?;
+    Ok(true)
 }
 
 fn say_since(since: Timestamp, output: &mut Output<'_>) -> io::Result<()> {

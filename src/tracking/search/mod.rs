@@ -216,6 +216,9 @@ pub struct Answer {
     pub rows: Vec<Found>,
     /// The key before which the next page begins; none where there was not more than this page.
     pub next: Option<RequestKey>,
+    /// Where the time was over: nothing before this key was looked at, and it is where the next
+    /// page begins.
+    pub reached: Option<RequestKey>,
     /// What went wrong, and where.
     pub failures: Vec<(String, StoreError)>,
 }
@@ -230,6 +233,14 @@ pub struct Count {
     pub failures: Vec<(String, StoreError)>,
 }
 
+impl Answer {
+    /// When the request came before which nothing was looked at, in microseconds since 1970.
+    #[must_use]
+    pub fn reached_time(&self) -> Option<i64> {
+        self.reached.map(super::key::time)
+    }
+}
+
 /// Asks every place, for at most ten minutes.
 pub async fn search(places: &[Place], query: &Query) -> Answer {
     page(places, query, PATIENCE).await
@@ -242,6 +253,7 @@ pub async fn page(places: &[Place], query: &Query, time: Duration) -> Answer {
     for mut reader in readers(places, Instant::now() + time) {
         let rows = reader.search(query).await;
         answer.add(&reader, rows);
+        answer.reached = answer.reached.max(reader.reached());
         reader.end().await;
     }
     answer.finish(query);
@@ -336,10 +348,18 @@ impl Answer {
         if query.newest_first {
             self.rows.reverse();
         }
+        // Other places may have come further back; what they found there is of a later page.
+        if let Some(reached) = self.reached {
+            self.rows.retain(|found| found.row.key() >= Some(reached));
+        }
         let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
         if self.rows.len() >= limit {
             self.rows.truncate(limit);
             self.next = self.rows.last().and_then(|found| found.row.key());
+            // There is a page before it comes to that.
+            self.reached = None;
+        } else {
+            self.next = self.reached;
         }
     }
 }
