@@ -22,7 +22,7 @@ fn rcpt() -> Arc<Exchange> {
 }
 
 fn value<'a>(outcome: &'a Outcome, name: &str) -> &'a [u8] {
-    &outcome.values.iter().find(|value| value.name == name).unwrap().value
+    outcome.value(name).unwrap()
 }
 
 /// What the engine makes of one answer.
