@@ -5,6 +5,7 @@ use mppd_engine::testkit::block_on;
 use slog::{Discard, o};
 
 use super::*;
+use crate::backend::Step;
 
 const TIMEOUT: Duration = Duration::from_millis(400);
 
