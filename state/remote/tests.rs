@@ -1,3 +1,5 @@
+//! What those who ask get from a server that is slow, locked or away.
+
 use std::future::pending;
 use std::thread::spawn;
 
