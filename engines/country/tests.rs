@@ -1,3 +1,5 @@
+//! The engine over databases that the test writes.
+
 use std::path::Path;
 
 use mppd_engine::testkit::{Configured, Ready, exchange, value};

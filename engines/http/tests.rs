@@ -1,3 +1,5 @@
+//! What the engine makes of the answers of a service.
+
 mod injection;
 mod service;
 

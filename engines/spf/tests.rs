@@ -1,3 +1,5 @@
+//! The engine over zones in the same process.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
