@@ -431,7 +431,9 @@ impl Checks<'_> {
             Some(finding.with_related(listed.span, "this engine runs here"))
         };
         let findings: Vec<Finding> = checks[last + 1..].iter().filter_map(too_late).collect();
-        findings.into_iter().for_each(|finding| self.push(finding));
+        for finding in findings {
+            self.push(finding);
+        }
     }
 
     /// Only checks decide.
