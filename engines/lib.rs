@@ -21,6 +21,7 @@ mod spf;
 pub mod threshold;
 mod tls;
 mod track;
+mod value_names;
 mod wbl;
 
 #[cfg(any(test, feature = "testkit"))]

@@ -302,7 +302,7 @@ fn read_sources(
     options.sql.iter().for_each(|sql| take(Source::sql(sql, cx)));
     options.ldap.iter().for_each(|ldap| take(Source::ldap(ldap, cx)));
     for options in &options.callout {
-        let callout = Callout::read(options, callouts, cx.logger());
+        let callout = Callout::read(options, callouts, cx);
         callouts.extend(callout.as_ref().ok().cloned());
         take(callout.map(|callout| Source::Callout(callout, options.cache.clone())));
     }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mppd_engine::exchange::Receipt;
 use mppd_engine::slog::{Drain as _, Level, Logger, debug, info, warn};
-use mppd_engine::{Action, Attribute, Decision, Escaped, Exception, Exchange, Request};
+use mppd_engine::{Action, Attribute, Decision, Escaped, Exception, Exchange, Request, RequestKey};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::config::settings::PolicyServerOptions;
@@ -27,7 +27,7 @@ use crate::overload::OnOverload;
 use crate::policy::codec::{BadInput, Decoder};
 use crate::policy::reply;
 use crate::policy::skip::Skip;
-use crate::repeats::{Asked, Repeats};
+use crate::repeats::{Asked, Claim, Repeats};
 use crate::seat::{Orphan, Seat, UnderWay};
 use crate::supervisor::installation::{Installed, WorkerState};
 use crate::tracking::new_key;
@@ -369,15 +369,7 @@ async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Option<Answer> {
     let (started, received, key) = (Instant::now(), SystemTime::now(), new_key());
     let deadline = started + installed.request_deadline;
-    let (claim, repeated) = match repeats.ask(request, key) {
-        Asked::First(claim) => (Some(claim), None),
-        Asked::Again(original) => {
-            let first = original.key;
-            let answer = tokio::time::timeout_at(deadline.into(), original.answer()).await;
-            // A first that came to no answer leaves this one to be checked on its own.
-            (None, answer.ok().flatten().map(|decision| (first, decision)))
-        }
-    };
+    let (claim, repeated) = asked_before(repeats.ask(request, key), deadline).await;
     let (repeat_of, given) = repeated.unzip();
     let default = installed.groups.default_group();
     let receipt = Receipt {
@@ -416,6 +408,22 @@ async fn decide<S: AsyncRead + AsyncWrite + Unpin>(
     session.log(&exchange, started);
     session.worker.shared.feed.say(&exchange, started);
     Some(Answer { decision, is_dry_run: exchange.is_dry_run() })
+}
+
+/// The claim of a request that is the first of its kind, or which one it repeats and what that came
+/// to. A first that came to no answer leaves this one to be checked on its own.
+async fn asked_before(
+    asked: Asked,
+    deadline: Instant,
+) -> (Option<Claim>, Option<(RequestKey, Decision)>) {
+    match asked {
+        Asked::First(claim) => (Some(claim), None),
+        Asked::Again(original) => {
+            let first = original.key;
+            let answer = tokio::time::timeout_at(deadline.into(), original.answer()).await;
+            (None, answer.ok().flatten().map(|decision| (first, decision)))
+        }
+    }
 }
 
 /// Answers a request that another worker began and can't go on with, and ends its connection.

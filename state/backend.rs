@@ -1,6 +1,8 @@
 //! What a store must be able to do. Records are octets here; only engines know what they mean.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 
@@ -54,7 +56,19 @@ pub trait Backend: Send + Sync + 'static {
     fn update(&self, key: Vec<u8>, now: Timestamp, change: BoxedChange) -> Pending<()>;
 
     /// Forgets a record; whether there was one.
-    fn remove(&self, key: Vec<u8>) -> Pending<bool>;
+    fn remove(&self, key: Vec<u8>) -> Pending<bool> {
+        let was_there = Arc::new(AtomicBool::new(false));
+        let seen = was_there.clone();
+        let change: BoxedChange = Box::new(move |octets| {
+            seen.store(octets.is_some(), Ordering::Relaxed);
+            Step::Remove
+        });
+        let update = self.update(key, Timestamp::now(), change);
+        Box::pin(async move {
+            update.await?;
+            Ok(was_there.load(Ordering::Relaxed))
+        })
+    }
 
     /// A page of the records whose keys begin so, in the order of their keys.
     fn list(

@@ -273,8 +273,23 @@ impl Space {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Stored>, StateError> {
+        self.list_of(b"", behind, limit, now).await
+    }
+
+    /// As [`list`](Self::list), of the keys that begin so: the others are not looked at.
+    ///
+    /// # Errors
+    /// The store can't be asked.
+    pub async fn list_of(
+        &self,
+        beginning: &[u8],
+        behind: Option<&[u8]>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Stored>, StateError> {
+        let prefix = [&self.prefix, beginning].concat();
         let behind = behind.map(|key| self.whole(key));
-        let mut page = self.store.backend()?.list(self.prefix.to_vec(), behind, limit, now).await?;
+        let mut page = self.store.backend()?.list(prefix, behind, limit, now).await?;
         for stored in &mut page {
             stored.key.drain(..self.prefix.len());
         }
@@ -304,6 +319,25 @@ mod tests {
 
     fn second(count: i64) -> Timestamp {
         Timestamp::from_second(count).unwrap()
+    }
+
+    #[test]
+    fn keys_that_begin_alike_are_listed_page_by_page_without_the_others() {
+        let space = Arc::new(StateStore::in_memory()).space("greylist");
+        let now = second(10);
+        let mark = move || Mark { since: now, reason: String::new() };
+        let list = |behind: Option<&[u8]>| {
+            let page = block_on(space.list_of(b"b", behind, 1, now)).unwrap();
+            page.into_iter().map(|stored| stored.key).next()
+        };
+        for key in ["a", "b", "ba", "c"] {
+            let put =
+                space.update(key.as_bytes(), now, move |_| Change::Put(mark(), second(20), ()));
+            block_on(put).unwrap();
+        }
+        assert_eq!(list(None).as_deref(), Some(&b"b"[..]));
+        assert_eq!(list(Some(b"b")).as_deref(), Some(&b"ba"[..]));
+        assert_eq!(list(Some(b"ba")), None);
     }
 
     #[test]

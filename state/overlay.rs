@@ -141,20 +141,6 @@ impl Backend for Overlay {
         }
     }
 
-    fn remove(&self, key: Vec<u8>) -> Pending<bool> {
-        let was_there = Arc::new(Mutex::new(false));
-        let seen = was_there.clone();
-        let change: BoxedChange = Box::new(move |octets| {
-            *lock(&seen) = octets.is_some();
-            Step::Remove
-        });
-        let update = self.update(key, Timestamp::now(), change);
-        Box::pin(async move {
-            update.await?;
-            Ok(*lock(&was_there))
-        })
-    }
-
     fn list(
         &self,
         prefix: Vec<u8>,

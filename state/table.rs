@@ -7,6 +7,7 @@
 //! expired is removed in small steps, a few places of the table with each new entry, and a few more
 //! whenever [`Table::sweep`] is called; nothing ever walks through the whole of it at once.
 
+mod entry;
 #[cfg(test)]
 mod tests;
 
@@ -18,9 +19,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hashbrown::HashTable;
 use jiff::Timestamp;
 
+use self::entry::Entry;
+pub(crate) use self::entry::Packed;
 use crate::backend::{Step, Stored};
 use crate::counted::StateStatus;
-use crate::key::LONGEST_KEY;
 
 /// Entries that one part is meant to hold: to double its table takes less than a millisecond.
 const ENTRIES_OF_PART: usize = 4_096;
@@ -85,75 +87,6 @@ struct Part {
     changed: Vec<u64>,
     /// What has been removed, and may be written somewhere.
     removed: Vec<Packed>,
-}
-
-/// The length of a key, the key, and the record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Packed(Box<[u8]>);
-
-impl Packed {
-    fn new(key: &[u8], octets: &[u8]) -> Self {
-        let key = &key[..key.len().min(LONGEST_KEY)];
-        let mut packed = Vec::with_capacity(1 + key.len() + octets.len());
-        packed.push(u8::try_from(key.len()).unwrap_or(u8::MAX));
-        packed.extend_from_slice(key);
-        packed.extend_from_slice(octets);
-        Packed(packed.into_boxed_slice())
-    }
-
-    /// The key.
-    pub(crate) fn key(&self) -> &[u8] {
-        &self.0[1..self.behind_key()]
-    }
-
-    /// The record.
-    pub(crate) fn octets(&self) -> &[u8] {
-        &self.0[self.behind_key()..]
-    }
-
-    fn behind_key(&self) -> usize {
-        1 + usize::from(self.0[0])
-    }
-
-    /// Another record for the same key.
-    fn exchange(&mut self, octets: &[u8]) {
-        let behind_key = self.behind_key();
-        if self.0.len() - behind_key == octets.len() {
-            self.0[behind_key..].copy_from_slice(octets);
-        } else {
-            *self = Packed::new(self.key(), octets);
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Entry {
-    packed: Packed,
-    /// Until when, and in the lowest bit whether it has changed since it was written.
-    meta: u64,
-}
-
-impl Entry {
-    fn until(&self) -> Millis {
-        // 63 bits are left, so there is no sign.
-        (self.meta >> 1).cast_signed()
-    }
-
-    fn is_changed(&self) -> bool {
-        self.meta & 1 == 1
-    }
-
-    fn set(&mut self, until: Millis, is_changed: bool) {
-        self.meta = until.max(0).cast_unsigned() << 1 | u64::from(is_changed);
-    }
-
-    /// Another record for the same key; whether that is the first change since it was written.
-    fn exchange(&mut self, octets: &[u8], until: Millis, is_change: bool) -> bool {
-        let is_first = is_change && !self.is_changed();
-        self.packed.exchange(octets);
-        self.set(until, is_change || self.is_changed());
-        is_first
-    }
 }
 
 /// What has changed in one part: removals come first.

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod almost_postfix;
 #[cfg(test)]
+mod architecture;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod connect;

@@ -1,3 +1,5 @@
+//! What becomes of statements with macros: parameters, comments, quotes, and what is refused.
+
 use mppd_engine::config::{Origin, Source, SourceMap};
 use mppd_engine::testkit::exchange;
 

@@ -1,3 +1,5 @@
+//! What a resolver answers from its cache and its servers.
+
 use std::time::{Duration, Instant};
 
 use super::{Resolver, ResolverOptions};

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// let outcome = Outcome::new("listed")
 ///     .with_text("192.0.2.1 is listed by bl.example.org")
 ///     .with_value("site", "bl.example.org");
-/// assert_eq!(outcome.values[0].value, b"bl.example.org");
+/// assert_eq!(outcome.value("site"), Some(&b"bl.example.org"[..]));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -46,6 +46,13 @@ impl Outcome {
     ) -> Self {
         self.values.push(NamedValue { name: name.into(), value: value.into() });
         self
+    }
+
+    /// The value of this name; where there are several, the one that was given last.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&[u8]> {
+        let found = self.values.iter().rev().find(|value| value.name == name)?;
+        Some(&found.value)
     }
 }
 

@@ -158,6 +158,17 @@ impl Tracker for RecordingTracker {
     }
 }
 
+/// A value that an engine gave, as text; empty where there is none, as it is for a macro.
+///
+/// # Panics
+/// If it is not UTF-8.
+#[must_use]
+#[track_caller]
+pub fn value(outcome: &Outcome, name: &str) -> String {
+    let found = outcome.value(name).unwrap_or_default();
+    String::from_utf8(found.to_vec()).expect("the value is UTF-8")
+}
+
 /// An engine's element, as the configuration would hold it.
 #[derive(Debug)]
 pub struct Configured {

@@ -1,6 +1,8 @@
+//! The engine over databases that the test writes.
+
 use std::path::Path;
 
-use mppd_engine::testkit::{Configured, Ready, exchange};
+use mppd_engine::testkit::{Configured, Ready, exchange, value};
 use mppd_engine::{Outcome, kind};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -40,11 +42,6 @@ fn faults(directory: &Path, options: &str) -> Vec<(String, String)> {
     let configured = Configured::xml_in(directory, &xml);
     let faults = configured.faults(kind::<Country>()).into_iter();
     faults.map(|(message, place)| (message, place.to_owned())).collect()
-}
-
-fn value(outcome: &Outcome, name: &str) -> String {
-    let value = outcome.values.iter().find(|value| value.name == name).unwrap();
-    String::from_utf8(value.value.clone()).unwrap()
 }
 
 #[test]

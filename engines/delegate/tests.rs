@@ -1,3 +1,5 @@
+//! The engine before policy servers of the test's own.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -124,6 +124,8 @@ impl Importer {
     pub async fn take(&self, entry: &Entry, now: Timestamp) -> Result<Taken, StateError> {
         match entry {
             Entry::Triplet { address, sender, recipient, first, last } => {
+                // A clock that was ahead must not have anything remembered for longer.
+                let (first, last) = (first.min(&now), last.min(&now));
                 let client = self.plan.clients.network(*address);
                 let sender = sender::steady(Mailbox::new(sender));
                 let recipient = normalise(Mailbox::new(recipient));
@@ -133,8 +135,9 @@ impl Importer {
                 self.take_triplet(key, triplet, now).await
             }
             Entry::Client { address, successes, last } => {
+                let last = *last.min(&now);
                 let client = self.plan.clients.network(*address);
-                let regular = Regular { successes: *successes, counted: *last, seen: *last };
+                let regular = Regular { successes: *successes, counted: last, seen: last };
                 self.take_client(&client, regular, now).await
             }
         }
@@ -361,6 +364,14 @@ mod tests {
         let imported = Imported::into("<greylist><lifetime>1d</lifetime></greylist>");
         assert_eq!(imported.take(KEY, NOW - 9 * DAY, NOW - DAY), Taken::Expired);
         assert_eq!(imported.take(KEY, NOW - 2 * DAY, NOW - 2 * DAY), Taken::Expired);
+    }
+
+    #[test]
+    fn what_a_clock_that_was_ahead_has_left_is_as_if_seen_now() {
+        let imported = Imported::into("<greylist/>");
+        assert_eq!(imported.take(KEY, NOW - 1_000, NOW + 400 * DAY), Taken::Imported);
+        let page = block_on(imported.store.space("greylist").list(None, 1, time(NOW))).unwrap();
+        assert!(page[0].until <= time(NOW + 40 * DAY), "{}", page[0].until);
     }
 
     #[test]

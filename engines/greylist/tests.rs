@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mppd_engine::kind;
-use mppd_engine::testkit::{Configured, Ready, block_on, exchange_at};
+use mppd_engine::testkit::{Configured, Ready, block_on, exchange_at, value};
 use mppd_engine::{Exchange, Outcome};
 use mppd_state::StateStore;
 use proptest::prelude::*;
@@ -71,11 +71,6 @@ fn ask(engine: &Ready, mail: Mail<'_>, second: u64) -> Outcome {
 
 fn status(engine: &Ready, mail: Mail<'_>, second: u64) -> &'static str {
     ask(engine, mail, second).status
-}
-
-fn value(outcome: &Outcome, name: &str) -> String {
-    let found = outcome.values.iter().find(|value| value.name == name);
-    found.map(|value| String::from_utf8(value.value.clone()).unwrap()).unwrap_or_default()
 }
 
 #[test]

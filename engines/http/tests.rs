@@ -1,3 +1,5 @@
+//! What the engine makes of the answers of a service.
+
 mod injection;
 mod service;
 
@@ -22,7 +24,7 @@ fn rcpt() -> Arc<Exchange> {
 }
 
 fn value<'a>(outcome: &'a Outcome, name: &str) -> &'a [u8] {
-    &outcome.values.iter().find(|value| value.name == name).unwrap().value
+    outcome.value(name).unwrap()
 }
 
 /// What the engine makes of one answer.

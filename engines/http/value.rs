@@ -1,10 +1,11 @@
 //! Parts of an answer in JSON, found by JSON pointers (RFC 6901).
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use mppd_engine::{Finding, NamedValue, Spanned, options};
 use serde_json::Value;
+
+use crate::value_names::ValueNames;
 
 options! {
     /// `<value>`
@@ -27,13 +28,9 @@ pub(super) struct Pointers(Vec<(String, String)>);
 impl Pointers {
     pub(super) fn compile(options: &[ValueOptions]) -> Result<Self, Vec<Finding>> {
         let (mut pointers, mut findings) = (Vec::new(), Vec::new());
-        let mut names = BTreeSet::new();
+        let mut names = ValueNames::besides(TAKEN);
         for ValueOptions { id, pointer } in options {
-            findings.extend(check_name(id));
-            if !names.insert(&id.value) {
-                let message = format!("there is a value \"{}\" already", id.value);
-                findings.push(Finding::error(id.span, message));
-            }
+            findings.extend(names.add(id));
             findings.extend(check_pointer(pointer));
             pointers.push((id.value.clone(), pointer.value.clone()));
         }
@@ -65,19 +62,6 @@ impl Pointers {
         };
         Ok(self.0.iter().map(value).collect())
     }
-}
-
-fn check_name(id: &Spanned<String>) -> Option<Finding> {
-    let is_word = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'_';
-    if id.value.is_empty() || !id.value.bytes().all(is_word) {
-        let message = format!("{:?} is not made of letters, digits and \"_\"", id.value);
-        return Some(Finding::error(id.span, message));
-    }
-    if TAKEN.contains(&id.value.as_str()) {
-        let message = format!("\"{}\" means something else already", id.value);
-        return Some(Finding::error(id.span, message));
-    }
-    None
 }
 
 fn check_pointer(pointer: &Spanned<String>) -> Option<Finding> {

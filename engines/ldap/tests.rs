@@ -1,3 +1,5 @@
+//! Filters and names with values in them, whatever octets a peer chose, and what is refused.
+
 use std::sync::Arc;
 
 use ldap3::asn1::{Tag, TagClass};

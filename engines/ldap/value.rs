@@ -1,10 +1,11 @@
 //! Attributes of an entry that become values.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use ldap3::SearchEntry;
 use mppd_engine::{BuildContext, Finding, NamedValue, Spanned, options};
+
+use crate::value_names::ValueNames;
 
 options! {
     /// `<value>`
@@ -42,13 +43,9 @@ impl Values {
         cx: &mut BuildContext<'_>,
     ) -> Result<Self, Vec<Finding>> {
         let (mut wanted, mut findings) = (Vec::new(), Vec::new());
-        let mut names = BTreeSet::new();
+        let mut names = ValueNames::besides(TAKEN);
         for ValueOptions { id, attribute, separator } in options {
-            findings.extend(check_name(id));
-            if !names.insert(&id.value) {
-                let message = format!("there is a value \"{}\" already", id.value);
-                findings.push(Finding::error(id.span, message));
-            }
+            findings.extend(names.add(id));
             findings.extend(check_attribute(attribute));
             let separator = separator.as_ref().map(|text| read_separator(text, cx)).transpose();
             match separator {
@@ -114,19 +111,6 @@ fn read_separator(
     let constant = template.as_constant().map(<[u8]>::to_vec);
     constant
         .ok_or_else(|| vec![Finding::error(text.span, "a separator is the same for every request")])
-}
-
-fn check_name(id: &Spanned<String>) -> Option<Finding> {
-    let is_word = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'_';
-    if id.value.is_empty() || !id.value.bytes().all(is_word) {
-        let message = format!("{:?} is not made of letters, digits and \"_\"", id.value);
-        return Some(Finding::error(id.span, message));
-    }
-    if TAKEN.contains(&id.value.as_str()) {
-        let message = format!("\"{}\" means something else already", id.value);
-        return Some(Finding::error(id.span, message));
-    }
-    None
 }
 
 /// An attribute description (RFC 4512, section 2.5).

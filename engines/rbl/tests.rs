@@ -1,12 +1,16 @@
 //! The engine over zones in the same process.
 
+mod options;
+mod replies;
+mod suspension;
+
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use mppd_dns::testkit::{Fault, Zones};
 use mppd_dns::{Answer, Dns, Lookup, Pending, Question, RecordKind};
 use mppd_engine::slog::{self, Drain, Logger, Never, OwnedKVList, Record};
-use mppd_engine::testkit::{Configured, Ready, exchange, exchange_at};
+use mppd_engine::testkit::{Configured, Ready, exchange, exchange_at, value};
 use mppd_engine::{Exchange, Outcome, kind};
 
 use super::Rbl;
@@ -103,9 +107,10 @@ fn run_warm(xml: &str, zones: Zones, attributes: &[(&str, &str)]) -> Outcome {
     bench_with(xml, zones, true).run(attributes)
 }
 
-fn value(outcome: &Outcome, name: &str) -> String {
-    let found = outcome.values.iter().find(|value| value.name == name);
-    found.map(|value| String::from_utf8(value.value.clone()).unwrap()).unwrap_or_default()
+fn faults(xml: &str) -> Vec<(String, String)> {
+    let configured = Configured::xml(xml).with_service(Arc::new(Dns::new(Zones::default())));
+    let faults = configured.faults(kind::<Rbl>());
+    faults.into_iter().map(|(message, place)| (message, place.to_owned())).collect()
 }
 
 const ONE: &str = r#"<rbl><list zone="bl.example"/></rbl>"#;
@@ -210,106 +215,6 @@ fn nothing_is_asked_about_clients_that_have_logged_in() {
     assert_eq!((outcome.status, &*outcome.text), ("none", "nothing is asked: bob has logged in"));
     let xml = r#"<rbl skip_authenticated="false"><list zone="bl.example"/></rbl>"#;
     assert_eq!(run(xml, zones(), &attributes).status, "listed");
-}
-
-#[test]
-fn codes_of_errors_are_never_listings() {
-    for reply in [
-        "127.255.255.254",
-        "127.255.255.255",
-        "127.255.255.252",
-        "127.0.0.1",
-        "127.0.0.255",
-        "192.0.2.80",
-        "0.0.0.0",
-    ] {
-        let outcome = run(ONE, listed(Zones::default(), "bl.example", reply), CLIENT);
-        assert_eq!(outcome.status, "unknown", "{reply}");
-        let text = format!("bl.example: the answer {reply} is no listing but an error");
-        assert_eq!(outcome.text, text);
-    }
-}
-
-#[test]
-fn one_error_among_the_replies_makes_all_of_them_one() {
-    let zones = listed(Zones::default(), "bl.example", "127.0.0.2");
-    let outcome = run(ONE, listed(zones, "bl.example", "127.255.255.254"), CLIENT);
-    assert_eq!(outcome.status, "unknown");
-}
-
-#[test]
-fn the_codes_of_errors_of_a_list_can_be_configured() {
-    let xml = r#"<rbl><list zone="bl.example" error_reply="127.0.0.9"/></rbl>"#;
-    let status = |reply| run(xml, listed(Zones::default(), "bl.example", reply), CLIENT).status;
-    assert_eq!(status("127.0.0.9"), "unknown");
-    assert_eq!(status("127.0.0.255"), "listed");
-    assert_eq!(status("127.255.255.254"), "unknown");
-}
-
-#[test]
-fn a_usual_error_that_is_configured_as_a_reply_is_one() {
-    let xml = r#"<rbl><list zone="bl.example" reply="127.0.0.2"/>
-        <allow zone="bl.example" reply="127.0.0.[3..4] 127.0.0.1"/></rbl>"#;
-    let outcome = run(xml, listed(Zones::default(), "bl.example", "127.0.0.1"), CLIENT);
-    assert_eq!((outcome.status, &*value(&outcome, "reply")), ("allowed", "127.0.0.1"));
-    // What is a listing only among others is an error all the same.
-    let xml = r#"<rbl><list zone="bl.example" reply="127.0.0.0/24"/></rbl>"#;
-    assert_eq!(
-        run(xml, listed(Zones::default(), "bl.example", "127.0.0.1"), CLIENT).status,
-        "unknown"
-    );
-}
-
-#[test]
-fn a_reply_that_is_an_error_as_well_is_refused() {
-    let faults = faults(
-        r#"<rbl><list zone="bl.example" reply="127.0.0.2 127.0.0.9" error_reply="127.0.0.9"/></rbl>"#,
-    );
-    let message = "the same stands in \"reply\", and would never be a listing";
-    assert_eq!(faults, [(message.to_owned(), "127.0.0.9".to_owned())]);
-}
-
-#[test]
-fn only_replies_that_are_wanted_are_listings() {
-    let xml = r#"<rbl><list zone="bl.example" reply="127.0.0.2 127.0.0.[4..7]"/></rbl>"#;
-    let status = |reply| run(xml, listed(Zones::default(), "bl.example", reply), CLIENT).status;
-    assert_eq!(status("127.0.0.2"), "listed");
-    assert_eq!(status("127.0.0.5"), "listed");
-    assert_eq!(status("127.0.0.10"), "none");
-}
-
-#[test]
-fn replies_have_weights_of_their_own_and_cost_one_question() {
-    let xml = r#"<rbl threshold="3">
-        <list zone="bl.example" weight="3" test="false">
-          <reply weight="2">127.0.0.2</reply>
-          <reply weight="0.5" reason="a dynamic address">127.0.0.[10..11]</reply>
-          <reply>127.0.0.3</reply>
-        </list></rbl>"#;
-    let outcome = |replies: &[&str]| {
-        let zones = replies.iter().fold(Zones::default(), |z, r| listed(z, "bl.example", r));
-        let bench = bench(xml, zones);
-        let outcome = bench.run(CLIENT);
-        assert_eq!(
-            bench.heard.questions().iter().filter(|question| question.starts_with("A ")).count(),
-            1
-        );
-        (outcome.status, value(&outcome, "weight"))
-    };
-    assert_eq!(outcome(&["127.0.0.2"]), ("none", "2".to_owned()));
-    assert_eq!(outcome(&["127.0.0.2", "127.0.0.10", "127.0.0.11"]), ("none", "2.5".to_owned()));
-    assert_eq!(outcome(&["127.0.0.3"]), ("listed", "3".to_owned()));
-    assert_eq!(outcome(&["127.0.0.2", "127.0.0.3"]), ("listed", "5".to_owned()));
-}
-
-#[test]
-fn a_reason_that_is_configured_is_not_asked_for() {
-    let xml = r#"<rbl><list zone="bl.example" reason="write to postmaster@example.net"/></rbl>"#;
-    let zones = listed(Zones::default(), "bl.example", "127.0.0.2");
-    let bench = bench(xml, zones.txt("1.2.0.192.bl.example", "ours"));
-    let outcome = bench.run(CLIENT);
-    assert_eq!(value(&outcome, "reason"), "write to postmaster@example.net");
-    assert!(!bench.heard.questions().iter().any(|question| question.starts_with("Txt")));
 }
 
 #[test]
@@ -462,195 +367,4 @@ fn a_list_has_the_name_that_it_is_given() {
     let xml = r#"<rbl><list zone="bl.example" name="The Block List"/></rbl>"#;
     let outcome = run(xml, listed(Zones::default(), "bl.example", "127.0.0.2"), CLIENT);
     assert_eq!(outcome.text, "192.0.2.1 is listed by The Block List");
-}
-
-/// A list that has whatever it is asked about.
-struct Everything;
-
-impl Lookup for Everything {
-    fn at_hand(&self, question: &Question) -> Option<Answer> {
-        let reply = mppd_dns::Record::A("127.0.0.2".parse().unwrap());
-        let is_address = question.kind == RecordKind::A;
-        Some(if is_address { Answer::of(vec![reply]) } else { Answer::NoRecords })
-    }
-
-    fn look_up(&self, question: Question, _: Instant) -> Pending {
-        Box::pin(std::future::ready(self.at_hand(&question).unwrap()))
-    }
-}
-
-#[test]
-fn a_list_that_has_everything_is_suspended_at_once() {
-    for xml in [ONE, r#"<rbl><list zone="bl.example" of="helo_name"/></rbl>"#] {
-        let dns = Arc::new(Dns::new(Everything));
-        let lines = Lines::default();
-        let logger = Logger::root(lines.clone().fuse(), slog::o!());
-        let configured = Configured::xml(xml).with_service(dns).with_logger(logger);
-        let engine = configured.build(kind::<Rbl>()).unwrap();
-        for _ in 0..3 {
-            for address in ["192.0.2.1", "2001:db8::1"] {
-                let attributes = [("client_address", address), ("helo_name", "a.example")];
-                let outcome = engine.run(&exchange(attributes)).unwrap();
-                assert_eq!(outcome.status, "none");
-                assert_eq!(
-                    outcome.text,
-                    "not listed; bl.example is suspended: it lists what nobody has"
-                );
-            }
-        }
-        assert_eq!(
-            *lines.0.lock().unwrap(),
-            ["the list bl.example is not asked for 5m: it lists what nobody has"]
-        );
-    }
-}
-
-#[test]
-fn whether_a_list_has_everything_may_be_left_open() {
-    let configured = Configured::xml(r#"<rbl><list zone="bl.example" test="false"/></rbl>"#);
-    let engine = configured.with_service(Arc::new(Dns::new(Everything))).build(kind::<Rbl>());
-    assert_eq!(engine.unwrap().run(&exchange(CLIENT.iter().copied())).unwrap().status, "listed");
-}
-
-#[test]
-fn a_test_that_fails_says_nothing_against_the_list() {
-    let zones = listed(Zones::default(), "bl.example", "127.0.0.2");
-    let zones = zones.fault("1.0.0.127.bl.example", Fault::ServerFailure);
-    assert_eq!(bench(ONE, zones).status("192.0.2.1"), "listed");
-}
-
-fn at(start: SystemTime, seconds: u64) -> Arc<Exchange> {
-    exchange_at(start + Duration::from_secs(seconds), CLIENT.iter().copied())
-}
-
-#[test]
-fn a_list_that_fails_again_and_again_is_suspended_and_tried_after_its_pause() {
-    let xml = r#"<rbl suspend_after="3" suspend_for="10m"><list zone="bl.example"/></rbl>"#;
-    let zones = Zones::default().fault("1.2.0.192.bl.example", Fault::Silence);
-    let zones = zones.a("2.2.0.192.bl.example", "127.0.0.2");
-    let bench = bench(xml, zones);
-    let start = SystemTime::now();
-    let run = |seconds| bench.engine.run(&at(start, seconds)).unwrap();
-    for second in 0..3 {
-        assert_eq!(run(second).status, "unknown");
-    }
-    let outcome = run(4);
-    assert_eq!(outcome.status, "none");
-    let why = "no answer in time, 3 times in a row";
-    assert_eq!(outcome.text, format!("not listed; bl.example is suspended: {why}"));
-    assert_eq!(value(&outcome, "failed"), "bl.example");
-    assert_eq!(run(601).status, "none");
-    // One tries it, and fails; the next pause begins.
-    assert_eq!(run(602).status, "unknown");
-    assert_eq!(run(700).status, "none");
-    // One tries it, and it answers.
-    let other = [("client_address", "192.0.2.2")];
-    let later = exchange_at(start + Duration::from_secs(1_300), other);
-    assert_eq!(bench.engine.run(&later).unwrap().status, "listed");
-    assert_eq!(run(1_301).status, "unknown");
-    assert_eq!(
-        bench.log(),
-        [
-            format!("the list bl.example is not asked for 10m: {why}"),
-            "the list bl.example answers, and is asked again".to_owned(),
-        ]
-    );
-}
-
-#[test]
-fn answers_of_the_cache_do_not_tell_whether_a_list_answers() {
-    let xml = r#"<rbl suspend_after="2" suspend_for="10m"><list zone="bl.example"/></rbl>"#;
-    let zones = Zones::default().fault("1.2.0.192.bl.example", Fault::Silence);
-    let bench = bench(xml, zones.a("2.2.0.192.bl.example", "127.0.0.2"));
-    let start = SystemTime::now();
-    let run = |address, seconds| {
-        let now = start + Duration::from_secs(seconds);
-        bench.engine.run(&exchange_at(now, [("client_address", address)])).unwrap().status
-    };
-    assert_eq!(run("192.0.2.2", 0), "listed");
-    assert_eq!(run("192.0.2.1", 1), "unknown");
-    // Known before the list went away.
-    assert_eq!(run("192.0.2.2", 2), "listed");
-    assert_eq!(run("192.0.2.1", 3), "unknown");
-    assert_eq!(run("192.0.2.1", 4), "none");
-    // After the pause it brings nothing back, and takes nobody's turn to try.
-    assert_eq!(run("192.0.2.2", 700), "listed");
-    assert_eq!(run("192.0.2.1", 701), "unknown");
-    assert_eq!(run("192.0.2.1", 702), "none");
-    assert_eq!(bench.log().len(), 1);
-}
-
-#[test]
-fn codes_of_errors_suspend_a_list_as_other_failures_do() {
-    let name = "1.2.0.192.k3y.zen.example";
-    let bench = bench(SECRET, Zones::default().a(name, "127.255.255.254"));
-    assert_eq!(bench.run(CLIENT).status, "unknown");
-    assert_eq!(bench.run(CLIENT).status, "none");
-    assert_eq!(
-        bench.log(),
-        ["the list zen.example is not asked for 5m: the answer 127.255.255.254 is no listing but \
-          an error"]
-    );
-}
-
-fn faults(xml: &str) -> Vec<(String, String)> {
-    let configured = Configured::xml(xml).with_service(Arc::new(Dns::new(Zones::default())));
-    let faults = configured.faults(kind::<Rbl>());
-    faults.into_iter().map(|(message, place)| (message, place.to_owned())).collect()
-}
-
-#[test]
-fn every_fault_of_the_options_is_told_at_its_place() {
-    let xml = r#"<rbl threshold="-1"> <skip>10.0.0.1/8 x</skip>
-        <list zone="bl example"/> <list zone="a.example" reply="127.0.0.300"/>
-        <list zone="b.example" registrable="true"/> <list zone="c.example" secret="a b"/>
-        <list zone="d.example" error_reply="10.0.0.1"/>
-        <list zone="d.example" of="helo_name"/> <list zone="D.example." of="helo_name"/>
-        <allow zone="d.example" reply="127.255.255.1"/></rbl>"#;
-    let faults = faults(xml);
-    let messages: Vec<&str> = faults.iter().map(|(message, _)| message.as_str()).collect();
-    assert_eq!(
-        messages,
-        [
-            "\"bl example\" is not the name of a zone",
-            "\"127.0.0.300\" is not a pattern of replies",
-            "an address has no registrable domain",
-            "the secret is not a label of a domain name",
-            "\"10.0.0.1\" is never the reply of a list",
-            "the list D.example. is asked about helo_name twice",
-            "\"127.255.255.1\" is never a listing",
-            "\"10.0.0.1/8\" has bits set behind its prefix",
-            "\"x\" is neither an address nor a network",
-            "a threshold is greater than 0",
-        ]
-    );
-    assert_eq!(faults[1].1, "127.0.0.300");
-    assert_eq!(faults[9].1, "-1");
-}
-
-#[test]
-fn an_engine_without_lists_finds_nothing() {
-    assert_eq!(run("<rbl/>", Zones::default(), CLIENT).status, "none");
-}
-
-#[test]
-fn weights_and_subjects_that_are_none_are_refused() {
-    let messages = faults(
-        r#"<rbl><list zone="a.example" weight="0"/><list zone="b.example" weight="heavy"/>
-            <list zone="c.example" of="client_adress"/></rbl>"#,
-    );
-    let messages: Vec<&str> = messages.iter().map(|(message, _)| message.as_str()).collect();
-    assert!(messages.contains(&"0 makes no sense here"), "{messages:?}");
-    assert!(messages.contains(&"\"client_adress\" is not known here"), "{messages:?}");
-    let is_weight = |message: &&&str| message.starts_with("\"heavy\" is not a number");
-    assert!(messages.iter().find(is_weight).is_some(), "{messages:?}");
-}
-
-#[test]
-fn a_threshold_that_nothing_reaches_is_warned_of() {
-    let xml = r#"<rbl threshold="3"><list zone="a.example"/><list zone="b.example"/></rbl>"#;
-    let configured = Configured::xml(xml).with_service(Arc::new(Dns::new(Zones::default())));
-    let engine = configured.build(kind::<Rbl>()).unwrap();
-    let warned = configured.show(engine.warnings().iter().cloned());
-    assert_eq!(warned, [("all weights together are 2, less than the threshold".to_owned(), "3")]);
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mppd_engine::config::{Period, Positive};
 use mppd_engine::slog::{Logger, debug};
-use mppd_engine::{Escaped, Finding, Probe, Spanned, Unreached, options};
+use mppd_engine::{BuildContext, Escaped, Finding, Probe, Spanned, Unreached, options};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -30,8 +30,9 @@ options! {
         port: Positive<u16> = Positive(25),
         /// The name to give with HELO; that of this node unless given.
         helo: Option<Spanned<String>> = None,
-        /// How long one callout may take, from the connection to the answer.
-        timeout: Positive<Period> = Positive(Period::seconds(5)),
+        /// How long one callout may take, from the connection to the answer; 5 seconds unless
+        /// given. Where the engine's own `timeout` is shorter, that comes first.
+        timeout: Option<Spanned<Positive<Period>>> = None,
         /// Most callouts to this server at once; more wait for their turn, within `timeout`. Where
         /// several domains ask the same server, what the first of them says holds for all.
         connections: Positive<u32> = Positive(5),
@@ -39,6 +40,9 @@ options! {
         cache: KeepOptions = KeepOptions::default(),
     }
 }
+
+/// How long one callout may take unless told otherwise.
+const LIMIT: Period = Period::seconds(5);
 
 /// How long a server is left alone that could not be connected to.
 const REST: Duration = Duration::from_secs(10);
@@ -102,7 +106,7 @@ impl Callout {
     pub(super) fn read(
         options: &CalloutOptions,
         before: &[Callout],
-        logger: &Logger,
+        cx: &mut BuildContext<'_>,
     ) -> Result<Self, Vec<Finding>> {
         let mut findings = Vec::new();
         let host = options.host.value.trim();
@@ -123,15 +127,24 @@ impl Callout {
         if !findings.is_empty() {
             return Err(findings);
         }
+        let limit = options.timeout.as_ref().map_or(LIMIT, |limit| limit.value.0);
+        if limit.0 > cx.timeout() {
+            let place = options.timeout.as_ref().map_or(options.host.span, |limit| limit.span);
+            let own = Period(cx.timeout());
+            let message = format!("a callout may take {limit}, but the engine only {own}");
+            let help = "where the engine's time is up first, that is an exception, and no other \
+                        source is asked";
+            cx.warn(Finding::warning(place, message).with_help(help));
+        }
         let port = options.port.0;
         let same = before.iter().find(|other| other.host == host && other.port == port);
         Ok(Callout {
             host: host.to_owned(),
             port,
             helo: options.helo.as_ref().map(|helo| helo.value.clone()),
-            limit: options.timeout.0.0,
+            limit: limit.0,
             shared: same.map_or_else(|| Shared::of(options), |other| other.shared.clone()),
-            logger: logger.clone(),
+            logger: cx.logger().clone(),
         })
     }
 
@@ -343,12 +356,13 @@ mod tests {
             host: Spanned { value: "127.0.0.1".to_owned(), span },
             port: Positive(25),
             helo: None,
-            timeout: Positive(Period::seconds(5)),
+            timeout: None,
             connections: Positive(1),
             cache: KeepOptions::default(),
         };
         let logger = Logger::root(mppd_engine::slog::Discard, mppd_engine::slog::o!());
-        Callout::read(&options, &[], &logger).unwrap()
+        let mut cx = BuildContext::new(&sources, logger);
+        Callout::read(&options, &[], &mut cx).unwrap()
     }
 
     #[tokio::test]

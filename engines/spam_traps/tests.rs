@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use mppd_engine::kind;
-use mppd_engine::testkit::{Configured, Ready, exchange_at};
+use mppd_engine::testkit::{Configured, Ready, exchange_at, value};
 use proptest::prelude::*;
 
 use super::*;
@@ -59,11 +59,6 @@ fn ask(engine: &Ready, mail: Mail<'_>, second: u64) -> Outcome {
 
 fn status(engine: &Ready, mail: Mail<'_>, second: u64) -> &'static str {
     ask(engine, mail, second).status
-}
-
-fn value(outcome: &Outcome, name: &str) -> String {
-    let found = outcome.values.iter().find(|value| value.name == name);
-    found.map(|value| String::from_utf8(value.value.clone()).unwrap()).unwrap_or_default()
 }
 
 #[test]

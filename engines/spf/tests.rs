@@ -1,10 +1,12 @@
+//! The engine over zones in the same process.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use mppd_dns::testkit::{Fault, Zones};
 use mppd_dns::{Answer, Dns, Lookup, Pending, Question};
-use mppd_engine::testkit::{Configured, exchange};
+use mppd_engine::testkit::{Configured, exchange, value};
 use mppd_engine::{Outcome, kind};
 use proptest::prelude::*;
 
@@ -47,11 +49,6 @@ fn checked_with(zones: Zones, options: &str, attributes: Attributes<'_>) -> Outc
 
 fn checked(options: &str, attributes: Attributes<'_>) -> Outcome {
     checked_with(zones(), options, attributes)
-}
-
-fn value(outcome: &Outcome, name: &str) -> String {
-    let value = outcome.values.iter().find(|value| value.name == name).unwrap();
-    String::from_utf8(value.value.clone()).unwrap()
 }
 
 #[test]

@@ -54,9 +54,8 @@ pub(crate) fn check(octets: &[u8]) {
     };
     let outcome = run(Canned { question, answer: answer.clone() });
     assert_eq!(outcome.status, expected, "{answer:?}");
-    let reason = outcome.values.iter().find(|value| value.name == "reason");
-    if let Some(reason) = reason {
-        let reason = std::str::from_utf8(&reason.value).expect("UTF-8");
+    if let Some(reason) = outcome.value("reason") {
+        let reason = std::str::from_utf8(reason).expect("UTF-8");
         assert!(!reason.chars().any(char::is_control), "{reason:?}");
         assert!(reason.chars().count() <= 203, "{reason:?}");
     }

@@ -74,8 +74,8 @@ fn run(dns: Dns, sender: &str) -> Outcome {
 
 fn check_outcome(outcome: &Outcome) {
     let value = |name: &str| {
-        let value = outcome.values.iter().find(|value| value.name == name);
-        String::from_utf8(value.expect("the value").value.clone()).expect("UTF-8")
+        let value = outcome.value(name).expect("the value");
+        String::from_utf8(value.to_vec()).expect("UTF-8")
     };
     for name in ["received_spf", "authentication_results", "explanation", "mechanism"] {
         assert!(!value(name).chars().any(char::is_control), "{name}: {}", value(name));

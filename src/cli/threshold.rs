@@ -161,14 +161,10 @@ async fn records(space: &Space, prefix: &[u8], now: Timestamp) -> Result<Vec<Sto
     let mut found: Vec<Stored> = Vec::new();
     let mut behind: Option<Vec<u8>> = None;
     loop {
-        let page = space.list(behind.as_deref(), PAGE, now).await?;
+        let page = space.list_of(prefix, behind.as_deref(), PAGE, now).await?;
         let Some(last) = page.last() else { return Ok(found) };
-        let is_past = last.key.as_slice() > prefix && !last.key.starts_with(prefix);
         behind = Some(last.key.clone());
-        found.extend(page.into_iter().filter(|stored| stored.key.starts_with(prefix)));
-        if is_past {
-            return Ok(found);
-        }
+        found.extend(page);
     }
 }
 

@@ -1,3 +1,5 @@
+//! What Postfix is told: how long to wait, what to do without mppd, and where the sockets are.
+
 use mppd_engine::EngineKind;
 use mppd_engine::slog::{Discard, Logger, o};
 

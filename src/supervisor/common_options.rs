@@ -130,6 +130,13 @@ impl Written {
         self
     }
 
+    /// How long one run may take; as if it said nothing where what it says is wrong.
+    pub(super) fn timeout(&self) -> Duration {
+        let option = self.options.iter().find(|option| option.name.value == "timeout");
+        let period = option.and_then(|option| period(&option.value.as_deref()).ok());
+        period.unwrap_or(DEFAULT_TIMEOUT.0)
+    }
+
     /// The names of the options that each of these others gives as well; none without others.
     pub(super) fn given_by_all<'w>(
         &'w self,

@@ -212,6 +212,42 @@ struct Open {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// The workers of a server that starts.
+#[derive(Default)]
+struct Crew {
+    workers: Vec<(Addr<Worker>, Arc<Seats>)>,
+    arbiters: Vec<Arbiter>,
+    posts: Arc<Posts>,
+}
+
+impl Crew {
+    /// Raises every worker.
+    async fn raise(
+        plan: &Plan,
+        installation: &Arc<Installation>,
+        shared: &Arc<Shared>,
+    ) -> Result<Self, StartError> {
+        let mut crew = Crew::default();
+        for number in 0..plan.workers() {
+            let arbiter = Arbiter::new();
+            let post = Arc::<Post>::default();
+            let raised = raise_worker(&arbiter, installation, shared, &post, number);
+            crew.workers.push((raised.await?, post.seats.clone()));
+            crew.posts.man(number, post, arbiter.handle());
+            crew.arbiters.push(arbiter);
+        }
+        Ok(crew)
+    }
+
+    /// Where connections are handed to them.
+    fn slots(&self) -> Vec<WorkerSlot> {
+        let slot = |(worker, seats): &(Addr<Worker>, Arc<Seats>)| {
+            WorkerSlot::new(worker.clone().recipient(), seats.clone())
+        };
+        self.workers.iter().map(slot).collect()
+    }
+}
+
 impl Supervisor {
     /// Starts the server as planned. Afterwards it answers.
     ///
@@ -241,22 +277,9 @@ impl Supervisor {
             logger: logger.clone(),
             stopping: stopping_receiver,
         });
-        let mut arbiters = Vec::new();
-        let mut workers = Vec::new();
-        let posts = Arc::<Posts>::default();
-        for number in 0..plan.workers() {
-            let arbiter = Arbiter::new();
-            let post = Arc::<Post>::default();
-            let raised = raise_worker(&arbiter, &installation, &shared, &post, number);
-            workers.push((raised.await?, post.seats.clone()));
-            posts.man(number, post, arbiter.handle());
-            arbiters.push(arbiter);
-        }
-        let slot = |(worker, seats): &(Addr<Worker>, Arc<Seats>)| {
-            WorkerSlot::new(worker.clone().recipient(), seats.clone())
-        };
+        let crew = Crew::raise(plan, &installation, &shared).await?;
         let intake = Arc::new(Intake {
-            workers: workers.iter().map(slot).collect(),
+            workers: crew.slots(),
             traffic,
             max_connections: AtomicU32::new(server.max_connections.0),
             is_silent: AtomicBool::new(plan.on_overload == OnOverload::Silence),
@@ -265,7 +288,7 @@ impl Supervisor {
         let accept = |(plan, listeners)| accept(plan, listeners, &intake);
         let sights = Sights {
             traffic: shared.traffic.clone(),
-            posts: posts.clone(),
+            posts: crew.posts.clone(),
             intake: intake.clone(),
         };
         let state = State {
@@ -278,12 +301,12 @@ impl Supervisor {
             origin,
             logger,
             stopping,
-            arbiters,
-            workers: workers.into_iter().map(|(worker, _)| worker).collect(),
+            arbiters: crew.arbiters,
+            workers: crew.workers.into_iter().map(|(worker, _)| worker).collect(),
             intake: intake.clone(),
             installation,
             shared,
-            posts: posts.clone(),
+            posts: crew.posts,
             watchdog: None,
             tracking,
             retiring: Vec::new(),

@@ -24,6 +24,9 @@ const TRACK: &str = "track";
 const TRACK_PLACES: &[(&str, Place)] =
     &[("received", Place::Begin), ("processed", Place::End), ("exception", Place::EndException)];
 
+/// The kind that compares the score.
+const SCORE: &str = "score";
+
 /// Actions that touch a message, which these stages do not have (yet).
 const OF_A_MESSAGE: &[&str] = &["HOLD", "DISCARD", "FILTER", "REDIRECT", "BCC", "PREPEND"];
 const WITHOUT_A_MESSAGE: Stages =
@@ -68,6 +71,8 @@ pub(super) struct Configured {
     pub(super) action: Option<String>,
     /// Whether it is without any effect unless the engine is a check.
     pub(super) decides: bool,
+    /// Whether it adds to the score.
+    pub(super) adds: bool,
     /// Its place.
     pub(super) span: Span,
 }
@@ -76,7 +81,8 @@ impl Configured {
     /// An effect that counts wherever the engine stands.
     pub(super) fn new(option: String, effect: &Effect, span: Span) -> Self {
         let action = effect.word().map(Cow::into_owned);
-        Configured { option, action, decides: false, span }
+        let adds = matches!(effect, Effect::Score(_));
+        Configured { option, action, decides: false, adds, span }
     }
 }
 
@@ -119,6 +125,7 @@ pub(super) fn check(
     }
     for (group, chains) in &groups {
         checks.chains(group, chains);
+        checks.score(group, chains);
     }
     checks.effects_without_decision();
     checks.findings
@@ -402,6 +409,30 @@ impl Checks<'_> {
                 format!("\"{}\" does not belong in {}", engine.id, listed.place.element());
             let help = format!("its place is {}", place.element());
             self.push(Finding::error(listed.span, message).with_help(help));
+        }
+    }
+
+    /// What is added to the score behind the last engine that compares it.
+    fn score(&mut self, group: &str, chains: &[Listed]) {
+        let is_check = |listed: &&Listed| listed.place == Place::Check;
+        let checks: Vec<&Listed> = chains.iter().filter(is_check).collect();
+        let facts = |listed: &Listed| &self.facts[listed.engine];
+        let Some(last) = checks.iter().rposition(|listed| facts(listed).kind == SCORE) else {
+            return;
+        };
+        let in_group = self.among_groups(" in", group);
+        let too_late = |listed: &&Listed| {
+            let facts = facts(listed);
+            let effect = facts.effects.iter().find(|effect| effect.adds)?;
+            let id = &facts.id;
+            let message = format!("\"{id}\" adds to the score after it was compared{in_group}");
+            let finding = Finding::warning(effect.span, message);
+            let finding = finding.with_related(checks[last].span, "it is compared here");
+            Some(finding.with_related(listed.span, "this engine runs here"))
+        };
+        let findings: Vec<Finding> = checks[last + 1..].iter().filter_map(too_late).collect();
+        for finding in findings {
+            self.push(finding);
         }
     }
 

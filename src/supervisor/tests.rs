@@ -1,7 +1,9 @@
 //! Chains of scripted engines: what statuses, failures, panics and hangs do to a request.
 
+mod deadlines;
 mod options;
 mod reload;
+mod suspension;
 mod worker;
 
 use std::collections::HashMap;
@@ -309,100 +311,6 @@ async fn an_engine_is_back_after_each_panic() {
     }
 }
 
-/// A breaker that opens after two failures, for so long.
-fn breaker(pause: Duration) -> impl FnOnce(&mut EnginePlan) {
-    move |plan| {
-        let breaker = Breaker::new(plan.id.clone(), BreakerPlan { failures: 2, pause });
-        plan.breaker = Some(Arc::new(breaker));
-    }
-}
-
-fn kinds_of_two(first: &Exchange, second: &Exchange) -> [bool; 2] {
-    let is_suspended = |exchange: &Exchange| {
-        exchange.result("a").unwrap().outcome.text.starts_with("suspended since 2")
-    };
-    [first, second].map(is_suspended)
-}
-
-#[actix_rt::test]
-async fn an_engine_that_keeps_failing_is_suspended_and_its_on_exception_holds() {
-    for script in [Script::Fail, Script::Panic, Script::PanicLater, Script::Hang] {
-        let defer = Effect::Act(Action::Defer(Some("later".into())));
-        let (set, scripts) = Builder::default()
-            .check("a", script)
-            .with(breaker(Duration::from_mins(1)))
-            .with(|plan| plan.on_exception = Some(defer))
-            .raise(9);
-        let first = ask(&set).await;
-        ask(&set).await;
-        let third = ask(&set).await;
-        assert_eq!(kinds_of_two(&first, &third), [false, true], "{script:?}");
-        assert_eq!(decided(&third), "DEFER later");
-        assert_eq!(scripts[0].runs.load(Ordering::Relaxed), 2, "{script:?}");
-    }
-}
-
-#[actix_rt::test]
-async fn a_suspended_engine_in_front_of_the_checks_is_the_exception_suspended() {
-    let chain = Builder::default().engine(Place::Begin, "a", Script::Fail);
-    let (set, _) = chain.with(breaker(Duration::from_mins(1))).raise(9);
-    ask(&set).await;
-    ask(&set).await;
-    assert_eq!(ask(&set).await.exception().unwrap().kind, "suspended");
-}
-
-#[actix_rt::test]
-async fn one_run_on_trial_ends_a_suspension() {
-    let pause = Duration::from_millis(20);
-    let (set, scripts) = Builder::default().check("a", Script::Fail).with(breaker(pause)).raise(9);
-    ask(&set).await;
-    ask(&set).await;
-    *scripts[0].script.lock().unwrap() = Script::GiveLater("black");
-    tokio::time::sleep(pause).await;
-    let (first, second) = tokio::join!(ask(&set), ask(&set));
-    assert_eq!(decided(&first), "REJECT by a");
-    assert_eq!(kinds_of_two(&first, &second), [false, true]);
-    assert_eq!(decided(&*ask(&set).await), "REJECT by a");
-}
-
-#[actix_rt::test]
-async fn an_engine_that_puts_requests_on_record_is_never_suspended() {
-    let (set, scripts) = Builder::default()
-        .engine(Place::End, "a", Script::Fail)
-        .with(|plan| *plan = EnginePlan::new("a".into(), "track", plan.prototype.clone()))
-        .raise(9);
-    for _ in 0..20 {
-        assert_eq!(ask(&set).await.exception().unwrap().kind, "failed");
-    }
-    assert_eq!(scripts[0].runs.load(Ordering::Relaxed), 20);
-}
-
-#[actix_rt::test]
-async fn what_lies_in_the_request_does_not_suspend_an_engine() {
-    for script in [Script::FailForRequest, Script::Give("hold me")] {
-        let (set, scripts) =
-            Builder::default().check("a", script).with(breaker(Duration::from_mins(1))).raise(9);
-        for _ in 0..5 {
-            ask(&set).await;
-        }
-        assert_eq!(scripts[0].runs.load(Ordering::Relaxed), 5, "{script:?}");
-    }
-}
-
-#[actix_rt::test]
-async fn a_run_that_others_left_no_time_does_not_count() {
-    let (set, scripts) = Builder::default()
-        .check("a", Script::Hang)
-        .with(breaker(Duration::from_mins(1)))
-        .with(|plan| plan.timeout = Duration::from_mins(1))
-        .raise(9);
-    for _ in 0..5 {
-        let exchange = exchange_with(Duration::from_millis(5));
-        set.process(&exchange, None, |decision| decision).await;
-    }
-    assert_eq!(scripts[0].runs.load(Ordering::Relaxed), 5);
-}
-
 #[actix_rt::test]
 async fn a_panic_hurts_no_other_request_of_the_engine() {
     let (set, scripts) = Builder::default().check("a", Script::Hang).raise(9);
@@ -416,77 +324,6 @@ async fn a_panic_hurts_no_other_request_of_the_engine() {
     let text = |exchange: &Exchange| exchange.result("a").unwrap().outcome.text.clone();
     assert_eq!(text(&hanging), "no answer within 50ms");
     assert_eq!(text(&panicking), "the engine panicked: now");
-}
-
-#[actix_rt::test]
-async fn past_the_deadline_no_engine_runs_and_on_error_answers() {
-    let slow = Builder::default()
-        .check("a", Script::Hang)
-        .with(|plan| plan.timeout = Duration::from_mins(1));
-    let (set, scripts) = slow.check("b", Script::Give("black")).raise(9);
-    let exchange = exchange_with(Duration::from_millis(30));
-    set.process(&exchange, None, |decision| decision).await;
-    assert_eq!(decided(&exchange), "DEFER on_error");
-    assert_eq!(exchange.exception().unwrap().kind, "deadline");
-    assert_eq!(scripts[1].runs.load(Ordering::Relaxed), 0);
-}
-
-#[actix_rt::test]
-async fn an_engine_that_never_wakes_ends_at_the_deadline_wherever_it_stands() {
-    for place in [Place::Begin, Place::Check, Place::End] {
-        let chain = Builder::default().engine(place, "a", Script::Hang).with(|plan| {
-            *plan = EnginePlan::new("a".into(), "track", plan.prototype.clone());
-            plan.timeout = Duration::from_mins(5);
-            plan.on_exception = Some(Effect::Fail);
-        });
-        let (set, _) = chain.raise(9);
-        let exchange = exchange_with(Duration::from_millis(30));
-        let processed = set.process(&exchange, None, |decision| decision);
-        tokio::time::timeout(Duration::from_secs(20), processed).await.unwrap();
-        assert_eq!(decided(&exchange), "DEFER on_error", "{place:?}");
-        assert_eq!(exchange.exception().unwrap().kind, "timeout", "{place:?}");
-    }
-}
-
-#[actix_rt::test]
-async fn a_request_that_somebody_else_finishes_goes_no_further() {
-    let (set, scripts) = Builder::default()
-        .check("a", Script::GiveLater("none"))
-        .check("b", Script::Give("black"))
-        .engine(Place::EndException, "x", Script::Give("none"))
-        .raise(9);
-    let exchange = exchange();
-    let taken_over = async { exchange.take_over() };
-    tokio::join!(set.process(&exchange, None, |decision| decision), taken_over);
-    assert_eq!(exchange.decision(), None);
-    let runs = |engine: usize| scripts[engine].runs.load(Ordering::Relaxed);
-    assert_eq!((runs(1), runs(2)), (0, 0));
-    let message = "it blocks its thread".to_owned();
-    let exception = Exception { engine: Some("a".into()), kind: "timeout", message };
-    set.adopt(&exchange, exception).await;
-    assert_eq!(decided(&exchange), "DEFER on_error");
-    assert_eq!((runs(1), runs(2)), (0, 1));
-}
-
-#[actix_rt::test]
-async fn runs_beyond_the_queue_are_an_exception_at_once() {
-    let (set, _) = Builder::default().check("a", Script::Hang).raise(2);
-    let (one, two, three) = tokio::join!(ask(&set), ask(&set), ask(&set));
-    let texts: Vec<_> =
-        [one, two, three].iter().map(|e| e.result("a").unwrap().outcome.text.clone()).collect();
-    assert_eq!(texts[2], "2 runs are waiting already");
-    assert_eq!(texts[0], "no answer within 50ms");
-}
-
-#[actix_rt::test]
-async fn a_decision_stands_however_many_runs_wait_behind_the_checks() {
-    let slow = Builder::default().engine(Place::End, "slow", Script::GiveLater("none"));
-    let (set, scripts) = slow.raise(1);
-    let (one, two, three) = tokio::join!(ask(&set), ask(&set), ask(&set));
-    for exchange in [one, two, three] {
-        assert_eq!(decided(&exchange), "DUNNO");
-    }
-    assert_eq!(scripts[0].runs.load(Ordering::Relaxed), 3);
 }
 
 #[actix_rt::test]

@@ -1,3 +1,5 @@
+//! What a collector is sent.
+
 use std::net::TcpListener;
 
 use mppd_engine::config::{Origin, Period, Positive, Source, SourceMap};

@@ -131,8 +131,7 @@ impl Snapshot {
     }
 
     fn value(&self, engine: &str, name: &str) -> Option<&[u8]> {
-        let values = &self.result(engine)?.outcome.values;
-        values.iter().find(|value| value.name == name).map(|value| value.value.as_slice())
+        self.result(engine)?.outcome.value(name)
     }
 
     fn write_checks(&self, text: &mut String) {

@@ -1,3 +1,5 @@
+//! What is in the file after changes, an end and a beginning.
+
 use mppd_engine::testkit::block_on;
 use slog::{Discard, o};
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use slog::{error, warn};
 
-use super::{Condition, Held, Office, Server, ServerError};
+use super::office::{Condition, Office};
+use super::{Held, Server, ServerError};
 use crate::table::{Millis, millis};
 
 /// How long a server is left alone that is away, at first and at most.

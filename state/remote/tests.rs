@@ -1,3 +1,5 @@
+//! What those who ask get from a server that is slow, locked or away.
+
 use std::future::pending;
 use std::thread::spawn;
 
@@ -5,6 +7,7 @@ use mppd_engine::testkit::block_on;
 use slog::{Discard, o};
 
 use super::*;
+use crate::backend::Step;
 
 const TIMEOUT: Duration = Duration::from_millis(400);
 

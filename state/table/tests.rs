@@ -1,3 +1,5 @@
+//! Entries that come, change, expire and give way.
+
 use super::*;
 
 fn put(table: &Table, key: &str, now: Millis, until: Millis) {

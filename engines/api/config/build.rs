@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use slog::Logger;
@@ -166,6 +167,7 @@ pub fn is_common_option(name: &str) -> bool {
 pub struct BuildContext<'a> {
     sources: &'a SourceMap,
     id: Arc<str>,
+    timeout: Duration,
     logger: Logger,
     warnings: Vec<Finding>,
     scope: Scope,
@@ -181,6 +183,7 @@ impl<'a> BuildContext<'a> {
         BuildContext {
             sources,
             id: Arc::from(""),
+            timeout: DEFAULT_TIMEOUT.0,
             logger,
             warnings: Vec::new(),
             scope: Scope::default(),
@@ -193,6 +196,13 @@ impl<'a> BuildContext<'a> {
     #[must_use]
     pub fn with_id(mut self, id: &str) -> Self {
         self.id = id.into();
+        self
+    }
+
+    /// With the engine's `timeout`, where it is not the default. For the server.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -286,6 +296,12 @@ impl<'a> BuildContext<'a> {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// How long one run of the engine may take. What it waits for inside should end before.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// A logger that names the engine.

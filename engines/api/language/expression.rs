@@ -65,15 +65,11 @@ impl ResultName {
     }
 
     fn of<'o>(&self, outcome: &'o Outcome) -> &'o [u8] {
-        let named = |name: &str| {
-            let value = outcome.values.iter().rev().find(|value| value.name == name);
-            value.map(|value| value.value.as_slice())
-        };
         match self {
             ResultName::Status => outcome.status.as_bytes(),
             ResultName::Text => outcome.text.as_bytes(),
-            ResultName::Result => named("result").unwrap_or(outcome.status.as_bytes()),
-            ResultName::Value(name) => named(name).unwrap_or_default(),
+            ResultName::Result => outcome.value("result").unwrap_or(outcome.status.as_bytes()),
+            ResultName::Value(name) => outcome.value(name).unwrap_or_default(),
         }
     }
 }

@@ -166,31 +166,48 @@ pub fn parse(name: String, text: &[u8]) -> Result<Dump, DumpError> {
     }
     let mut dump = Dump { name, ..Dump::default() };
     let mut part = Part::Header(Form::Digits);
+    let mut has_header = false;
     let mut key = None;
     let mut last = 0;
     for (index, line) in text.split(|octet| *octet == b'\n').enumerate() {
         last = index + 1;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         part = match part {
             Part::Header(_) if line == b"HEADER=END" => match part {
                 Part::Header(form) | Part::Data(form) => Part::Data(form),
             },
             Part::Header(_) if line == b"format=print" => Part::Header(Form::Text),
-            Part::Header(form) => Part::Header(form),
+            Part::Header(form) => {
+                has_header |= !line.is_empty();
+                Part::Header(form)
+            }
             // Another database may follow.
-            Part::Data(_) if line == b"DATA=END" => Part::Header(Form::Digits),
+            Part::Data(_) if line == b"DATA=END" => {
+                dump.end(&mut key);
+                has_header = false;
+                Part::Header(Form::Digits)
+            }
             Part::Data(form) => {
                 dump.take(last, line, form, &mut key);
                 Part::Data(form)
             }
         };
     }
-    if matches!(part, Part::Data(_)) || key.is_some() {
+    dump.end(&mut key);
+    if has_header {
         dump.faults.push((last, "the dump ends before its end"));
     }
     Ok(dump)
 }
 
 impl Dump {
+    /// Ends a database, of which every key must have had its value.
+    fn end(&mut self, key: &mut Option<(usize, Option<Vec<u8>>)>) {
+        if let Some((line, Some(_))) = key.take() {
+            self.faults.push((line, "the value of this key is missing"));
+        }
+    }
+
     /// Takes a line of data: a key, or the value of the key before it.
     fn take(
         &mut self,
@@ -203,7 +220,7 @@ impl Dump {
             return;
         }
         let octets = text.strip_prefix(b" ").and_then(|text| decode(text, form));
-        if octets.is_none() {
+        if octets.is_none() && !matches!(key, Some((_, None))) {
             self.faults.push((line, "it is not a line of such a dump"));
         }
         match key.take() {
@@ -288,6 +305,28 @@ mod tests {
         assert_eq!(dump.pairs, [pair(6, "b", "2")]);
         let lines: Vec<usize> = dump.faults.iter().map(|(line, _)| *line).collect();
         assert_eq!(lines, [4, 8, 10]);
+    }
+
+    #[test]
+    fn a_key_without_a_value_is_told_and_takes_none_from_the_next_dump() {
+        let dump = dump(
+            "VERSION=3\nformat=print\nHEADER=END\n a\nDATA=END\n\
+             VERSION=3\nformat=print\nHEADER=END\n b\n 2\nDATA=END\n",
+        );
+        assert_eq!(dump.pairs, [pair(9, "b", "2")]);
+        assert_eq!(dump.faults, [(4, "the value of this key is missing")]);
+    }
+
+    #[test]
+    fn a_dump_that_ends_in_its_header_is_told() {
+        let dump = dump("VERSION=3\nformat=print\ntype=btree\n");
+        assert_eq!(dump.faults, [(4, "the dump ends before its end")]);
+    }
+
+    #[test]
+    fn a_dump_whose_lines_end_as_those_of_windows_is_read() {
+        let dump = dump("VERSION=3\r\nformat=print\r\nHEADER=END\r\n a\r\n 1\r\nDATA=END\r\n");
+        assert_eq!((dump.pairs, dump.faults), (vec![pair(4, "a", "1")], Vec::new()));
     }
 
     #[test]

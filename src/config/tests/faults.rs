@@ -1,3 +1,5 @@
+//! What is wrong with a configuration, each fault at its place.
+
 use super::*;
 
 macro_rules! reported {

@@ -1,3 +1,5 @@
+//! What a configuration comes to: files, layers, groups.
+
 use std::time::Duration;
 
 use mppd_engine::Element;

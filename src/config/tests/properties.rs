@@ -1,3 +1,5 @@
+//! What holds for any configuration whatever.
+
 use mppd_engine::config::{AttributeNode, Origin, Source, SourceMap};
 use mppd_engine::{Element, Finding, Span};
 use proptest::prelude::*;

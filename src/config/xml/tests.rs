@@ -1,3 +1,5 @@
+//! What is read of XML, and what is refused.
+
 use mppd_engine::config::{Origin, Source, SourceMap};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Counters that several workers count with.
+
 use mppd_engine::testkit::exchange;
 use mppd_engine::{Decision, Exception, Prototype, Running};
 

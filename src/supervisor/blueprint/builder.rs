@@ -311,7 +311,10 @@ impl Builder<'_> {
         let logger = self.logger.new(o!("engine" => id.clone()));
         let context = BuildContext::new(&self.draft.sources, logger).with_id(id);
         let context = context.with_services(self.services.clone());
-        let mut context = context.with_patterns(self.patterns.clone());
+        let context = context.with_patterns(self.patterns.clone());
+        // What is wrong with it is told with the other common options.
+        let written = Written::of(element, &mut Vec::new());
+        let mut context = context.with_timeout(written.timeout());
         let built = kind.build(element, &mut context);
         let references = context.take_references();
         if built.is_err() {

@@ -1,3 +1,5 @@
+//! When an engine is suspended, tried and back.
+
 use proptest::prelude::*;
 
 use super::*;

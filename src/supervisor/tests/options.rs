@@ -137,8 +137,8 @@ impl Configured {
 
 fn value(exchange: &Exchange, engine: &str, name: &str) -> Option<String> {
     let result = exchange.result(engine)?;
-    let value = result.outcome.values.iter().find(|value| value.name == name)?;
-    Some(String::from_utf8(value.value.clone()).unwrap())
+    let value = result.outcome.value(name)?;
+    Some(String::from_utf8(value.to_vec()).unwrap())
 }
 
 #[actix_rt::test]

@@ -1,3 +1,5 @@
+//! What becomes of rows while the store is well, slow or away.
+
 use std::path::PathBuf;
 
 use mppd_engine::tracking::TrackingError;
