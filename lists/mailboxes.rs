@@ -151,8 +151,9 @@ impl<V: Copy> Table<V> for Mailboxes<V> {
     fn parse_as(format: Format, text: &str, attribute: Attribute) -> Result<MailboxEntry, Fault> {
         match format {
             Format::Postgrey => postgrey(text, attribute),
-            Format::Hash => Self::parse(&without_quotes(text), attribute),
-            Format::Lines | Format::Cidr => Self::parse(text, attribute),
+            Format::Lines | Format::Hash | Format::Cidr => {
+                Self::parse(&without_quotes(text), attribute)
+            }
         }
     }
 
@@ -389,14 +390,16 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_an_access_table_may_be_in_quotes() {
+    fn the_local_part_of_an_entry_may_be_in_quotes_which_postfix_does_not_send() {
         for (text, plain) in [
             ("\"john doe\"@example.org", "john doe@example.org"),
             (r#""a\"\\b"@example.org"#, r#"a"\b@example.org"#),
             ("john@example.org", "john@example.org"),
         ] {
-            let read = Mailboxes::<()>::parse_as(Format::Hash, text, Attribute::Sender);
-            assert_eq!(read.unwrap(), parse(plain, Attribute::Sender).unwrap());
+            for format in [Format::Lines, Format::Hash] {
+                let read = Mailboxes::<()>::parse_as(format, text, Attribute::Sender);
+                assert_eq!(read.unwrap(), parse(plain, Attribute::Sender).unwrap());
+            }
         }
     }
 
