@@ -40,7 +40,7 @@ use mppd_lists::names::{HostEntry, NameEntry, Names};
 use mppd_lists::networks::Networks;
 use mppd_lists::reading::Fault;
 
-use self::name::Called;
+use self::name::{Called, NotAName};
 
 options! {
     /// `<helo>`
@@ -164,6 +164,12 @@ impl Engine for Helo {
             return Ok(Outcome::new("missing").with_text("the client gave no name"));
         }
         Ok(match Called::parse(helo) {
+            // Whoever claims to be this site, does so with brackets or without them.
+            Err(NotAName::BareAddress(Some(address)))
+                if plan.is_own(address, request) && request.client_address() != Some(address) =>
+            {
+                Outcome::new("own").with_text(format!("{address} is an address of this site"))
+            }
             Err(error) => {
                 Outcome::new("syntax").with_text(format!("\"{}\": {error}", Escaped(helo)))
             }
@@ -242,13 +248,15 @@ impl Plan {
         (server_address(request) == Some(client)).then(|| format!("{client} is this host"))
     }
 
+    fn is_own(&self, address: IpAddr, request: &Request) -> bool {
+        self.own_addresses.find(address).is_some() || server_address(request) == Some(address)
+    }
+
     fn check_literal(&self, address: IpAddr, request: &Request) -> Outcome {
         let client = request.client_address();
         let (status, text) = if client == Some(address) || client.is_none() {
             ("ok", String::new())
-        } else if self.own_addresses.find(address).is_some()
-            || server_address(request) == Some(address)
-        {
+        } else if self.is_own(address, request) {
             ("own", format!("[{address}] is an address of this site"))
         } else if is_private(address) {
             ("private", format!("[{address}] is not the client's address, but a private one"))

@@ -68,6 +68,10 @@ impl Format {
 
     /// Hands on what a file has to say, with the numbers of the lines, from 1.
     pub(crate) fn read(self, octets: &[u8], take: &mut Take<'_>) {
+        if octets.starts_with(&[0xfe, 0xff]) || octets.starts_with(&[0xff, 0xfe]) {
+            let fault = Fault::new("this file is UTF-16, not UTF-8");
+            return take(1, Err(fault.with_help("save the file as UTF-8")));
+        }
         match self {
             Format::Lines => lines::read(octets, lines::without_comment, take),
             Format::Postgrey => lines::read(octets, lines::without_number_sign, take),
@@ -164,6 +168,16 @@ mod tests {
             ("554a", Meaning::Other),
         ] {
             assert_eq!(Meaning::of_result(result), meaning, "{result}");
+        }
+    }
+
+    #[test]
+    fn a_file_in_utf_16_has_one_fault_however_many_lines_it_has() {
+        let octets = [0xff, 0xfe, b'a', 0, b'\n', 0, b'b', 0, b'\n', 0];
+        for format in Format::ALL {
+            let rows = format.rows(&octets).into_iter();
+            let faults: Vec<_> = rows.map(|(line, row)| (line, row.unwrap_err().message)).collect();
+            assert_eq!(faults, [(1, "this file is UTF-16, not UTF-8".to_owned())]);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::expressions::{Expression, Expressions};
 use crate::formats::Format;
 use crate::keys::Keys;
 use crate::names::{self, NameEntry, Names, lower};
-use crate::reading::Fault;
+use crate::reading::{BETWEEN_ENTRIES, Fault};
 use crate::{Found, Shown, Table};
 
 /// What sets an extension apart from the rest of a local part, for postgrey.
@@ -151,8 +151,14 @@ impl<V: Copy> Table<V> for Mailboxes<V> {
     fn parse_as(format: Format, text: &str, attribute: Attribute) -> Result<MailboxEntry, Fault> {
         match format {
             Format::Postgrey => postgrey(text, attribute),
-            Format::Hash => Self::parse(&without_quotes(text), attribute),
-            Format::Lines | Format::Cidr => Self::parse(text, attribute),
+            // Where Postfix takes commas between entries, an address is easily thought to end there.
+            Format::Lines if !text.starts_with('"') && text.contains(',') => {
+                let fault = Fault::new(format!("\"{text}\" has a comma"));
+                Err(fault.with_help(BETWEEN_ENTRIES))
+            }
+            Format::Lines | Format::Hash | Format::Cidr => {
+                Self::parse(&without_quotes(text), attribute)
+            }
         }
     }
 
@@ -389,15 +395,29 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_an_access_table_may_be_in_quotes() {
+    fn the_local_part_of_an_entry_may_be_in_quotes_which_postfix_does_not_send() {
         for (text, plain) in [
             ("\"john doe\"@example.org", "john doe@example.org"),
             (r#""a\"\\b"@example.org"#, r#"a"\b@example.org"#),
             ("john@example.org", "john@example.org"),
         ] {
-            let read = Mailboxes::<()>::parse_as(Format::Hash, text, Attribute::Sender);
-            assert_eq!(read.unwrap(), parse(plain, Attribute::Sender).unwrap());
+            for format in [Format::Lines, Format::Hash] {
+                let read = Mailboxes::<()>::parse_as(format, text, Attribute::Sender);
+                assert_eq!(read.unwrap(), parse(plain, Attribute::Sender).unwrap());
+            }
         }
+    }
+
+    #[test]
+    fn a_comma_does_not_end_an_entry_and_stands_in_no_address_without_quotes() {
+        for text in
+            ["a@example.org,b@example.org", "a@,b@", "a@example.org,", "a.example,b.example"]
+        {
+            let read = Mailboxes::<()>::parse_as(Format::Lines, text, Attribute::Sender);
+            assert_eq!(read.unwrap_err().help.as_deref(), Some(BETWEEN_ENTRIES), "{text}");
+        }
+        let quoted = "\"a,b\"@example.org";
+        assert!(Mailboxes::<()>::parse_as(Format::Lines, quoted, Attribute::Sender).is_ok());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use mppd_engine::Attribute;
 use crate::expressions::{Expression, Expressions};
 use crate::formats::Format;
 use crate::keys::Keys;
-use crate::reading::Fault;
+use crate::reading::{BETWEEN_ENTRIES, Fault};
 use crate::{Found, Shown, Table};
 
 /// Most octets in a name, and in one label (RFC 1035, section 2.3.4; without the final dot).
@@ -318,6 +318,7 @@ fn parse_name(text: &str, entry: &str) -> Result<Box<[u8]>, Fault> {
     }
     let fault = Fault::new(format!("\"{entry}\" is not a name"));
     Err(match entry.strip_prefix("*.") {
+        _ if entry.contains(',') => fault.with_help(BETWEEN_ENTRIES),
         Some(parent) => fault.with_help(format!("names below {parent} are written .{parent}")),
         None => fault,
     })

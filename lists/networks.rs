@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mppd_engine::Attribute;
 
 use crate::formats::Format;
-use crate::reading::Fault;
+use crate::reading::{BETWEEN_ENTRIES, Fault};
 use crate::{Found, Shown, Table};
 
 /// Networks, each with a value; an address is a network of one.
@@ -173,8 +173,13 @@ fn read(text: &str) -> Result<IpNet, Fault> {
         return Ok(address.to_canonical().into());
     }
     text.parse().map_err(|_| {
-        Fault::new(format!("\"{text}\" is neither an address nor a network"))
-            .with_help("write 192.0.2.1, 192.0.2.0/24, 2001:db8::1 or 2001:db8::/32")
+        Fault::new(format!("\"{text}\" is neither an address nor a network")).with_help(
+            if text.contains(',') {
+                BETWEEN_ENTRIES
+            } else {
+                "write 192.0.2.1, 192.0.2.0/24, 2001:db8::1 or 2001:db8::/32"
+            },
+        )
     })
 }
 

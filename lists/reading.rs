@@ -23,6 +23,9 @@ options! {
     }
 }
 
+/// What to do about two entries in one.
+pub(crate) const BETWEEN_ENTRIES: &str = "entries are separated by white space, not by commas";
+
 /// Why a text is no entry, and what to do.
 #[derive(Debug)]
 pub struct Fault {

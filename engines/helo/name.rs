@@ -21,8 +21,9 @@ pub(super) enum Called<'a> {
 /// Why a text is neither.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotAName {
+    /// With the address, where it is a whole one.
     #[error("an address stands in brackets")]
-    BareAddress,
+    BareAddress(Option<IpAddr>),
     #[error("what stands in brackets is no address")]
     Literal,
     #[error("a name has at most {LONGEST_NAME} octets")]
@@ -52,8 +53,8 @@ impl<'a> Called<'a> {
 
 fn check_name(name: &[u8]) -> Result<(), NotAName> {
     // An IPv6 address has colons, which no name has, so it is looked for first.
-    if std::str::from_utf8(name).is_ok_and(|text| text.parse::<IpAddr>().is_ok()) {
-        return Err(NotAName::BareAddress);
+    if let Some(address) = std::str::from_utf8(name).ok().and_then(|text| text.parse().ok()) {
+        return Err(NotAName::BareAddress(Some(IpAddr::to_canonical(&address))));
     }
     if name.len() > LONGEST_NAME {
         return Err(NotAName::TooLong);
@@ -64,7 +65,7 @@ fn check_name(name: &[u8]) -> Result<(), NotAName> {
     // No top-level domain is a number, so this is an address, or was meant to be one.
     let last = name.rsplit(|octet| *octet == b'.').next().unwrap_or_default();
     if last.iter().all(u8::is_ascii_digit) {
-        return Err(NotAName::BareAddress);
+        return Err(NotAName::BareAddress(None));
     }
     Ok(())
 }
@@ -138,10 +139,10 @@ mod tests {
     fn what_is_neither_is_told_apart() {
         let (long_label, long_name) = ("a".repeat(64), format!("{}a", "a.".repeat(127)));
         for (text, expected) in [
-            ("192.0.2.1", NotAName::BareAddress),
-            ("192.0.2", NotAName::BareAddress),
-            ("2001:db8::1", NotAName::BareAddress),
-            ("1234", NotAName::BareAddress),
+            ("192.0.2.1", NotAName::BareAddress("192.0.2.1".parse().ok())),
+            ("192.0.2", NotAName::BareAddress(None)),
+            ("2001:db8::1", NotAName::BareAddress("2001:db8::1".parse().ok())),
+            ("1234", NotAName::BareAddress(None)),
             ("[192.0.2.256]", NotAName::Literal),
             ("[192.0.2.1", NotAName::Literal),
             ("[IPv6:192.0.2.1]", NotAName::Literal),

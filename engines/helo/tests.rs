@@ -132,9 +132,14 @@ fn the_names_and_addresses_of_this_site_are_own() {
         ("example.org", "unresolvable"),
         ("[203.0.113.7]", "own"),
         ("[198.51.100.25]", "own"),
+        ("203.0.113.7", "own"),
+        ("198.51.100.25", "own"),
+        ("192.0.2.1", "syntax"),
     ] {
         assert_eq!(run(xml, &[("helo_name", name)]).status, status, "{name}");
     }
+    let of_ones_own = [("client_address", "203.0.113.7"), ("helo_name", "203.0.113.7")];
+    assert_eq!(run(xml, &of_ones_own).status, "syntax");
     assert_eq!(helo("[198.51.100.25]").text, "[198.51.100.25] is an address of this site");
 }
 

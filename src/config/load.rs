@@ -91,6 +91,8 @@ pub struct Draft {
     pub state_store: StorePlan,
     /// The engines, as written.
     pub engines: Vec<Element>,
+    /// Whether something could not be read, or not be included, so that what it holds is missing.
+    pub is_incomplete: bool,
     /// Where everything stands.
     pub sources: SourceMap,
     /// What is wrong, or probably not as meant.
@@ -127,6 +129,7 @@ pub fn draft(request: &LoadRequest, limits: &Limits) -> Draft {
     let mut files = Files::new(limits);
     let root = read(&mut files, &request.file);
     let Files { sources, findings, .. } = files;
+    let is_incomplete = findings.iter().any(|finding| finding.severity == Severity::Error);
     let mut draft = Draft {
         common: None,
         selection: GroupsOptions::default(),
@@ -134,6 +137,7 @@ pub fn draft(request: &LoadRequest, limits: &Limits) -> Draft {
         connections: BTreeMap::new(),
         state_store: StorePlan::default(),
         engines: Vec::new(),
+        is_incomplete,
         sources,
         findings,
     };

@@ -108,16 +108,25 @@ pub(super) struct Absent {
     pub(super) is_faulty: bool,
 }
 
+/// What texts can name and is not there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Missing<'a> {
+    /// The engines of which something is known.
+    pub(super) absent: &'a [Absent],
+    /// Whether there may be more, in what could not be read.
+    pub(super) may_be_more: bool,
+}
+
 /// Checks every engine against the chains of every group, by ID.
 pub(super) fn check(
     facts: &[Facts],
-    absent: &[Absent],
+    missing: Missing<'_>,
     mut groups: Vec<(&str, Vec<Listed>)>,
 ) -> Vec<Finding> {
     // Groups that inherit their chains have the same ones.
     let mut seen = HashSet::new();
     groups.retain(|(_, chains)| seen.insert(chains.clone()));
-    let mut checks = Checks { facts, absent, groups: &groups, findings: Vec::new() };
+    let mut checks = Checks { facts, missing, groups: &groups, findings: Vec::new() };
     for engine in facts {
         checks.stages(engine);
         checks.effects_at_stages(engine);
@@ -136,9 +145,9 @@ pub(super) fn check(
 pub(super) fn check_names(
     references: &[Reference],
     facts: &[Facts],
-    absent: &[Absent],
+    missing: Missing<'_>,
 ) -> Vec<Finding> {
-    let checks = Checks { facts, absent, groups: &[], findings: Vec::new() };
+    let checks = Checks { facts, missing, groups: &[], findings: Vec::new() };
     references.iter().filter_map(|reference| checks.name(reference)).collect()
 }
 
@@ -173,7 +182,7 @@ pub(super) fn ask_for(references: &[Reference], element: &str) -> bool {
 
 struct Checks<'a> {
     facts: &'a [Facts],
-    absent: &'a [Absent],
+    missing: Missing<'a>,
     groups: &'a [(&'a str, Vec<Listed>)],
     findings: Vec<Finding>,
 }
@@ -268,7 +277,7 @@ impl Checks<'_> {
 
     fn unknown_engine(&self, span: Span, id: &str) -> Option<Finding> {
         let element = id.split_once('.').map_or(id, |(element, _)| element);
-        if let Some(absent) = self.absent.iter().find(|absent| absent.id == element) {
+        if let Some(absent) = self.missing.absent.iter().find(|absent| absent.id == element) {
             if absent.is_faulty {
                 return None;
             }
@@ -290,8 +299,12 @@ impl Checks<'_> {
             let help = format!("known here: {}", methods.join(", "));
             return Some(Finding::error(span, message).with_help(help));
         }
+        if self.missing.may_be_more {
+            return None;
+        }
         let known = self.facts.iter().map(|facts| &*facts.id);
-        let known: Vec<&str> = known.chain(self.absent.iter().map(|a| a.id.as_str())).collect();
+        let known: Vec<&str> =
+            known.chain(self.missing.absent.iter().map(|a| a.id.as_str())).collect();
         Some(Finding::unknown(span, "engine", id, known))
     }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use mppd_engine::config::{Services, Severity};
+use mppd_engine::config::{Services, Severity, nearest};
 use mppd_engine::language::{Patterns, Reference};
 use mppd_engine::slog::{Logger, o};
 use mppd_engine::{
@@ -18,7 +18,7 @@ use crate::config::settings::{DEFAULT_GROUP, GroupOptions};
 use crate::config::{Draft, engine_id};
 use crate::supervisor::common_options::{Common, Declared, Written};
 use crate::supervisor::effect::fixed_action;
-use crate::supervisor::references::{self, Absent, Configured, Facts, Listed};
+use crate::supervisor::references::{self, Absent, Configured, Facts, Listed, Missing};
 use crate::supervisor::services::services;
 
 /// What [`Blueprint::build`] promises.
@@ -235,6 +235,19 @@ impl Builder<'_> {
         chain
     }
 
+    /// What is to be said of an ID that no engine has.
+    fn missing_engine(&self, span: Span, id: &str) -> Finding {
+        let engines = self.draft.engines.iter();
+        let known: Vec<String> = engines.map(|element| engine_id(element).value).collect();
+        let known = known.iter().map(String::as_str);
+        if self.kinds.iter().any(|kind| kind.name() == id) && nearest(id, known.clone()).is_none() {
+            let message = format!("there is no engine \"{id}\" in <engines>");
+            return Finding::error(span, message)
+                .with_help(format!("write <{id}/> into <engines>, with its options if needed"));
+        }
+        Finding::unknown(span, "engine", id, known)
+    }
+
     /// The engine of a full ID, built when it is first named.
     fn engine(&mut self, name: &Spanned<&str>) -> Option<usize> {
         let (id, method) = match name.value.split_once('.') {
@@ -244,11 +257,10 @@ impl Builder<'_> {
         let engines = &self.draft.engines;
         let Some(position) = engines.iter().position(|element| engine_id(element).value == id)
         else {
-            let known: Vec<String> =
-                engines.iter().map(|element| engine_id(element).value).collect();
-            let finding =
-                Finding::unknown(name.span, "engine", id, known.iter().map(String::as_str));
-            self.findings.push(finding);
+            // It may stand in what could not be read, of which enough has been said.
+            if !self.draft.is_incomplete {
+                self.findings.push(self.missing_engine(name.span, id));
+            }
             self.has_unknown_engines = true;
             return None;
         };
@@ -273,9 +285,10 @@ impl Builder<'_> {
         let absent = self.absent();
         let groups: Vec<(&str, Vec<Listed>)> =
             groups.iter().map(|group| (&*group.id, group.chains.listed())).collect();
-        let mut findings = references::check(&self.facts, &absent, groups);
+        let missing = Missing { absent: &absent, may_be_more: self.draft.is_incomplete };
+        let mut findings = references::check(&self.facts, missing, groups);
         let at_fault = &self.references_at_fault;
-        findings.extend(references::check_names(at_fault, &self.facts, &absent));
+        findings.extend(references::check_names(at_fault, &self.facts, missing));
         self.report(findings);
     }
 
