@@ -25,6 +25,8 @@ mod pool;
 pub mod probe;
 pub mod redact;
 mod statement;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 
 pub use answer::Answer;
 pub use cache::{AnswerCache, CacheLimits};

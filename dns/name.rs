@@ -2,7 +2,7 @@
 //! lower case, without the dot at the end.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use mppd_engine::Escaped;
 
@@ -52,20 +52,18 @@ impl Name {
     /// What the domain name system could not hold.
     pub fn parse(text: &[u8]) -> Result<Self, NameError> {
         let text = text.strip_suffix(b".").unwrap_or(text);
-        if text.is_empty() {
-            return Err(NameError::Empty);
-        }
-        for label in text.split(|octet| *octet == b'.') {
-            match label.len() {
-                0 => return Err(NameError::EmptyLabel),
-                1..=LONGEST_LABEL => {}
-                _ => return Err(NameError::LongLabel),
-            }
-        }
-        if text.len() > LONGEST_NAME {
-            return Err(NameError::TooLong);
-        }
+        check(text)?;
         Ok(Name(text.to_ascii_lowercase().into()))
+    }
+
+    /// The same of octets that are there already, and stay where they are.
+    fn of(mut text: Vec<u8>) -> Result<Self, NameError> {
+        if text.last() == Some(&b'.') {
+            text.pop();
+        }
+        check(&text)?;
+        text.make_ascii_lowercase();
+        Ok(Name(text.into()))
     }
 
     /// The root, which a mail exchanger may have for a name: it takes no mail (RFC 7505).
@@ -88,7 +86,7 @@ impl Name {
             }
             text.extend_from_slice(label);
         }
-        if text.is_empty() { Ok(Name::root()) } else { Name::parse(&text) }
+        if text.is_empty() { Ok(Name::root()) } else { Name::of(text) }
     }
 
     /// The name below which an address has its own names: `1.2.0.192.in-addr.arpa`.
@@ -107,7 +105,7 @@ impl Name {
         text.extend_from_slice(labels);
         text.push(b'.');
         text.extend_from_slice(&self.0);
-        Name::parse(&text)
+        Name::of(text)
     }
 
     /// The name as it is written, without a dot at the end; the root is empty.
@@ -135,6 +133,21 @@ impl Name {
     }
 }
 
+/// Whether the domain name system can hold this.
+fn check(text: &[u8]) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    for label in text.split(|octet| *octet == b'.') {
+        match label.len() {
+            0 => return Err(NameError::EmptyLabel),
+            1..=LONGEST_LABEL => {}
+            _ => return Err(NameError::LongLabel),
+        }
+    }
+    if text.len() > LONGEST_NAME { Err(NameError::TooLong) } else { Ok(()) }
+}
+
 /// An address as labels, the last part first: `1.2.0.192`, or an IPv6 address digit by digit.
 ///
 /// ```
@@ -146,7 +159,7 @@ pub fn reversed(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => {
             let [a, b, c, d] = address.octets();
-            format!("{d}.{c}.{b}.{a}")
+            Ipv4Addr::new(d, c, b, a).to_string()
         }
         IpAddr::V6(address) => {
             let mut text = String::with_capacity(72);

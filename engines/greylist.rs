@@ -30,9 +30,9 @@
 mod client;
 mod generic;
 pub mod import;
-mod regular;
+pub(crate) mod regular;
 mod sender;
-mod triplet;
+pub(crate) mod triplet;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -354,7 +354,7 @@ impl Plan {
         };
         let mut text = format!("{} is listed by {}", listing.subject, list.site);
         if !reason.is_empty() {
-            text = format!("{text}: {reason}");
+            text.extend([": ", &reason]);
         }
         Outcome::new("listed")
             .with_text(text)

@@ -21,8 +21,8 @@
 
 mod address;
 mod callout;
-mod guessing;
-mod kept;
+pub(crate) mod guessing;
+pub(crate) mod kept;
 pub(crate) mod reply;
 mod source;
 #[cfg(test)]

@@ -92,7 +92,7 @@ struct Never {
 
 /// A client that wrote to a trap.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Hit {
+pub(crate) struct Hit {
     /// When it did so first, of all times since when it has been marked.
     since: Timestamp,
     /// Until when it is marked.

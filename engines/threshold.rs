@@ -18,7 +18,7 @@
 //!
 //! `docs/engines/threshold.md` tells it at length, `meter.rs` how exact each kind of limit is.
 
-mod account;
+pub(crate) mod account;
 mod exceptions;
 mod limits;
 mod listing;

@@ -1,5 +1,7 @@
-//! Pairs of a sender and a recipient. Each side is written as an entry of a list of envelope
-//! addresses, and kept once however many pairs it is in.
+//! Pairs of a sender and a recipient, each written as an entry of a list of envelope addresses. Most
+//! pairs are of two addresses, which one look finds; of the others each side is kept once, however
+//! many pairs it is in, so that what a request costs does not grow with the labels of both domains
+//! multiplied.
 
 use hashbrown::HashMap;
 use mppd_engine::{Attribute, Mailbox};
@@ -13,8 +15,11 @@ use crate::{Found, Shown, Side, Table};
 /// Pairs, each with a value.
 #[derive(Debug)]
 pub struct Pairs<V> {
+    /// Those of two addresses.
+    addresses: Keys<V>,
     senders: Entries,
     recipients: Entries,
+    /// Those of which a side stands for many addresses, by the numbers of both sides.
     values: HashMap<(u32, u32), V>,
 }
 
@@ -24,6 +29,20 @@ pub struct PairEntry {
     sender: MailboxEntry,
     recipient: MailboxEntry,
 }
+
+impl PairEntry {
+    /// The key of a pair of two addresses.
+    fn addresses(&self) -> Option<Vec<u8>> {
+        let is_address =
+            |entry: &MailboxEntry| matches!(entry, MailboxEntry::Null | MailboxEntry::Address(_));
+        let both = is_address(&self.sender) && is_address(&self.recipient);
+        both.then(|| [self.sender.text(), self.recipient.text()].join(&BETWEEN))
+    }
+}
+
+/// Stands between the addresses of a pair. No entry has one inside, so that no two addresses of a
+/// request read as those of another pair.
+const BETWEEN: u8 = b' ';
 
 /// What stands on one side of the pairs, each with a number of its own.
 #[derive(Debug, Default)]
@@ -54,7 +73,7 @@ impl Entries {
 
     /// The entries that an address in normal form matches, the most specific first.
     fn matches<'a>(&'a self, whole: &'a [u8]) -> impl Iterator<Item = Match<'a>> {
-        let shown = if whole.is_empty() { b"<>" } else { whole };
+        let shown = shown(whole);
         let sign = Mailbox::new(whole).domain().map(|domain| whole.len() - domain.len() - 1);
         let local = (self.has_locals && !whole.is_empty())
             .then(|| (Side::Local(&whole[..sign.unwrap_or(whole.len())]), LOCAL));
@@ -76,6 +95,11 @@ impl Entries {
     }
 }
 
+/// How an address is written in a list.
+fn shown(whole: &[u8]) -> &[u8] {
+    if whole.is_empty() { b"<>" } else { whole }
+}
+
 /// What a list can have of a domain behind its sign, with how specific it is.
 fn domains(domain: &[u8]) -> impl Iterator<Item = (&[u8], u32)> {
     let name = &domain[1..];
@@ -90,6 +114,7 @@ fn domains(domain: &[u8]) -> impl Iterator<Item = (&[u8], u32)> {
 impl<V> Default for Pairs<V> {
     fn default() -> Self {
         Pairs {
+            addresses: Keys::default(),
             senders: Entries::default(),
             recipients: Entries::default(),
             values: HashMap::new(),
@@ -102,6 +127,16 @@ impl<V> Pairs<V> {
     /// specific, of several with this sender that whose recipient is.
     #[must_use]
     pub fn find<'a>(&'a self, sender: &'a [u8], recipient: &'a [u8]) -> Option<Found<'a, V>> {
+        self.find_addresses(shown(sender), recipient).or_else(|| self.find_sides(sender, recipient))
+    }
+
+    fn find_addresses<'a>(&'a self, sender: &'a [u8], recipient: &'a [u8]) -> Option<Found<'a, V>> {
+        let value = self.addresses.get_joined(&[sender, &[BETWEEN], recipient])?;
+        let entry = Shown::Pair(Side::Whole(sender), Side::Whole(recipient));
+        Some(Found { value, entry, specificity: WHOLE << 16 | WHOLE })
+    }
+
+    fn find_sides<'a>(&'a self, sender: &'a [u8], recipient: &'a [u8]) -> Option<Found<'a, V>> {
         if self.values.is_empty() {
             return None;
         }
@@ -137,22 +172,29 @@ impl<V: Copy> Table<V> for Pairs<V> {
     }
 
     fn get(&self, entry: &PairEntry) -> Option<&V> {
+        if let Some(key) = entry.addresses() {
+            return self.addresses.get(&key);
+        }
         let sender = self.senders.numbers.get(&entry.sender.text())?;
         let recipient = self.recipients.numbers.get(&entry.recipient.text())?;
         self.values.get(&(*sender, *recipient))
     }
 
     fn insert(&mut self, entry: PairEntry, value: V) {
+        if let Some(key) = entry.addresses() {
+            return self.addresses.insert(&key, value);
+        }
         let numbers =
             (self.senders.number(&entry.sender), self.recipients.number(&entry.recipient));
         self.values.insert(numbers, value);
     }
 
     fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.addresses.is_empty() && self.values.is_empty()
     }
 
     fn settle(&mut self) {
+        self.addresses.shrink();
         self.senders.numbers.shrink();
         self.recipients.numbers.shrink();
         self.values.shrink_to_fit();
@@ -224,6 +266,14 @@ mod tests {
         assert_eq!(found.as_deref(), Some("alice@example.com example.org"));
         let found = find(&pairs, "x@example.com", "bob@example.org");
         assert_eq!(found.as_deref(), Some("example.com bob@example.org"));
+    }
+
+    #[test]
+    fn a_space_in_an_address_does_not_make_another_pair_of_it() {
+        let pairs = pairs(&["alice@example.com bob@example.org"]);
+        assert!(find(&pairs, "alice@example.com", "bob@example.org").is_some());
+        assert_eq!(find(&pairs, "alice@example.com bob", "example.org"), None);
+        assert_eq!(find(&pairs, "alice", "example.com bob@example.org"), None);
     }
 
     #[test]

@@ -12,12 +12,20 @@ mod dns;
 mod language;
 #[path = "../fuzz/checks/lists.rs"]
 mod lists;
+#[path = "../fuzz/checks/option_file.rs"]
+mod option_file;
+#[path = "../fuzz/checks/postgrey.rs"]
+mod postgrey;
+#[path = "../fuzz/checks/question.rs"]
+mod question;
 #[path = "../fuzz/checks/request.rs"]
 mod request;
 #[path = "../fuzz/checks/smtp_reply.rs"]
 mod smtp_reply;
 #[path = "../fuzz/checks/spf.rs"]
 mod spf;
+#[path = "../fuzz/checks/state_record.rs"]
+mod state_record;
 #[path = "../fuzz/checks/template.rs"]
 mod template;
 #[path = "../fuzz/checks/xml.rs"]
@@ -96,5 +104,33 @@ fn every_seed_of_a_reply_of_a_mail_server_keeps_the_promises() {
 fn every_seed_of_a_name_servers_answer_keeps_the_promises() {
     for octets in seeds("dns") {
         dns::check(&octets);
+    }
+}
+
+#[test]
+fn every_seed_of_an_option_file_keeps_the_promises() {
+    for octets in seeds("option_file") {
+        option_file::check(&octets);
+    }
+}
+
+#[test]
+fn every_seed_of_a_dump_of_postgrey_keeps_the_promises() {
+    for octets in seeds("postgrey") {
+        postgrey::check(&octets);
+    }
+}
+
+#[test]
+fn every_seed_of_a_question_to_the_records_keeps_the_promises() {
+    for octets in seeds("question") {
+        question::check(&octets);
+    }
+}
+
+#[test]
+fn every_seed_of_a_record_of_an_engine_keeps_the_promises() {
+    for octets in seeds("state_record") {
+        state_record::check(&octets);
     }
 }

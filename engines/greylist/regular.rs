@@ -20,7 +20,7 @@ pub(super) struct RegularTerms {
 
 /// A client of which triplets have passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Regular {
+pub(crate) struct Regular {
     /// How many that count.
     pub(super) successes: u32,
     /// When the last of them did.

@@ -19,7 +19,7 @@ pub(super) struct Terms {
 
 /// A triplet that has been seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Triplet {
+pub(crate) struct Triplet {
     /// When it was seen first.
     pub(super) first: Timestamp,
     /// When it was last noted to have passed, if it ever has.

@@ -166,7 +166,7 @@ fn later(now: Timestamp, period: Duration) -> Timestamp {
 
 /// What a client asked for: each address by its hash, and when it did so last, the oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Guesses {
+pub(crate) struct Guesses {
     missing: Vec<(u32, Timestamp)>,
     existing: Vec<(u32, Timestamp)>,
 }

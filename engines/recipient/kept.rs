@@ -37,7 +37,7 @@ impl KeepOptions {
 
 /// An answer as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Kept {
+pub(crate) struct Kept {
     verdict: Verdict,
     said: String,
 }

@@ -93,7 +93,7 @@ pub(super) struct Counter {
 
 /// What is kept for one key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Account {
+pub(crate) struct Account {
     /// Until when it is blacklisted; 0 if it is not.
     pub(super) blacklisted_until: u64,
     /// When it was refused, oldest first.

@@ -1,6 +1,6 @@
 //! `mppd import`: takes over what another program remembered, into the state of an engine.
 
-mod dump;
+pub mod dump;
 
 use std::collections::BTreeMap;
 use std::fmt;

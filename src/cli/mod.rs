@@ -5,7 +5,7 @@ mod check;
 mod control;
 mod explain;
 mod grants;
-mod import;
+pub mod import;
 mod manual;
 mod order;
 mod paint;

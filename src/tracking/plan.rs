@@ -8,10 +8,13 @@
 use jiff::{SignedDuration, Timestamp};
 use mppd_engine::RequestKey;
 
-use super::query::{Condition, Query, Route, Statement, key_after, routed};
+use super::query::{Condition, Query, Route, Statement, count_some, key_after, routed};
 use super::table::{Dialect, INDEXES};
 
-/// How many of the newest rows are looked at first. A value that is not so frequent that these
+/// So few rows of a secondary key are read and sorted sooner than anything else is found out.
+pub(super) const FEW: u32 = 1_000;
+
+/// How many of the newest rows are looked at first, unless few rows have what is asked for. A value that is not so frequent that these
 /// have enough of it has few rows among all.
 pub(super) const NEWEST: u32 = 50_000;
 
@@ -153,10 +156,30 @@ pub(super) fn keyed(condition: &Condition) -> Condition {
         Condition::All(parts) => parts.as_slice(),
         part => std::slice::from_ref(part),
     };
-    let is_keyed = |part: &&Condition| index(part).is_some() || by_index(part).is_some();
+    let is_keyed = |part: &&Condition| {
+        index(part).is_some() || by_index(part).is_some() || is_of_two_columns(part, parts)
+    };
     let keyed: Vec<Condition> = parts.iter().filter(is_keyed).cloned().collect();
-    // An address without a domain is found by two parts together.
     if keyed.is_empty() { condition.clone() } else { Condition::All(keyed) }
+}
+
+/// Whether a part is one of two that a key of two columns answers together: an address, whose
+/// domain alone may be that of millions.
+fn is_of_two_columns(part: &Condition, parts: &[Condition]) -> bool {
+    let has = |name: &str| {
+        parts.iter().any(|part| match part {
+            Condition::Equals(column, _) | Condition::Absent(column) => *column == name,
+            _ => false,
+        })
+    };
+    INDEXES.iter().any(|index| {
+        let [(first, _), (second, _)] = index.columns else { return false };
+        match part {
+            Condition::Equals(column, _) => column == second && has(first),
+            Condition::Absent(column) => column == first && has(second),
+            _ => false,
+        }
+    })
 }
 
 /// Whether few rows can answer it, however many there are.
@@ -172,6 +195,9 @@ pub(super) fn is_rare(condition: &Condition) -> bool {
 /// The steps in which a question is asked.
 #[derive(Debug)]
 pub(super) enum Step {
+    /// Counts what the secondary keys have, as far as [`FEW`]: if it is less, the newest rows need
+    /// not be looked at.
+    Few(Statement),
     /// Asks in the order of time, only for the newest rows: those that are not before the key
     /// that the first statement gives. Where it gives none these are all.
     Newest(Statement),
@@ -188,6 +214,8 @@ pub(super) fn steps(dialect: Dialect, query: &Query, newest: u32) -> Vec<Step> {
     let over_key = |condition| Step::Secondary(Query { condition, ..query.clone() });
     let mut steps: Vec<Step> = Vec::new();
     if query.newest_first && !is_rare(&query.condition) {
+        let keyed: Vec<Condition> = branches.iter().map(keyed).collect();
+        steps.push(Step::Few(count_some(dialect, Route::Secondary, &keyed, FEW)));
         steps.push(Step::Newest(edge(dialect, query, newest)));
     }
     steps.extend(branches.into_iter().map(over_key));
@@ -230,8 +258,34 @@ fn keys_only(condition: &Condition) -> Condition {
 /// The statement of a step that asks for rows.
 pub(super) fn statement(dialect: Dialect, step: &Step) -> Statement {
     match step {
-        Step::Newest(statement) => statement.clone(),
+        Step::Few(statement) | Step::Newest(statement) => statement.clone(),
         Step::Time(query) => routed(dialect, Route::Time, query),
         Step::Secondary(query) => routed(dialect, Route::Secondary, query),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOMAIN: &str = "sender_reverse_domain";
+    const LOCAL: &str = "sender_local";
+
+    fn equals(column: &'static str, text: &str) -> Condition {
+        Condition::Equals(column, text.to_owned())
+    }
+
+    #[test]
+    fn an_address_is_as_frequent_as_both_of_its_columns_say() {
+        let address = Condition::All(vec![equals(DOMAIN, "com.example"), equals(LOCAL, "alice")]);
+        let rest = Condition::All(vec![equals("decision", "REJECT"), Condition::Since(0)]);
+        let Condition::All(mut parts) = address.clone() else { panic!() };
+        parts.push(equals("decision", "REJECT"));
+        assert_eq!(keyed(&Condition::All(parts)), address);
+        assert_eq!(keyed(&rest), rest);
+        let local = Condition::All(vec![equals(LOCAL, "alice"), Condition::Absent(DOMAIN)]);
+        assert_eq!(keyed(&local), local);
+        let domain = Condition::All(vec![equals(DOMAIN, "com.example"), equals("spf", "fail")]);
+        assert_eq!(keyed(&domain), Condition::All(vec![equals(DOMAIN, "com.example")]));
     }
 }

@@ -188,6 +188,28 @@ pub(super) fn count(dialect: Dialect, route: Route, branches: &[Condition]) -> S
     Statement { sql, bound: all }
 }
 
+/// The statement that counts the rows for which one of these holds, of each at most so many.
+pub(super) fn count_some(
+    dialect: Dialect,
+    route: Route,
+    branches: &[Condition],
+    most: u32,
+) -> Statement {
+    let table = from(dialect, route);
+    let mut all = Vec::new();
+    let mut parts = Vec::new();
+    for (place, branch) in branches.iter().enumerate() {
+        let (condition, mut bound) = write(dialect, route, branch);
+        // SQLite knows no limit inside a union but in a table of its own.
+        parts.push(format!(
+            "SELECT 1 FROM (SELECT 1 FROM {table} WHERE {condition} LIMIT {most}) AS part_{place}"
+        ));
+        all.append(&mut bound);
+    }
+    let sql = format!("SELECT count(*) FROM ({}) AS counted", parts.join(" UNION ALL "));
+    Statement { sql, bound: all }
+}
+
 fn order(query: &Query) -> &'static str {
     if query.newest_first { "DESC" } else { "ASC" }
 }

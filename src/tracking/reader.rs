@@ -138,11 +138,17 @@ impl Reader {
         let mut found: Vec<Row> = Vec::new();
         let wanted = usize::try_from(query.limit).unwrap_or(usize::MAX);
         let mut edge = None;
+        let mut are_few = false;
         for step in plan::steps(self.dialect(), query, self.newest) {
             let step = match step {
                 Step::Time(query) if query.newest_first && plan::is_selective(&query.condition) => {
                     return self.stretches(&query, None, self.newest / FIRST_STRETCH).await;
                 }
+                Step::Few(statement) => {
+                    are_few = self.number(statement).await? < i64::from(plan::FEW);
+                    continue;
+                }
+                Step::Newest(_) if are_few => continue,
                 Step::Newest(statement) => {
                     edge = self.fields(statement).await?.first().and_then(|row| row.first()?.key());
                     found = self.newest(query, edge).await?;
@@ -179,9 +185,14 @@ impl Reader {
     ) -> Result<bool, StoreError> {
         let condition = plan::keyed(condition).and(Condition::From(edge));
         let statement = query::count(self.dialect(), Route::Time, std::slice::from_ref(&condition));
-        let rows = self.fields(statement).await?;
-        let count = rows.first().and_then(|row| row.first()).map_or(0, Field::number);
+        let count = self.number(statement).await?;
         Ok(count * plan::FREQUENT >= i64::from(self.newest))
+    }
+
+    /// The one number that a statement gives.
+    async fn number(&mut self, statement: Statement) -> Result<i64, StoreError> {
+        let rows = self.fields(statement).await?;
+        Ok(rows.first().and_then(|row| row.first()).map_or(0, Field::number))
     }
 
     /// The rows before a key, in the order of time: one stretch of the table after the other, so
@@ -252,11 +263,8 @@ impl Reader {
             Some(branches) => (Route::Free, branches),
             None => (Route::Time, vec![condition.clone()]),
         };
-        let rows = self.fields(query::count(self.dialect(), route, &branches)).await?;
-        Ok(rows
-            .first()
-            .and_then(|row| row.first())
-            .map_or(0, |count| u64::try_from(count.number()).unwrap_or_default()))
+        let count = self.number(query::count(self.dialect(), route, &branches)).await?;
+        Ok(u64::try_from(count).unwrap_or_default())
     }
 
     /// The row of a key.

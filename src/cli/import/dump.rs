@@ -18,45 +18,74 @@ const MAGIC: &[u8] = b"VERSION=";
 
 /// Why a database can't be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DumpError {
+pub enum DumpError {
+    /// A file that can't be read.
     #[error("can't read {path}: {source}")]
-    Read { path: String, source: io::Error },
+    Read {
+        /// Its path.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A directory without databases.
     #[error("there is no {} in {directory}", DATABASES[0])]
-    NoDatabase { directory: String },
+    NoDatabase {
+        /// Its path.
+        directory: String,
+    },
+    /// Nothing is installed that reads them.
     #[error(
         "postgrey's databases are read by the program {}, which is not installed: install the \
          package db-util (Debian, Ubuntu), or give what db_dump -p prints where it is",
         PROGRAMS[0]
     )]
     NoProgram,
+    /// What reads them does not start.
     #[error("can't start {program}: {source}")]
-    Start { program: &'static str, source: io::Error },
+    Start {
+        /// Its name.
+        program: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// What reads them refuses.
     #[error("{program} can't read {path}: {said}")]
-    Refused { program: &'static str, path: String, said: String },
+    Refused {
+        /// Its name.
+        program: &'static str,
+        /// What it was to read.
+        path: String,
+        /// What it said.
+        said: String,
+    },
+    /// No dump.
     #[error("{name} is not what db_dump prints: it does not begin with \"VERSION=\"")]
-    NoDump { name: String },
+    NoDump {
+        /// What it is called.
+        name: String,
+    },
 }
 
 /// What a database holds.
 #[derive(Debug, Default)]
-pub(super) struct Dump {
+pub struct Dump {
     /// Where it comes from, for people.
-    pub(super) name: String,
+    pub name: String,
     /// Its entries.
-    pub(super) pairs: Vec<Pair>,
+    pub pairs: Vec<Pair>,
     /// Lines that are none, and why.
-    pub(super) faults: Vec<(usize, &'static str)>,
+    pub faults: Vec<(usize, &'static str)>,
 }
 
 /// A key and its value.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Pair {
+pub struct Pair {
     /// The line of the key, from 1.
-    pub(super) line: usize,
+    pub line: usize,
     /// The key.
-    pub(super) key: Vec<u8>,
+    pub key: Vec<u8>,
     /// The value.
-    pub(super) value: Vec<u8>,
+    pub value: Vec<u8>,
 }
 
 /// Reads what stands at a path: a directory with databases, a database, a dump; `-` is a dump on
@@ -127,7 +156,11 @@ enum Part {
     Data(Form),
 }
 
-fn parse(name: String, text: &[u8]) -> Result<Dump, DumpError> {
+/// Reads what such a program printed; the name is where it comes from, for people.
+///
+/// # Errors
+/// Nothing that such a program prints. Single lines that are wrong are among the faults.
+pub fn parse(name: String, text: &[u8]) -> Result<Dump, DumpError> {
     if !text.starts_with(MAGIC) {
         return Err(DumpError::NoDump { name });
     }
