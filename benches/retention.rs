@@ -22,6 +22,8 @@ mod harness {
     #[allow(dead_code, reason = "the bench needs less of it than the tests")]
     pub(crate) mod mariadb;
     pub(crate) mod ports;
+    #[allow(dead_code, reason = "the bench fills no disk")]
+    pub(crate) mod small_disk;
 }
 
 const ROUND: Duration = Duration::from_secs(10);

@@ -162,6 +162,17 @@ fn a_header_is_prepended_once_however_many_recipients_a_message_has() {
 }
 
 #[test]
+fn without_a_server_postfix_puts_mail_off_with_its_own_words() {
+    let (mut daemon, postfix) = behind_postfix(Settings::default());
+    daemon.kill9();
+    let mut client = SmtpClient::greeted(postfix.port());
+    assert_eq!(client.mail("alice@example.org").code, 250);
+    let answer = client.rcpt("bob@example.com");
+    assert_eq!(answer.code, 451, "{}", answer.text());
+    assert!(answer.text().contains("4.3.5"), "{}", answer.text());
+}
+
+#[test]
 fn four_lists_that_ask_the_same_get_one_decision() {
     let daemon = Daemon::start(tracking(Settings::wbl(
         "<black><sender>example.org</sender></black>

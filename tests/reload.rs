@@ -217,3 +217,43 @@ fn threads_and_connections_of_old_configurations_end() {
     let now = (threads(daemon.pid()), count());
     assert!(ended.is_some(), "threads and connections: first {before:?}, now {now:?}");
 }
+
+#[test]
+fn a_hangup_during_the_start_is_obeyed_after_it() {
+    // A database that lets nobody in, which is waited for.
+    let database = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut daemon = Daemon::start(Settings {
+        tracking: true,
+        group: format!(
+            "<PPXX0001_track_policy_connection><host>127.0.0.1</host><port>{}</port>
+             <database>mppd</database><connect_timeout>1s</connect_timeout>
+             </PPXX0001_track_policy_connection>",
+            database.local_addr().unwrap().port()
+        ),
+        ..Settings::default()
+    });
+    daemon.kill9();
+    database.set_nonblocking(true).unwrap();
+    while database.accept().is_ok() {}
+    let daemon = daemon.next();
+    // It is about to start once it is seen there.
+    assert!(eventually(|| database.accept().ok()).is_some(), "it does not start");
+    assert!(daemon.log().iter().all(|line| !line.contains("mppd is ready")), "it has started");
+    daemon.hangup();
+    daemon.logged("the reload", |line| mentions(line, "configuration reloaded"));
+}
+
+#[test]
+fn a_question_that_was_answered_before_a_restart_is_checked_anew() {
+    let mut daemon = Daemon::start(Settings { tracking: true, ..refusing("old@example.org") });
+    let request = PolicyRequest::new().set("sender", "old@example.org").octets();
+    for _ in 0..2 {
+        assert_eq!(daemon.connect().ask(&request).unwrap(), "REJECT no");
+    }
+    daemon.configure(Settings { tracking: true, ..refusing("new@example.org") });
+    let daemon = daemon.again();
+    assert_eq!(daemon.connect().ask(&request).unwrap(), "DUNNO");
+    let rows = crate::harness::records::sqlite(&daemon.state_directory());
+    let repeats: Vec<bool> = rows.iter().map(|row| row.has("repeat_of")).collect();
+    assert_eq!(repeats, [false, true, false]);
+}

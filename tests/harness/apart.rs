@@ -27,17 +27,17 @@ impl Apart {
         let apart = Apart(TempDir::new().unwrap());
         let devices = apart.path().join("dev");
         std::fs::create_dir(&devices).unwrap();
-        let devices = devices.display();
-        let mut script = format!("mount -t tmpfs mppd-test {devices}");
-        for device in DEVICES {
+        let (devices, logger) = (devices.display(), apart.logger());
+        let bind = |device: &str| {
             let file = format!("{devices}/{device}");
-            script.push_str(&format!(" && : >{file} && mount --bind /dev/{device} {file}"));
-        }
-        let logger = apart.logger();
-        script.push_str(&format!(
-            " && ln -s {} {devices}/log && mount --rbind {devices} /dev",
+            format!(" && : >{file} && mount --bind /dev/{device} {file}")
+        };
+        let script = format!(
+            "mount -t tmpfs mppd-test {devices}{} && ln -s {} {devices}/log && \
+             mount --rbind {devices} /dev",
+            DEVICES.map(bind).concat(),
             logger.display()
-        ));
+        );
         apart.program(&script);
         apart
     }

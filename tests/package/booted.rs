@@ -5,6 +5,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::tree::{Said, Tree};
 use super::{FIRST, REFUSED, ask_until, endpoint, refused};
 use crate::harness::policy_client::PolicyClient;
@@ -30,12 +33,8 @@ impl Booted {
             .stderr(Stdio::inherit())
             .spawn()
             .expect("systemd-nspawn starts; on Debian: apt-get install systemd-container");
-        let children = format!("/proc/{0}/task/{0}/children", container.id());
-        let leader = eventually(|| {
-            let children = std::fs::read_to_string(&children).ok()?;
-            children.split_whitespace().next()?.parse().ok()
-        });
-        let mut booted = Booted { container, leader: leader.unwrap_or_default(), tree };
+        let leader = eventually(|| leader_of(container.id()));
+        let mut booted = Booted { container, leader: leader.expect("a systemd"), tree };
         booted.wait_until_up();
         std::fs::copy(super::tree::given(FIRST), booted.tree.path("/root/mppd.deb")).unwrap();
         booted.succeed("dpkg", &["--install", "/root/mppd.deb"]);
@@ -78,9 +77,24 @@ impl Drop for Booted {
             eprintln!("{}", self.run("journalctl", &["--no-pager", "--lines=50"]).text);
         }
         // All that it runs ends with its systemd.
-        drop(Command::new("kill").args(["-KILL", &self.leader.to_string()]).status());
+        if let Ok(leader) = i32::try_from(self.leader) {
+            // It may have ended by itself.
+            let _ended = kill(Pid::from_raw(leader), Signal::SIGKILL);
+        }
+        drop(self.container.kill());
         drop(self.container.wait());
     }
+}
+
+/// The process that has become a systemd, of those that nspawn starts.
+fn leader_of(container: u32) -> Option<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{container}/task/{container}/children"));
+    let children = children.ok()?;
+    let is_systemd = |pid: &&str| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+        name.is_ok_and(|name| name.trim() == "systemd")
+    };
+    children.split_whitespace().find(is_systemd)?.parse().ok()
 }
 
 fn ask() -> String {
