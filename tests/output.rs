@@ -1,6 +1,7 @@
 //! What is printed when nobody takes it.
 
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -21,6 +22,45 @@ fn a_reader_that_has_seen_enough_is_no_fault() {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
         assert!(output.status.success(), "{arguments:?}");
     }
+}
+
+/// What the server says it can be asked, started with this configuration below `common`.
+fn hints(configured: &str) -> (String, PathBuf, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = directory.path().join("mppd.conf.xml");
+    let listen = format!("<listen>unix:{}/policy</listen>", directory.path().display());
+    let server = format!("<policy_server>{listen}</policy_server>");
+    std::fs::write(&configuration, configured.replace("LISTEN", &server)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mppd"));
+    command.arg("run").arg("--config").arg(&configuration).stdin(Stdio::null());
+    command.current_dir(directory.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut said = String::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap) {
+        said.push_str(&line);
+        said.push('\n');
+        if line.contains("smtpd_recipient_restrictions") {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    (said, configuration, directory)
+}
+
+#[test]
+fn the_hints_name_the_configuration_that_other_commands_must_read() {
+    let tracking = "<mppd><common>LISTEN<policy_begin_engines>track.received</policy_begin_engines><policy_end_engines>track.processed</policy_end_engines></common>\
+                    <engines><track/></engines></mppd>";
+    let (said, configuration, _directory) = hints(tracking);
+    let search = format!("--config {} track search", configuration.display());
+    assert!(said.contains(&search), "{said}");
+}
+
+#[test]
+fn who_puts_nothing_on_record_is_not_told_to_look_there() {
+    let (said, _, _directory) = hints("<mppd><common>LISTEN</common></mppd>");
+    assert!(said.contains("nowhere") && !said.contains("track search"), "{said}");
 }
 
 #[test]

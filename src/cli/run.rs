@@ -1,6 +1,7 @@
 //! `mppd run`: the server, from its start to the last signal.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use actix::{Addr, MailboxError};
@@ -134,7 +135,7 @@ async fn serve(
     info!(logger, "mppd is ready"; "version" => env!("CARGO_PKG_VERSION"),
         "workers" => plan.workers(), "engines" => plan.blueprint.engines.len());
     if plan.configuration.common.log.format == LogFormat::Terminal {
-        print_next_steps(&plan);
+        print_next_steps(&plan, settings.source.config.as_deref());
     }
     drop(plan);
     obey(&mut signals, &supervisor, &logger).await
@@ -200,31 +201,37 @@ async fn obey(
 }
 
 /// What a newcomer can do now.
-fn print_next_steps(plan: &Plan) {
+fn print_next_steps(plan: &Plan, named: Option<&Path>) {
     let Some(listen) = plan.listen.first() else { return };
     let endpoint = &listen.endpoint;
     let place = |tracker: &TrackerOptions| match &tracker.connection {
         Some(connection) => format!("in MySQL, database {}", connection.database),
         None => format!("in SQLite, below {}", tracker.state_directory.display()),
     };
+    let mppd = std::env::args().next().unwrap_or_else(|| "mppd".to_owned());
+    // Other commands would look for the configuration elsewhere.
+    let named = named.map(|path| format!(" --config {}", path.display())).unwrap_or_default();
+    let mut search = format!("    {mppd}{named} track search\n");
     let records = match plan.trackers().as_slice() {
-        [] => "nowhere (no chain names an engine that tracks)".to_owned(),
+        [] => {
+            search.clear();
+            "nowhere (no chain names an engine that tracks)".to_owned()
+        }
         [tracker] => place(tracker),
         [first, more @ ..] => {
             format!("{} and in {} more, by their groups", place(first), more.len())
         }
     };
-    let mppd = std::env::args().next().unwrap_or_else(|| "mppd".to_owned());
     // The server does not depend on anybody who reads this.
     let _unread = writeln!(
         std::io::stdout(),
         "\nmppd answers at {endpoint}; requests are put on record {records}.\n\n\
          Ask it something, from another terminal:\n\n    \
          {mppd} ask --to {endpoint} --attr protocol_state=RCPT --attr client_address=192.0.2.1 \\\n        \
-         --attr sender=alice@example.org --attr recipient=bob@example.com\n    \
-         {mppd} track search\n\n\
+         --attr sender=alice@example.org --attr recipient=bob@example.com\n\
+         {search}\n\
          {}\
-         Have Postfix ask it, by these lines in main.cf, which \"{mppd} postfix --apply\" can set:\n\n    \
+         Have Postfix ask it, by these lines in main.cf, which \"{mppd}{named} postfix --apply\" can set:\n\n    \
          smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated,\n        \
          reject_unauth_destination, check_policy_service {}\n",
         look(plan),

@@ -201,7 +201,7 @@ impl Draft {
         for group in &self.groups {
             let Some(options) = &group.tracking else { continue };
             let mut files = ServerFiles::new(sources);
-            let resolved = keep(mppd_database::resolve(options, &mut files), findings);
+            let resolved = keep(mppd_database::resolve(&options.value, &mut files), findings);
             findings.append(&mut files.warnings);
             let deadline = self.common.as_ref().map(|common| common.policy_server.request_deadline);
             if let (Some(connection), Some(deadline)) = (&resolved, deadline)

@@ -318,7 +318,7 @@ options! {
         dry_run: Option<bool> = None,
         /// The database for this group's records; the embedded store if group `default` names none
         /// either.
-        ["PPXX0001_track_policy_connection"] tracking: Option<ConnectionOptions> = None,
+        ["PPXX0001_track_policy_connection"] tracking: Option<Spanned<ConnectionOptions>> = None,
     }
 }
 

@@ -2,6 +2,7 @@
 //! is made once for a configuration; every worker raises its own copy of the engines from it.
 
 mod builder;
+mod records;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

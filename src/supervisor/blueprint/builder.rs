@@ -13,6 +13,7 @@ use mppd_engine::{
 };
 use mppd_state::StateStore;
 
+use super::records::unused_connections;
 use super::{Blueprint, Chain, Chains, EnginePlan, GroupPlan, Place};
 use crate::config::settings::{DEFAULT_GROUP, GroupOptions};
 use crate::config::{Draft, engine_id};
@@ -54,6 +55,7 @@ pub(super) fn build(
     if draft.common.is_some() {
         builder.warn_of_unused();
         builder.check_references(&groups);
+        builder.warn_of_unused_records(&groups);
     }
     let blueprint = Blueprint::new(builder.engines, groups).with_services(builder.services);
     (blueprint, builder.findings)
@@ -105,6 +107,13 @@ impl Builder<'_> {
                 let warning = Finding::warning(id.span, message);
                 self.findings.push(warning.with_help("it is neither checked nor used"));
             }
+        }
+    }
+
+    fn warn_of_unused_records(&mut self, groups: &[GroupPlan]) {
+        // A chain that is at fault may be meant to track.
+        if self.findings.iter().all(|finding| finding.severity != Severity::Error) {
+            self.findings.extend(unused_connections(self.draft, groups, &self.engines));
         }
     }
 
