@@ -86,7 +86,7 @@ use crate::rights::Rights;
 use crate::seat::Seats;
 use crate::service_manager::ServiceManager;
 use crate::session::Bounds;
-use crate::tracking::{TrackerHandle, TrackingStartError};
+use crate::tracking::{Denial, TrackerHandle, TrackingStartError};
 use crate::traffic::Traffic;
 
 pub use self::reload::{Reload, ReloadError, Reloaded};
@@ -261,7 +261,7 @@ impl Supervisor {
     ) -> Result<Addr<Supervisor>, StartError> {
         let server = &plan.configuration.common.policy_server;
         descriptors::make_room(server.max_connections.0, &logger);
-        let tracking = start_tracking(plan, &[], &[], &logger).await?;
+        let tracking = start_tracking(plan, &[], Denial::Absence, &[], &logger).await?;
         let mut states = States::default();
         let state_store = states.open(plan, tracking.iter(), &logger).await?;
         states.put_in_force(state_store, &plan.configuration.state_store);

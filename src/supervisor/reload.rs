@@ -25,7 +25,7 @@ use crate::control::Control;
 use crate::listener::{Addresses, Endpoint, ListenPlan, Socket, Sockets, descriptors};
 use crate::overload::OnOverload;
 use crate::plan::Plan;
-use crate::tracking::TrackerOptions;
+use crate::tracking::{Denial, TrackerOptions};
 
 /// Why a reload changed nothing.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +90,8 @@ impl State {
         let (plan, addresses) = self.read().await?;
         self.states.wait_for_closing().await;
         let ours = self.states.directories();
-        let new = start_tracking(&plan, &self.tracking, &ours, &self.logger).await?;
+        let new =
+            start_tracking(&plan, &self.tracking, Denial::Mistake, &ours, &self.logger).await?;
         let (new_sockets, new_admin, state_store) =
             match self.put_in_force(&plan, &addresses, &new).await {
                 Ok(in_force) => in_force,

@@ -12,7 +12,7 @@ use mppd_engine::{Exchange, Tracker, Transition};
 use super::state_directory::StateDirectory;
 use super::{DRAIN_INTERVAL, StartError};
 use crate::plan::Plan;
-use crate::tracking::{TrackerHandle, TrackerOptions, abandoned_spools};
+use crate::tracking::{Denial, TrackerHandle, TrackerOptions, abandoned_spools};
 
 /// A tracker in force.
 pub(super) struct Tracking {
@@ -40,10 +40,12 @@ pub(super) fn handles(tracking: &[Tracking]) -> Vec<TrackerHandle> {
     tracking.iter().map(|tracking| tracking.handle.clone()).collect()
 }
 
-/// Starts the trackers that the plan needs beside those that are running.
+/// Starts the trackers that the plan needs beside those that are running. A database that lets
+/// nobody in is a denial of this sort.
 pub(super) async fn start_tracking(
     plan: &Plan,
     running: &[Tracking],
+    denial: Denial,
     ours: &[Arc<StateDirectory>],
     logger: &Logger,
 ) -> Result<Vec<Tracking>, StartError> {
@@ -52,7 +54,7 @@ pub(super) async fn start_tracking(
     wanted.retain(|options| running.iter().all(|tracking| tracking.options != *options));
     let mut new: Vec<Tracking> = Vec::new();
     for options in wanted {
-        match start_tracker(options, running.iter().chain(&new), ours, logger).await {
+        match start_tracker(options, denial, running.iter().chain(&new), ours, logger).await {
             Ok(tracking) => new.push(tracking),
             Err(error) => {
                 for unused in new {
@@ -67,6 +69,7 @@ pub(super) async fn start_tracking(
 
 async fn start_tracker(
     options: TrackerOptions,
+    denial: Denial,
     others: impl Iterator<Item = &Tracking>,
     ours: &[Arc<StateDirectory>],
     logger: &Logger,
@@ -76,7 +79,7 @@ async fn start_tracker(
         Some(ours) => ours.clone(),
         None => Arc::new(StateDirectory::take(&options.state_directory)?),
     };
-    let handle = TrackerHandle::start(options.clone(), logger.clone()).await?;
+    let handle = TrackerHandle::start_with(options.clone(), denial, logger.clone()).await?;
     let tracker = Arc::new(handle.clone());
     Ok(Tracking { options, handle, tracker, directory })
 }

@@ -133,6 +133,16 @@ enum Link {
     Away(Absence),
 }
 
+/// What a database is taken for that is there and says no while it is opened: somebody must mend
+/// that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// For one that is away: mail does not wait for whoever mends it.
+    Absence,
+    /// For a mistake in a configuration that can be refused, since another one is in force.
+    Mistake,
+}
+
 /// A database and its spool.
 pub(super) struct Database {
     connector: Rc<dyn Connect>,
@@ -156,15 +166,15 @@ impl Database {
     pub(super) async fn open(
         connector: Rc<dyn Connect>,
         spool: Spool,
+        denial: Denial,
         logger: Logger,
     ) -> Result<Self, StoreError> {
         let link = match connector.connect().await {
             Ok(store) => Link::Up(store),
-            Err(error @ (StoreError::Away(_) | StoreError::Timeout(_))) => {
+            Err(error) if is_away(&error, denial) => {
                 say_away(&logger, &error);
                 Link::Away(Absence::new(error.to_string()))
             }
-            // The server is there and says no: somebody must mend that.
             Err(error) => return Err(error),
         };
         let absences = u64::from(matches!(link, Link::Away(_)));
@@ -406,6 +416,15 @@ impl Database {
         if let Link::Up(store) = self.link {
             store.end().await;
         }
+    }
+}
+
+/// Whether rows can wait for this to pass.
+fn is_away(error: &StoreError, denial: Denial) -> bool {
+    match error {
+        StoreError::Away(_) | StoreError::Timeout(_) => true,
+        StoreError::Denied(_) | StoreError::Schema { .. } => denial == Denial::Absence,
+        _ => false,
     }
 }
 

@@ -53,6 +53,7 @@ pub mod tracker;
 mod writer;
 
 pub use bounds::Bounds;
+pub use database::Denial;
 pub use key::new_key;
 pub use retention::Retention;
 pub use row::Row;

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 use super::batch::State;
 use super::bounds::Bounds;
-use super::database::{Connect, Connecting, Database};
+use super::database::{Connect, Connecting, Database, Denial};
 use super::queue::{Content, Entry, Queue};
 use super::row::Row;
 use super::snapshot::tests::{exchange, row};
@@ -229,7 +229,8 @@ impl Run {
         let bounds = Bounds { max_size: 1 << 30, max_age: None, at_bound: AtBound::Answer };
         let spool = Spool::open(&self.spool(), bounds.clone(), logger.clone()).unwrap();
         let connector = Rc::new(Rc::clone(&self.world));
-        let database = Database::open(connector, spool, logger.clone()).await.unwrap();
+        let database =
+            Database::open(connector, spool, Denial::Absence, logger.clone()).await.unwrap();
         let received_delay = Duration::from_millis(u64::from(!self.is_strict));
         let manner = Manner { node: "node".into(), batch_rows: 512, received_delay, bounds };
         let status = TrackerStatus::new("fake".into(), Place::Connected);

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use super::alive::begin_run;
 use super::batch::State;
 use super::bounds::Bounds;
-use super::database::Database;
+use super::database::{Database, Denial};
 use super::embedded::Embedded;
 use super::queue::{Content, Entry, Queue, ended};
 use super::retention::{Removal, Retention, remove_for_ever};
@@ -164,12 +164,25 @@ pub struct TrackerHandle {
 
 impl TrackerHandle {
     /// Starts a tracker on a thread of its own; within an actix `System`. A database that is away
-    /// does not keep it from starting.
+    /// or lets nobody in does not keep it from starting.
     ///
     /// # Errors
-    /// Records could be kept neither here nor there, or the database says what must be mended.
+    /// Records could be kept neither here nor there, or those of the database are none of this
+    /// version's.
     pub async fn start(
         options: TrackerOptions,
+        logger: Logger,
+    ) -> Result<Self, TrackingStartError> {
+        Self::start_with(options, Denial::Absence, logger).await
+    }
+
+    /// The same, where a database that lets nobody in is a mistake ([`Denial::Mistake`]), or not.
+    ///
+    /// # Errors
+    /// Also what the database says that must be mended.
+    pub async fn start_with(
+        options: TrackerOptions,
+        denial: Denial,
         logger: Logger,
     ) -> Result<Self, TrackingStartError> {
         let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -190,7 +203,7 @@ impl TrackerHandle {
             ended,
         };
         let (started, result) = oneshot::channel();
-        let opening = Opening { options, handle: handle.clone(), logger, started, end };
+        let opening = Opening { options, denial, handle: handle.clone(), logger, started, end };
         TrackingActor::start_in_arbiter(&arbiter.handle(), |_| TrackingActor(Some(opening)));
         result.await.map_err(|_| TrackingStartError::Ended)??;
         Ok(handle)
@@ -276,6 +289,7 @@ impl Tracker for TrackerHandle {
 
 struct Opening {
     options: TrackerOptions,
+    denial: Denial,
     handle: TrackerHandle,
     logger: Logger,
     started: oneshot::Sender<Result<(), TrackingStartError>>,
@@ -301,8 +315,8 @@ impl Actor for TrackingActor {
 }
 
 async fn work(opening: Opening) {
-    let Opening { options, handle, logger, started, end } = opening;
-    let target = match open(&options, &logger).await {
+    let Opening { options, denial, handle, logger, started, end } = opening;
+    let target = match open(&options, denial, &logger).await {
         Ok(target) => target,
         Err(error) => {
             // Whoever started it does not want to know any more.
@@ -367,7 +381,11 @@ fn find_endings(options: &TrackerOptions, logger: &Logger) -> Endings {
     endings(&options.state_directory, &records, options.request_deadline, closes, logger)
 }
 
-async fn open(options: &TrackerOptions, logger: &Logger) -> Result<Target, TrackingStartError> {
+async fn open(
+    options: &TrackerOptions,
+    denial: Denial,
+    logger: &Logger,
+) -> Result<Target, TrackingStartError> {
     let directory = &options.state_directory;
     // What the records say about people's mail is not for every user of the machine.
     std::fs::DirBuilder::new()
@@ -385,7 +403,8 @@ async fn open(options: &TrackerOptions, logger: &Logger) -> Result<Target, Track
     let path = spool::path(directory, connection);
     let spool = Spool::open(&path, bounds, logger.clone());
     let spool = spool.map_err(|source| TrackingStartError::File { path, source })?;
-    let database = Database::open(Rc::new(connection.clone()), spool, logger.clone()).await;
+    let connector = Rc::new(connection.clone());
+    let database = Database::open(connector, spool, denial, logger.clone()).await;
     let database = database.map_err(|source| TrackingStartError::Database {
         database: connection.database.clone(),
         source,
