@@ -26,6 +26,7 @@ mod board;
 pub mod breaker;
 pub mod chain;
 mod common_options;
+mod crew;
 mod desk;
 pub mod effect;
 pub mod host;
@@ -58,17 +59,18 @@ use actix_rt::Arbiter;
 use actix_rt::task::JoinHandle;
 use mppd_engine::EngineKind;
 use mppd_engine::slog::{Logger, info, warn};
-use tokio::sync::{Mutex, oneshot, watch};
+use tokio::sync::{Mutex, watch};
 
 use self::blueprint::GroupPlan;
 use self::board::{Board, Sights};
 use self::chain::RaiseError;
+use self::crew::Crew;
 use self::desk::FrontDesk;
 use self::installation::{Group, Installation, PolicyGroups, Shared};
 use self::state::{StateStoreError, States};
 use self::state_directory::StateDirectoryError;
 use self::trackers::{NotTracked, Tracking, handles, start_tracking};
-use self::watchdog::{Post, Posts, Watchdog};
+use self::watchdog::{Posts, Watchdog};
 use self::worker::Worker;
 use crate::admin::Admin;
 use crate::config::LoadRequest;
@@ -76,14 +78,13 @@ use crate::config::settings::LogOptions;
 use crate::control::Control;
 use crate::listener::{
     self, Addresses, HandedOver, Intake, ListenError, ListenPlan, Listener, Socket, Sockets,
-    WorkerSlot, descriptors,
+    descriptors,
 };
 use crate::overload::{self, OnOverload};
 use crate::plan::Plan;
 use crate::ration::Ration;
 use crate::repeats::Repeats;
 use crate::rights::Rights;
-use crate::seat::Seats;
 use crate::service_manager::ServiceManager;
 use crate::session::Bounds;
 use crate::tracking::{Denial, TrackerHandle, TrackingStartError};
@@ -210,42 +211,6 @@ struct State {
 struct Open {
     plan: ListenPlan,
     tasks: Vec<JoinHandle<()>>,
-}
-
-/// The workers of a server that starts.
-#[derive(Default)]
-struct Crew {
-    workers: Vec<(Addr<Worker>, Arc<Seats>)>,
-    arbiters: Vec<Arbiter>,
-    posts: Arc<Posts>,
-}
-
-impl Crew {
-    /// Raises every worker.
-    async fn raise(
-        plan: &Plan,
-        installation: &Arc<Installation>,
-        shared: &Arc<Shared>,
-    ) -> Result<Self, StartError> {
-        let mut crew = Crew::default();
-        for number in 0..plan.workers() {
-            let arbiter = Arbiter::new();
-            let post = Arc::<Post>::default();
-            let raised = raise_worker(&arbiter, installation, shared, &post, number);
-            crew.workers.push((raised.await?, post.seats.clone()));
-            crew.posts.man(number, post, arbiter.handle());
-            crew.arbiters.push(arbiter);
-        }
-        Ok(crew)
-    }
-
-    /// Where connections are handed to them.
-    fn slots(&self) -> Vec<WorkerSlot> {
-        let slot = |(worker, seats): &(Addr<Worker>, Arc<Seats>)| {
-            WorkerSlot::new(worker.clone().recipient(), seats.clone())
-        };
-        self.workers.iter().map(slot).collect()
-    }
 }
 
 impl Supervisor {
@@ -477,24 +442,6 @@ fn accept(plan: ListenPlan, listeners: Vec<Listener>, intake: &Arc<Intake>) -> O
         .into_iter()
         .map(|listener| actix_rt::spawn(listener::accept_all(listener, intake.clone())));
     Open { plan, tasks: tasks.collect() }
-}
-
-async fn raise_worker(
-    arbiter: &Arbiter,
-    installation: &Arc<Installation>,
-    shared: &Arc<Shared>,
-    post: &Arc<Post>,
-    number: usize,
-) -> Result<Addr<Worker>, StartError> {
-    let (sender, raised) = oneshot::channel();
-    let (installation, shared, post) = (installation.clone(), shared.clone(), post.clone());
-    arbiter.spawn_fn(move || {
-        let worker = Worker::new(&installation, shared, post).map(Actor::start);
-        // The starter waits; if it is gone, so is the server.
-        let _gone = sender.send(worker);
-    });
-    let worker = raised.await.map_err(|_| StartError::Worker(number))?;
-    Ok(worker?)
 }
 
 /// What the workers raise; the trackers are among those that run and those that are new.

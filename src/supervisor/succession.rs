@@ -7,9 +7,10 @@ use actix_rt::Arbiter;
 use mppd_engine::Exception;
 use mppd_engine::slog::{crit, error};
 
+use super::crew::raise_worker;
 use super::watchdog::{GiveUp, MOST_STUCK, Post};
 use super::worker::Adopt;
-use super::{MOST_PATIENCE, StartError, State, Supervisor, raise_worker};
+use super::{MOST_PATIENCE, StartError, State, Supervisor};
 use crate::seat::Taken;
 
 impl Handler<GiveUp> for Supervisor {
