@@ -152,6 +152,40 @@ fn a_tracker_starts_without_its_database_and_catches_up() {
 }
 
 #[test]
+fn a_tracker_starts_though_the_database_lets_nobody_in_and_catches_up() {
+    block_on(async {
+        let directory = TempDir::new().unwrap();
+        let server = MariaDb::start().await;
+        let options = options(directory.path(), Some(server.connection()));
+        let password = |word| format!("SET PASSWORD FOR mppd@'%' = PASSWORD('{word}')");
+        server.execute(&password("another")).await;
+        let tracker = TrackerHandle::start(options, logger()).await.unwrap();
+        let Where::Away { reason, .. } = tracker.status().place else { panic!("not away") };
+        assert!(reason.contains("Access denied"), "{reason}");
+        let mut answered = Vec::new();
+        for number in 0..50 {
+            answered.push(live(&tracker, numbered(number)).await.0);
+        }
+        server.execute(&password("secret")).await;
+        until_moved(&tracker).await;
+        tracker.stop().await;
+        each_is_there_once(&server, &answered).await;
+    });
+}
+
+#[test]
+fn a_database_that_lets_nobody_in_is_a_mistake_where_another_configuration_is_in_force() {
+    block_on(async {
+        let directory = TempDir::new().unwrap();
+        let server = MariaDb::start().await;
+        let options = options(directory.path(), Some(server.connection()));
+        server.execute("SET PASSWORD FOR mppd@'%' = PASSWORD('another')").await;
+        let started = TrackerHandle::start_with(options, Denial::Mistake, logger()).await;
+        assert!(matches!(started, Err(TrackingStartError::Database { .. })), "{started:?}");
+    });
+}
+
+#[test]
 fn a_decision_made_while_the_database_is_away_completes_the_row_that_is_there() {
     block_on(async {
         let directory = TempDir::new().unwrap();

@@ -33,8 +33,8 @@ use mppd::tracking::status::Place as Where;
 use mppd::tracking::store::{Condition, Ending, Query, Removed, RowWrite, Undecided};
 use mppd::tracking::table::COLUMNS;
 use mppd::tracking::{
-    Row, Store, StoreError, TrackerHandle, TrackerOptions, TrackerStatus, TrackingStartError,
-    new_key,
+    Denial, Row, Store, StoreError, TrackerHandle, TrackerOptions, TrackerStatus,
+    TrackingStartError, new_key,
 };
 use mppd_database::ResolvedConnection;
 use mppd_engine::exchange::Receipt;
