@@ -36,7 +36,7 @@ fn of(postgrey: &Postgrey) -> PolicyClient {
 }
 
 /// A postgrey that knows three triplets of which two have passed, and a client twice over.
-fn filled() -> Postgrey {
+pub(crate) fn filled() -> Postgrey {
     let postgrey = Postgrey::start();
     let mut client = of(&postgrey);
     let mails = || {
@@ -98,7 +98,7 @@ fn what_postgrey_remembered_is_known_to_a_server_that_runs() {
 }
 
 /// A directory with a configuration of these engines and a state directory.
-fn configuration(engines: &str) -> TempDir {
+pub(crate) fn configuration(engines: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
     std::fs::create_dir(&state).unwrap();

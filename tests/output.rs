@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use crate::harness::command::Call;
 use crate::harness::pause;
 
 /// Runs `mppd` with a standard output that is closed at the other end.
@@ -61,6 +62,26 @@ fn the_hints_name_the_configuration_that_other_commands_must_read() {
 fn who_puts_nothing_on_record_is_not_told_to_look_there() {
     let (said, _, _directory) = hints("<mppd><common>LISTEN</common></mppd>");
     assert!(said.contains("nowhere") && !said.contains("track search"), "{said}");
+}
+
+#[test]
+fn who_looks_for_records_that_nobody_writes_is_told_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = directory.path().join("mppd.conf.xml");
+    let state = format!("<state_directory>{}</state_directory>", directory.path().display());
+    let said = |more: &str, engines: &str, what: &[&str]| {
+        let text = format!("<mppd><common>{state}{more}</common>{engines}</mppd>");
+        std::fs::write(&configuration, text).unwrap();
+        Call::new(["track"].iter().chain(what)).with(&configuration).run().err
+    };
+    let told = "mppd track: no chain of the configuration puts requests on record";
+    for what in [&["search"][..], &["stats"]] {
+        let err = said("", "", what);
+        assert!(err.contains(told) && err.contains("esm/PPXX0001.xml"), "{err}");
+    }
+    let chain = "<policy_end_engines>track.processed</policy_end_engines>";
+    let err = said(chain, "<engines><track/></engines>", &["search"]);
+    assert!(!err.contains(told), "{err}");
 }
 
 #[test]

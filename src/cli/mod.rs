@@ -7,6 +7,7 @@ mod explain;
 mod grants;
 pub mod import;
 mod manual;
+mod next_steps;
 mod order;
 mod paint;
 mod password;
@@ -335,6 +336,9 @@ fn search_records(settings: &Settings, arguments: &track::TrackArguments) -> Exi
             return ExitCode::FAILURE;
         }
     };
+    if !track::recorded::is_any(&configuration, arguments.group.as_deref()) {
+        eprintln!("mppd track: {}", track::recorded::NOTHING);
+    }
     let (mut out, mut errors) = (std::io::stdout().lock(), std::io::stderr().lock());
     let is_terminal = out.is_terminal();
     let mut output = track::Output { out: &mut out, errors: &mut errors, is_terminal };

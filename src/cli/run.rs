@@ -10,14 +10,14 @@ use mppd_engine::slog::{Logger, error, info, warn};
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::next_steps::next_steps;
 use super::{Settings, refuse};
 use crate::config::report::one_line;
 use crate::config::settings::LogFormat;
-use crate::listener::{Endpoint, HandedOver};
+use crate::listener::HandedOver;
 use crate::plan::Plan;
 use crate::rights::RightsError;
 use crate::supervisor::{Doors, Origin, Reload, StartError, Stop, Supervisor};
-use crate::tracking::TrackerOptions;
 use crate::{log, rights};
 
 /// Why the server ended badly.
@@ -202,56 +202,7 @@ async fn obey(
 
 /// What a newcomer can do now.
 fn print_next_steps(plan: &Plan, named: Option<&Path>) {
-    let Some(listen) = plan.listen.first() else { return };
-    let endpoint = &listen.endpoint;
-    let place = |tracker: &TrackerOptions| match &tracker.connection {
-        Some(connection) => format!("in MySQL, database {}", connection.database),
-        None => format!("in SQLite, below {}", tracker.state_directory.display()),
-    };
     let mppd = std::env::args().next().unwrap_or_else(|| "mppd".to_owned());
-    // Other commands would look for the configuration elsewhere.
-    let named = named.map(|path| format!(" --config {}", path.display())).unwrap_or_default();
-    let mut search = format!("    {mppd}{named} track search\n");
-    let records = match plan.trackers().as_slice() {
-        [] => {
-            search.clear();
-            "nowhere (no chain names an engine that tracks)".to_owned()
-        }
-        [tracker] => place(tracker),
-        [first, more @ ..] => {
-            format!("{} and in {} more, by their groups", place(first), more.len())
-        }
-    };
     // The server does not depend on anybody who reads this.
-    let _unread = writeln!(
-        std::io::stdout(),
-        "\nmppd answers at {endpoint}; requests are put on record {records}.\n\n\
-         Ask it something, from another terminal:\n\n    \
-         {mppd} ask --to {endpoint} --attr protocol_state=RCPT --attr client_address=192.0.2.1 \\\n        \
-         --attr sender=alice@example.org --attr recipient=bob@example.com\n\
-         {search}\n\
-         {}\
-         Have Postfix ask it, by these lines in main.cf, which \"{mppd}{named} postfix --apply\" can set:\n\n    \
-         smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated,\n        \
-         reject_unauth_destination, check_policy_service {}\n",
-        look(plan),
-        for_postfix(endpoint)
-    );
-}
-
-/// Where a browser finds the console, if there is one.
-fn look(plan: &Plan) -> String {
-    let Some(listen) = plan.admin.listen.first() else { return String::new() };
-    let place = match &listen.endpoint {
-        Endpoint::Inet { host, port } if host.contains(':') => format!("http://[{host}]:{port}/"),
-        Endpoint::Inet { host, port } => format!("http://{host}:{port}/"),
-        Endpoint::Unix(path) => format!("unix:{}", path.display()),
-    };
-    let how = if plan.admin.accounts.is_empty() { " (it says how to make an account)" } else { "" };
-    format!("Look at it in a browser, at {place}{how}.\n\n")
-}
-
-/// The endpoint as main.cf takes it.
-fn for_postfix(endpoint: &Endpoint) -> String {
-    format!("{{ {endpoint}, {{ default_action = DUNNO }} }}")
+    let _unread = std::io::stdout().write_all(next_steps(plan, &mppd, named).as_bytes());
 }

@@ -19,6 +19,7 @@ pub(crate) mod redis;
 pub(crate) mod slapd;
 pub(crate) mod small_disk;
 pub(crate) mod smtp;
+pub(crate) mod terminal;
 pub(crate) mod transcript;
 pub(crate) mod web;
 

@@ -14,15 +14,23 @@ use crate::harness::policy_client::PolicyClient;
 use crate::harness::{eventually, pause};
 
 /// A Debian with a systemd, which has installed the package; it is halted when this is dropped.
-struct Booted {
+pub(super) struct Booted {
     container: Child,
     /// Its systemd, as this machine counts processes.
-    leader: u32,
-    tree: Tree,
+    pub(super) leader: u32,
+    pub(super) tree: Tree,
 }
 
 impl Booted {
     fn start() -> Self {
+        let booted = Booted::bare();
+        std::fs::copy(super::tree::given(FIRST), booted.tree.path("/root/mppd.deb")).unwrap();
+        booted.succeed("dpkg", &["--install", "/root/mppd.deb"]);
+        booted
+    }
+
+    /// One that has not installed it.
+    pub(super) fn bare() -> Self {
         let tree = Tree::of("MPPD_PACKAGE_BOOTING");
         let container = Command::new("systemd-nspawn")
             .args(["--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe"])
@@ -36,8 +44,6 @@ impl Booted {
         let leader = eventually(|| leader_of(container.id()));
         let mut booted = Booted { container, leader: leader.expect("a systemd"), tree };
         booted.wait_until_up();
-        std::fs::copy(super::tree::given(FIRST), booted.tree.path("/root/mppd.deb")).unwrap();
-        booted.succeed("dpkg", &["--install", "/root/mppd.deb"]);
         booted
     }
 
@@ -51,21 +57,27 @@ impl Booted {
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> Said {
-        let mut command = Command::new("nsenter");
-        command.arg("--all").arg(format!("--target={}", self.leader)).arg(program).args(arguments);
-        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
-        command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+        let mut command = self.entering(Command::new("nsenter"));
+        command.arg(program).args(arguments).stdin(Stdio::null());
         Said::of(&mut command)
     }
 
-    fn succeed(&self, program: &str, arguments: &[&str]) -> String {
+    /// The beginning of a command in the container, of one that enters it.
+    pub(super) fn entering(&self, mut nsenter: Command) -> Command {
+        nsenter.arg("--all").arg(format!("--target={}", self.leader));
+        nsenter.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
+        nsenter.env("DEBIAN_FRONTEND", "noninteractive").env("HOME", "/root");
+        nsenter
+    }
+
+    pub(super) fn succeed(&self, program: &str, arguments: &[&str]) -> String {
         let said = self.run(program, arguments);
         assert!(said.success, "{program} {arguments:?}: {}", said.text);
         said.text
     }
 
     /// A property of the service.
-    fn property(&self, name: &str) -> String {
+    pub(super) fn property(&self, name: &str) -> String {
         let text = self.succeed("systemctl", &["show", "--value", "--property", name, "mppd"]);
         text.trim().to_owned()
     }
@@ -97,7 +109,7 @@ fn leader_of(container: u32) -> Option<u32> {
     children.split_whitespace().find(is_systemd)?.parse().ok()
 }
 
-fn ask() -> String {
+pub(super) fn ask() -> String {
     PolicyClient::connect(&endpoint()).unwrap().ask(&refused()).unwrap()
 }
 

@@ -3,6 +3,8 @@
 //! Debian, and a network of their own, in which the port of the package is free.
 
 mod booted;
+mod container;
+pub(crate) mod guides;
 mod manager;
 mod tree;
 

@@ -1,9 +1,13 @@
 //! The guides: every configuration in them is one that `mppd check` accepts, every command is run,
 //! every link leads somewhere. What is asked and answered in them is run by `transcripts`.
 
+mod checkout;
+mod claims;
 mod commands;
 mod extracts;
 mod links;
+mod shown;
+mod terminal;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -38,22 +42,63 @@ fn text(page: &Path) -> String {
 }
 
 /// A fenced block of a page.
-struct Block {
-    page: PathBuf,
+pub(crate) struct Block {
+    pub(crate) page: PathBuf,
     line: usize,
     /// The words behind the fence.
-    info: Vec<String>,
-    text: String,
+    pub(crate) info: Vec<String>,
+    pub(crate) text: String,
 }
 
 impl Block {
-    fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         format!("{}:{}", self.page.display(), self.line)
+    }
+
+    /// Whether it stands behind a fence with exactly these words.
+    pub(crate) fn is(&self, info: &[&str]) -> bool {
+        self.info == info
+    }
+
+    /// Its commands: without comments, and with what a backslash continues in one.
+    pub(crate) fn commands(&self) -> Vec<String> {
+        let joined = self.text.replace("\\\n", " ");
+        let bare = |line: &str| line.split(" #").next().unwrap_or_default().trim().to_owned();
+        joined.lines().map(bare).filter(|line| !line.is_empty()).collect()
+    }
+}
+
+/// How a block is run that needs something of its own: on which page it stands, how it begins, and
+/// what is done with it.
+pub(crate) struct Act<Run> {
+    pub(crate) page: &'static str,
+    pub(crate) begins: &'static str,
+    pub(crate) run: Run,
+}
+
+impl<Run> Act<Run> {
+    pub(crate) fn is_of(&self, block: &Block) -> bool {
+        block.page == Path::new(self.page) && block.text.starts_with(self.begins)
+    }
+
+    /// The block, which is announced as it is about to be run.
+    pub(crate) fn block(&self) -> Block {
+        let block = every_block().into_iter().find(|block| self.is_of(block));
+        let block = block.unwrap_or_else(|| panic!("{}: no block {}", self.page, self.begins));
+        eprintln!("{}: {}", block.place(), block.text.trim_end());
+        block
     }
 }
 
 /// Every block of every page in this language.
 fn blocks(language: &str) -> Vec<Block> {
+    let mut blocks = every_block();
+    blocks.retain(|block| block.info.first().is_some_and(|word| word == language));
+    blocks
+}
+
+/// Every block of every page.
+pub(crate) fn every_block() -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     for page in pages() {
         let mut open = false;
@@ -77,7 +122,6 @@ fn blocks(language: &str) -> Vec<Block> {
             }
         }
     }
-    blocks.retain(|block| block.info.first().is_some_and(|word| word == language));
     blocks
 }
 

@@ -5,6 +5,7 @@ mod cells;
 pub(super) mod filter;
 mod list;
 mod paint;
+pub(super) mod recorded;
 mod refused;
 mod show;
 mod stats;

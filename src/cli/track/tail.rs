@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Zoned;
 use mppd_engine::Escaped;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::cells::{local_time, print_json};
 use super::filter::{Filter, question};
@@ -63,10 +64,15 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits until somebody wants the end. Where nobody can say so it never comes.
-async fn end_wanted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+/// Waits until somebody wants the end, which is heard from when this is called. Where nobody can say
+/// so it never comes.
+fn end_wanted() -> impl Future<Output = ()> {
+    let interrupts = signal(SignalKind::interrupt());
+    async {
+        match interrupts {
+            Ok(mut interrupts) => drop(interrupts.recv().await),
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 
