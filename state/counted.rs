@@ -36,6 +36,8 @@ pub struct StateStatus {
     pub under_way: u64,
     /// How many of them failed.
     pub errors: u64,
+    /// Connections to its servers at the moment, where it has any.
+    pub connections: Option<u64>,
     /// Records that are there, where the store can tell at once.
     pub records: Option<u64>,
     /// Records that gave way to others before their time.

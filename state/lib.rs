@@ -26,6 +26,7 @@
 
 mod backend;
 mod beside;
+mod connections;
 mod counted;
 mod embedded;
 mod file;

@@ -15,6 +15,7 @@ use slog::{Logger, warn};
 use tokio::sync::Semaphore;
 
 use crate::backend::Stored;
+use crate::connections::{Connected, Connections};
 use crate::remote::{Held, Page, Server, ServerError};
 use crate::table::{Millis, millis, timestamp};
 
@@ -82,13 +83,14 @@ pub(crate) struct MySql {
     max_entries: u64,
     /// One for each connection that may be in use.
     permits: Semaphore,
-    resting: RefCell<Vec<Conn>>,
+    resting: RefCell<Vec<(Conn, Connected)>>,
+    connections: Connections,
     evicted_said: Cell<bool>,
     logger: Logger,
 }
 
 impl MySql {
-    pub(crate) fn new(plan: &MySqlPlan, logger: Logger) -> Self {
+    pub(crate) fn new(plan: &MySqlPlan, connections: Connections, logger: Logger) -> Self {
         let opts = plan.connection.opts();
         let opts = opts.stmt_cache_size(STATEMENTS).setup(vec![session(plan.timeout)]);
         MySql {
@@ -97,6 +99,7 @@ impl MySql {
             max_entries: plan.max_entries,
             permits: Semaphore::new(plan.connections.clamp(1, Semaphore::MAX_PERMITS)),
             resting: RefCell::default(),
+            connections,
             evicted_said: Cell::new(false),
             logger,
         }
@@ -109,15 +112,15 @@ impl MySql {
         // Nobody closes it.
         let _permit = self.permits.acquire().await;
         let resting = self.resting.borrow_mut().pop();
-        let mut conn = match resting {
-            Some(conn) => conn,
-            None => Conn::new(self.opts.clone()).await?,
+        let (mut conn, counted) = match resting {
+            Some(known) => known,
+            None => (Conn::new(self.opts.clone()).await?, self.connections.opened()),
         };
         let result = work(&mut conn).await;
         match &result {
-            Ok(_) => self.resting.borrow_mut().push(conn),
+            Ok(_) => self.resting.borrow_mut().push((conn, counted)),
             Err(error) if code(error).is_some_and(|code| !is_farewell(code)) => {
-                self.resting.borrow_mut().push(conn);
+                self.resting.borrow_mut().push((conn, counted));
             }
             // Those that rest are probably as dead.
             Err(_) => self.resting.borrow_mut().clear(),
@@ -253,6 +256,7 @@ impl Server for MySql {
     /// Over a connection of its own: those of the others may be few, and nobody is to wait for this.
     async fn tend(&self) -> Result<(), ServerError> {
         let mut conn = patiently(Conn::new(self.opts.clone())).await?;
+        let _counted = self.connections.opened();
         let before = millis(Timestamp::now()) - GRACE;
         loop {
             patiently(conn.exec_drop(EXPIRED, (before, GRACE / 1_000))).await?;

@@ -206,7 +206,7 @@ fn unfit_for_cluster(url: &Spanned<String>) -> Option<Finding> {
 fn start_mysql(plan: &MySqlPlan, logger: &Logger) -> Result<Remote, StateError> {
     let manners = mysql_manners(plan);
     let (plan, said) = (plan.clone(), logger.clone());
-    Remote::start(move || MySql::new(&plan, said), manners, logger)
+    Remote::start(move |counted| MySql::new(&plan, counted, said), manners, logger)
 }
 
 fn mysql_manners(plan: &MySqlPlan) -> Manners {
@@ -216,7 +216,7 @@ fn mysql_manners(plan: &MySqlPlan) -> Manners {
 fn start_redis(plan: &RedisPlan, logger: &Logger) -> Result<Remote, StateError> {
     let manners = redis_manners(plan);
     let (plan, said) = (plan.clone(), logger.clone());
-    Remote::start(move || Redis::new(plan, said), manners, logger)
+    Remote::start(move |counted| Redis::new(plan, counted, said), manners, logger)
 }
 
 fn redis_manners(plan: &RedisPlan) -> Manners {
@@ -256,13 +256,13 @@ impl StorePlan {
             StorePlan::MySql(plan) => {
                 let manners = mysql_manners(plan);
                 let (plan, said) = (plan.clone(), logger.clone());
-                let server = move || ReadOnly(MySql::new(&plan, said));
+                let server = move |counted| ReadOnly(MySql::new(&plan, counted, said));
                 Ok(Overlay::over_remote(Remote::start(server, manners, logger)?))
             }
             StorePlan::Redis(plan) => {
                 let manners = redis_manners(plan);
                 let (plan, said) = (plan.clone(), logger.clone());
-                let server = move || ReadOnly(Redis::new(plan, said));
+                let server = move |counted| ReadOnly(Redis::new(plan, counted, said));
                 Ok(Overlay::over_remote(Remote::start(server, manners, logger)?))
             }
         }

@@ -6,6 +6,7 @@ mod probe;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::time::Duration;
 
 use mppd_database::Secret;
@@ -21,6 +22,7 @@ use redis::{
 use slog::{Logger, warn};
 
 use crate::backend::Stored;
+use crate::connections::{Connected, Connections};
 use crate::remote::{Held, Page, Server, ServerError};
 use crate::table::{Millis, timestamp};
 
@@ -177,18 +179,21 @@ pub(crate) struct Redis {
     plan: RedisPlan,
     prefix: Vec<u8>,
     script: Script,
-    link: RefCell<Option<Link>>,
+    /// Whoever asks keeps it until there is an answer.
+    link: RefCell<Option<(Link, Rc<Connected>)>>,
+    connections: Connections,
     policy_said: Cell<bool>,
     logger: Logger,
 }
 
 impl Redis {
-    pub(crate) fn new(plan: RedisPlan, logger: Logger) -> Self {
+    pub(crate) fn new(plan: RedisPlan, connections: Connections, logger: Logger) -> Self {
         Redis {
             prefix: format!("{}:", plan.prefix).into_bytes(),
             plan,
             script: Script::new(EXCHANGE),
             link: RefCell::default(),
+            connections,
             policy_said: Cell::new(false),
             logger,
         }
@@ -198,18 +203,19 @@ impl Redis {
         [&self.prefix, key].concat()
     }
 
-    async fn link(&self) -> RedisResult<Link> {
+    async fn link(&self) -> RedisResult<(Link, Rc<Connected>)> {
         let link = self.link.borrow().clone();
         if let Some(link) = link {
             return Ok(link);
         }
-        let link = self.plan.connect().await?;
+        let link = (self.plan.connect().await?, Rc::new(self.connections.opened()));
         *self.link.borrow_mut() = Some(link.clone());
         Ok(link)
     }
 
     async fn ask<T: FromRedisValue>(&self, question: &Cmd) -> RedisResult<T> {
-        let answer = self.link().await?.ask(question).await;
+        let (mut link, _counted) = self.link().await?;
+        let answer = link.ask(question).await;
         // The next question is asked over a new connection.
         let is_lost = |error: &RedisError| error.is_io_error() || error.is_unrecoverable_error();
         if answer.as_ref().is_err_and(is_lost) {
@@ -301,7 +307,7 @@ impl Redis {
 
     /// A connection to each server that has keys.
     async fn nodes(&self) -> RedisResult<Vec<MultiplexedConnection>> {
-        match self.link().await? {
+        match self.link().await?.0 {
             Link::One(connection) => Ok(vec![connection]),
             Link::Cluster(_) => {
                 let mut nodes = Vec::new();
@@ -502,7 +508,8 @@ mod tests {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let redis = Redis::new(plan, Logger::root(slog::Discard, slog::o!()));
+            let redis =
+                Redis::new(plan, Connections::default(), Logger::root(slog::Discard, slog::o!()));
             redis.prepare().await.unwrap();
             redis.prepare().await.unwrap();
         });

@@ -30,6 +30,7 @@ use tokio::task::LocalSet;
 use self::office::{Office, serve};
 use crate::StateError;
 use crate::backend::{Backend, BoxedChange, Pending, Stored};
+use crate::connections::Connections;
 use crate::counted::{Absence, StateStatus};
 use crate::table::{Millis, millis};
 
@@ -158,12 +159,14 @@ pub(crate) struct Remote {
     jobs: mpsc::UnboundedSender<Job>,
     timeout: Duration,
     absence: Arc<Mutex<Option<Absence>>>,
+    connections: Connections,
 }
 
 impl Remote {
-    /// Starts the thread, which makes the server there and at once tries to reach it.
+    /// Starts the thread, which makes the server there, one that counts its connections so, and at
+    /// once tries to reach it.
     pub(crate) fn start<S: Server>(
-        server: impl FnOnce() -> S + Send + 'static,
+        server: impl FnOnce(Connections) -> S + Send + 'static,
         manners: Manners,
         logger: &Logger,
     ) -> Result<Self, StateError> {
@@ -173,12 +176,14 @@ impl Remote {
         let runtime = runtime.map_err(unstarted)?;
         let (logger, absence) = (logger.clone(), Arc::default());
         let noted = Arc::clone(&absence);
+        let connections = Connections::default();
+        let counted = connections.clone();
         let serve = move || {
-            let office = Rc::new(Office::new(server(), manners, noted, logger));
+            let office = Rc::new(Office::new(server(counted), manners, noted, logger));
             LocalSet::new().block_on(&runtime, serve(office, receiver));
         };
         std::thread::Builder::new().name("state".to_owned()).spawn(serve).map_err(unstarted)?;
-        Ok(Remote { jobs, timeout: manners.timeout, absence })
+        Ok(Remote { jobs, timeout: manners.timeout, absence, connections })
     }
 
     fn send<T: Send + 'static>(
@@ -213,6 +218,7 @@ impl Backend for Remote {
 
     fn status(&self) -> Option<StateStatus> {
         let absence = self.absence.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Some(StateStatus { absence, ..StateStatus::default() })
+        let connections = Some(self.connections.count());
+        Some(StateStatus { absence, connections, ..StateStatus::default() })
     }
 }

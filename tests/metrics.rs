@@ -13,6 +13,7 @@ use crate::harness::policy_client::PolicyRequest;
 use crate::harness::ports::free_port;
 use crate::harness::programs::program;
 use crate::harness::records::block_on;
+use crate::harness::redis::Redis;
 
 /// A server with these checks, and where it tells.
 fn watched(checks: &str, engines: &str) -> (Settings, SocketAddr) {
@@ -201,4 +202,30 @@ fn questions_for_the_group_of_a_request_and_to_the_state_store_are_told() {
     until(at, "mppd_sql_questions_total{engine=\"groups/sql\",result=\"answered\"}", 1.0);
     until(at, "mppd_sql_connections{engine=\"groups/sql\"}", 1.0);
     until(at, "mppd_state_under_way{store=\"mysql\"}", 0.0);
+    let text = metrics(at);
+    let connections = value(&text, "mppd_state_connections{store=\"mysql\"}");
+    assert!(connections >= Some(1.0), "{connections:?}: {text}");
+}
+
+#[test]
+fn the_connection_to_a_redis_is_told_until_it_is_gone() {
+    let mut redis = Redis::start();
+    let (mut settings, at) = watched("greylist", "<greylist/>");
+    let store = format!("<state_store><redis><url>{}</url></redis></state_store>", redis.url());
+    settings.common.push_str(&store);
+    let daemon = Daemon::start(settings);
+    ask(&daemon, "stranger", "1");
+    until(at, "mppd_state_connections{store=\"redis\"}", 1.0);
+    redis.kill();
+    ask(&daemon, "stranger", "2");
+    until(at, "mppd_state_connections{store=\"redis\"}", 0.0);
+}
+
+#[test]
+fn a_store_without_a_server_has_no_connections_to_tell_of() {
+    let (settings, at) = watched("greylist", "<greylist/>");
+    let daemon = Daemon::start(settings);
+    ask(&daemon, "stranger", "1");
+    let text = metrics(at);
+    assert_eq!(value(&text, "mppd_state_connections{store=\"embedded\"}"), None, "{text}");
 }

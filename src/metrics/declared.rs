@@ -192,6 +192,9 @@ declare! {
         STATE_WAITS = Summary "mppd_state_wait_seconds" ["store"];
         /// What is waited for from the state store at the moment.
         STATE_UNDER_WAY = Gauge "mppd_state_under_way" ["store"];
+        /// Connections to the servers of the state store at the moment, to a Redis Cluster one for
+        /// all; absent where the store is embedded.
+        STATE_CONNECTIONS = Gauge "mppd_state_connections" ["store"];
         /// Records in the state store; absent where it is on another machine.
         STATE_RECORDS = Gauge "mppd_state_records" ["store"];
         /// Records that gave way to others before their time; absent where the store is on another

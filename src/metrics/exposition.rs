@@ -279,6 +279,7 @@ fn state_store(page: &mut Page, status: Option<&StateStatus>) {
             family.value(&[status.store], count);
         }
     };
+    known(declared::STATE_CONNECTIONS, |status| status.connections);
     known(declared::STATE_RECORDS, |status| status.records);
     known(declared::STATE_EVICTED, |status| status.evicted);
 }

@@ -45,7 +45,7 @@ impl Server for Locked {
 
 fn locked() -> Remote {
     let manners = Manners { timeout: TIMEOUT, tended_every: Duration::from_hours(1) };
-    Remote::start(|| Locked, manners, &Logger::root(Discard, o!())).unwrap()
+    Remote::start(|_| Locked, manners, &Logger::root(Discard, o!())).unwrap()
 }
 
 fn change(remote: &Remote, key: &[u8]) -> Result<(), StateError> {

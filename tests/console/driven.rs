@@ -204,16 +204,23 @@ fn charts_are_drawn_as_soon_as_something_is_known() {
     let site = Site::start("");
     let browser = Browser::start();
     log_in(&browser, &site, "viewer");
+    browser.open(&format!("http://{}/charts", site.at));
+    browser.wait_for("section[aria-labelledby=decisions]", "Nothing has happened.");
+    // As when one comes back to the page: it need not wait for its time.
+    let look = "document.dispatchEvent(new Event('visibilitychange'))";
+    let count = "return document.querySelectorAll('[data-chart=decisions] canvas').length";
     let drawn = eventually(|| {
         // The counters are looked at every ten seconds, and must have grown then.
         site.daemon.connect().ask(&request("alice@example.org").octets()).unwrap();
-        browser.open(&format!("http://{}/charts", site.at));
-        let count =
-            browser.run("return document.querySelectorAll('[data-chart=decisions] canvas').length");
-        (count == 1).then_some(())
+        browser.run(look);
+        (browser.run(count) == 1).then_some(())
     });
     drawn.expect("no chart is drawn");
+    let said = "return document.getElementById('unknown').hidden";
+    assert_eq!(browser.run(said), true, "something is known");
     browser.click("details summary");
+    let rows = "return document.querySelector('details').querySelectorAll('tbody tr').length";
+    assert!(browser.run(rows).as_u64() >= Some(1), "the table says less than the chart");
     assert_accessible(&browser, "charts with lines");
     browser.picture(&pictures().join("charts-drawn.png"));
     assert_content(&browser, "charts");

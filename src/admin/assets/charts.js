@@ -1,4 +1,4 @@
-// Draws the charts of the page; the tables below them say the same.
+// Draws the charts of the page, and keeps them up to date; the tables below them say the same.
 "use strict";
 
 (() => {
@@ -11,6 +11,21 @@
   let charts = [];
   let plots = [];
 
+  // As in the tables: 24 hours, and the day where it changes.
+  const time = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" });
+  const moment = (seconds) => (seconds === null || seconds === undefined ? "–" : time.format(seconds * 1000));
+
+  function marks(plot, seconds, axis, space, step) {
+    let day = "";
+    return seconds.map((second) => {
+      const [date, clock] = moment(second).split(" ");
+      const label = step < 60 ? clock : clock.slice(0, 5);
+      if (date === day) return label;
+      day = date;
+      return `${label}\n${date}`;
+    });
+  }
+
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   function options(chart, width) {
@@ -22,8 +37,8 @@
       height: 220,
       cursor: { drag: { x: true, y: false } },
       scales: { x: { range: (plot, low, high) => (low <= first || high > last ? [Math.min(first, last - 600), last] : [low, high]) }, y: { range: (plot, low, high) => [0, Math.max(high * 1.1, 0.1)] } },
-      axes: [axis, { ...axis, size: 60 }],
-      series: [{}].concat(chart.series.map((series, place) => ({
+      axes: [{ ...axis, values: marks }, { ...axis, size: 60 }],
+      series: [{ label: "Time", value: (plot, seconds) => moment(seconds) }].concat(chart.series.map((series, place) => ({
         label: series.name,
         stroke: strokes[place % strokes.length],
         dash: DASHES[place % DASHES.length],
@@ -46,10 +61,42 @@
     }
   }
 
+  // A chart that had nothing to show, or has nothing any more, comes as a whole; of all others the
+  // tables are renewed. What somebody is about to use stays as it is.
+  function renew(fresh) {
+    const others = [...fresh.querySelectorAll("section.chart")];
+    const sections = [...page.querySelectorAll("section.chart")];
+    const name = (section) => section.getAttribute("aria-labelledby");
+    if (others.map(name).join() !== sections.map(name).join()) {
+      page.replaceChildren(...others.map((other) => document.importNode(other, true)));
+      return;
+    }
+    sections.forEach((section, place) => {
+      const other = others[place];
+      const [table, renewed] = [section.querySelector("table"), other.querySelector("table")];
+      if (table && renewed) {
+        if (table.innerHTML === renewed.innerHTML || table.contains(document.activeElement)) return;
+        table.replaceChildren(...document.importNode(renewed, true).childNodes);
+      } else if (table || renewed) {
+        section.replaceChildren(...document.importNode(other, true).childNodes);
+      }
+    });
+  }
+
+  async function ask(address) {
+    const response = await fetch(address, { credentials: "same-origin", cache: "no-store" });
+    return response.ok && !response.redirected ? response : null;
+  }
+
   async function load() {
-    const response = await fetch(page.dataset.source, { credentials: "same-origin" });
-    if (!response.ok || response.redirected) return;
-    charts = await response.json();
+    if (document.hidden) return;
+    const [said, drawn] = await Promise.all([ask(location.href), ask(page.dataset.source)]).catch(() => []);
+    if (!said || !drawn) return;
+    const fresh = new DOMParser().parseFromString(await said.text(), "text/html");
+    renew(fresh);
+    const unknown = fresh.getElementById("unknown");
+    document.getElementById("unknown").hidden = !unknown || unknown.hidden;
+    charts = await drawn.json();
     draw();
   }
 
@@ -59,6 +106,7 @@
     resizing = setTimeout(draw, 150);
   });
   dark.addEventListener("change", draw);
-  setInterval(() => { if (!document.hidden) load(); }, 30000);
+  setInterval(load, 30000);
+  document.addEventListener("visibilitychange", load);
   load();
 })();
