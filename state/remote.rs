@@ -219,6 +219,6 @@ impl Backend for Remote {
     fn status(&self) -> Option<StateStatus> {
         let absence = self.absence.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let connections = Some(self.connections.count());
-        Some(StateStatus { absence, connections, ..StateStatus::default() })
+        Some(StateStatus { connections, absence, ..StateStatus::default() })
     }
 }

@@ -226,6 +226,56 @@ fn charts_are_drawn_as_soon_as_something_is_known() {
     assert_content(&browser, "charts");
 }
 
+/// What the page is given in place of what the server has counted, as an hour of it takes an hour.
+const AN_HOUR: &str = "
+    const real = window.fetch;
+    window.fetch = async (address, options) => {
+        if (!String(address).includes('/charts/data')) return real(address, options);
+        const charts = await (await real(address, options)).json();
+        const end = Math.floor(Date.now() / 1000);
+        const times = [...Array(360).keys()].map((step) => end - 10 * (359 - step));
+        const names = ['DUNNO', 'REJECT', 'DEFER', 'DEFER_IF_PERMIT', 'PREPEND', 'OK', 'WARN', 'HOLD'];
+        const line = (place) => times.map((time, step) =>
+            place === 2 && step < 90 ? null : 40 / (place + 1) * (1.2 + Math.sin(step / (9 + place))));
+        for (const chart of charts) {
+            chart.times = times;
+            if (chart.id === 'decisions') chart.series = names.map((name) => ({ name }));
+            chart.series = chart.series.map((series, place) => ({ name: series.name, values: line(place) }));
+        }
+        return new Response(JSON.stringify(charts));
+    };
+    document.dispatchEvent(new Event('visibilitychange'));";
+
+#[test]
+fn an_hour_of_lines_fits_every_screen() {
+    let site = Site::start("");
+    let browser = Browser::start();
+    log_in(&browser, &site, "viewer");
+    site.daemon.connect().ask(&request("alice@example.org").octets()).unwrap();
+    for (name, width, is_dark) in
+        [("wide-light", 1280, false), ("wide-dark", 1280, true), ("narrow-light", 320, false)]
+    {
+        browser.show_on(Screen { width, height: 900, is_dark });
+        browser.open(&format!("http://{}/charts", site.at));
+        let is_known = || {
+            browser.open(&format!("http://{}/charts", site.at));
+            let known = "return document.querySelector('[data-chart=decisions]') !== null";
+            site.daemon.connect().ask(&request("alice@example.org").octets()).unwrap();
+            (browser.run(known) == true).then_some(())
+        };
+        eventually(is_known).expect("something is known");
+        browser.run(AN_HOUR);
+        let legend =
+            "return document.querySelectorAll('[data-chart=decisions] .u-legend .u-series').length";
+        // The time, and eight decisions.
+        let drawn = eventually(|| (browser.run(legend) == 9).then_some(()));
+        drawn.expect("all lines are drawn");
+        assert_fits(&browser, name);
+        browser.picture(&pictures().join(format!("charts-hour-{name}.png")));
+        assert_content(&browser, name);
+    }
+}
+
 #[test]
 fn the_console_is_used_by_keyboard_alone() {
     let site = Site::start("");
