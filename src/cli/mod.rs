@@ -336,7 +336,8 @@ fn search_records(settings: &Settings, arguments: &track::TrackArguments) -> Exi
             return ExitCode::FAILURE;
         }
     };
-    if !track::recorded::is_any(&configuration, arguments.group.as_deref()) {
+    let is_recorded = || track::recorded::is_any(&configuration, arguments.group.as_deref());
+    if arguments.looks_for_rows() && !is_recorded() {
         eprintln!("mppd track: {}", track::recorded::NOTHING);
     }
     let (mut out, mut errors) = (std::io::stdout().lock(), std::io::stderr().lock());

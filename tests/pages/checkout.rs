@@ -183,6 +183,21 @@ fn continuous_integration_runs_what_the_pages_say_it_does() {
 }
 
 #[test]
+fn whatever_the_pages_tell_the_script_of_the_tests_it_knows() {
+    let known = known_to_test();
+    let mut told = 0;
+    for page in super::pages() {
+        let text = text(&page);
+        for rest in text.split("`./test ").skip(1) {
+            let word = rest.split([' ', '`', '\n']).next().unwrap();
+            assert!(known.contains(word), "{}: ./test {word}", page.display());
+            told += 1;
+        }
+    }
+    assert!(told > 5, "only {told} are told");
+}
+
+#[test]
 fn the_script_of_the_tests_tells_all_that_it_knows() {
     let output = Command::new("./test").arg("nonsense").current_dir(root()).output().unwrap();
     let usage = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -32,6 +32,13 @@ pub struct TrackArguments {
     pub group: Option<String>,
 }
 
+impl TrackArguments {
+    /// Whether rows of the records are looked for, and not those that were set aside.
+    pub(super) fn looks_for_rows(&self) -> bool {
+        !matches!(self.command, TrackCommand::Refused(_) | TrackCommand::Retry(_))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum TrackCommand {
     /// Finds requests, newest first
