@@ -79,17 +79,3 @@ fn every_command_of_the_pages_does_what_it_should() {
     );
     assert!(blocks.len() > 8, "only {} blocks were found", blocks.len());
 }
-
-#[test]
-fn commands_of_mppd_stand_in_blocks_that_are_run() {
-    let mut wrong = Vec::new();
-    for page in super::pages() {
-        for (index, line) in super::text(&page).lines().enumerate() {
-            let indented = line.strip_prefix("    ").is_some_and(|line| line.starts_with("mppd "));
-            if indented {
-                wrong.push(format!("{}:{}: {line}", page.display(), index + 1));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}

@@ -16,7 +16,7 @@ use crate::mysql::block_on;
 
 const ENGINE: &str = "docs/writing-an-engine.md";
 
-const ACTS: [Act<fn(&Block)>; 13] = [
+const ACTS: [Act<fn(&Block)>; 14] = [
     Act { page: "docs/first-steps.md", begins: "action=REJECT", run: the_answer_is_given },
     Act { page: "docs/configuration.md", begins: "error: unknown", run: the_faults_are_told },
     Act { page: "docs/engines/greylist.md", begins: "$ mppd import", run: postgrey_is_imported },
@@ -26,6 +26,7 @@ const ACTS: [Act<fn(&Block)>; 13] = [
     Act { page: "docs/console.md", begins: "server {", run: nginx_understands },
     Act { page: "docs/monitoring.md", begins: "scrape_configs:", run: prometheus_understands },
     Act { page: "docs/monitoring.md", begins: "<traces>", run: nothing_but_the_feature_is_missing },
+    Act { page: "docs/administrators.md", begins: "CREATE DATABASE", run: requests_are_recorded },
     Act { page: "docs/modules/PPXX0002.md", begins: "INSERT", run: the_tables_take_the_statements },
     Act { page: "docs/modules/PPXX0003.md", begins: "INSERT", run: the_tables_take_the_statements },
     Act { page: "docs/modules/PPXX0004.md", begins: "UPDATE", run: the_tables_take_the_statements },
@@ -183,6 +184,29 @@ fn nothing_but_the_feature_is_missing(block: &Block) {
         return;
     }
     assert!(said.contains("otel") && said.matches("error:").count() == 1, "{said}");
+}
+
+/// As the user that the page makes, over the connection that it names then.
+fn requests_are_recorded(block: &Block) {
+    let is_connection = |other: &Block| {
+        other.page == block.page && other.text.starts_with("<PPXX0001_track_policy_connection>")
+    };
+    let connection = blocks("xml").into_iter().find(is_connection).expect("the connection").text;
+    block_on(async {
+        let server = MariaDb::start().await;
+        server.execute("DROP DATABASE mppd; DROP USER mppd@'%'").await;
+        server.execute(&block.text).await;
+        let socket = server.connection_by_socket().unix_socket.unwrap();
+        let daemon = Daemon::start(Settings {
+            tracking: true,
+            group: connection.replace("/run/mysqld/mysqld.sock", socket.to_str().unwrap()),
+            files: vec![("secrets/db".to_owned(), "...\n".to_owned())],
+            ..Settings::default()
+        });
+        daemon.connect().ask(&PolicyRequest::new().octets()).unwrap();
+        let count: Vec<u64> = server.ask("SELECT count(*) FROM track_policy_request").await;
+        assert_eq!(count, [1], "the request is not in the database");
+    });
 }
 
 fn the_tables_take_the_statements(block: &Block) {
