@@ -38,6 +38,10 @@ pub(super) const OF_THE_EXAMPLE: &str = "docs/writing-an-engine.md";
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$zld/EFSZeLZU1p3WVQt+RQ$\
     EyufXTXPYSSdAeLjAA/JtpuWkEqRwptfm5gFnk60obs";
 
+/// What it prints with `--token`.
+const HASH_OF_A_TOKEN: &str =
+    "sha256:b38056b4b3c465f2ca1c35eb23cc6efe4c598a4982c83f0602bf5881fa60eb69";
+
 /// Names of elements in `<common>`.
 const COMMON: [&str; 8] =
     ["dns", "log", "tracking", "state_store", "policy_server", "admin", "user", "group"];
@@ -131,6 +135,7 @@ fn files() -> Vec<(String, String)> {
         ("lists/recipients", "alice@example.org\n"),
         ("secrets/db", "secret\n"),
         ("secrets/postmaster", HASH),
+        ("secrets/prometheus", HASH_OF_A_TOKEN),
         ("secrets/zen", "key\n"),
         ("secrets/database.xml", "<connection><host>127.0.0.1</host></connection>"),
         ("whitelist_clients", "example.net\n"),
