@@ -12,7 +12,7 @@ mod tests;
 use std::sync::Arc;
 
 use mppd_engine::language::Piece;
-use mppd_engine::{Finding, Span, Template, View};
+use mppd_engine::{BuildContext, Finding, Span, Spanned, Template, View};
 use mysql_common::named_params::ParsedNamedParams;
 
 use self::compiler::Compiler;
@@ -105,6 +105,24 @@ impl Statement {
         let reads = READING.contains(&word.as_str()) && !writes(sql);
         let calls = word == CALL;
         Ok(Statement { sql: sql.into(), parameters: parameters.into(), reads, calls })
+    }
+
+    /// Reads a statement as it is written in a configuration, and refuses one that does more than
+    /// to read; `instead` says what it should do.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its place.
+    pub fn reading(
+        written: &Spanned<String>,
+        instead: &'static str,
+        cx: &mut BuildContext<'_>,
+    ) -> Result<Self, Vec<Finding>> {
+        let statement = Statement::compile(cx.pieces(written)?, written.span)?;
+        if statement.reads() {
+            return Ok(statement);
+        }
+        let finding = Finding::error(written.span, "this statement does more than to read");
+        Err(vec![finding.with_help(instead)])
     }
 
     /// The text that the server prepares, with `?` for each parameter.
