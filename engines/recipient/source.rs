@@ -453,7 +453,7 @@ pub(super) fn is_in(list: &Mailboxes<()>, address: &Address<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use mppd_engine::config::{Origin, Source as Text, SourceMap};
+    use mppd_engine::config::{Origin, Source as Text, SourceMap, Span};
 
     use super::*;
 
