@@ -8,38 +8,29 @@
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
+
+use crate::lines::Lines;
 
 /// Octets, each with a value.
 pub(crate) struct Keys<V> {
-    slots: HashTable<Slot<V>>,
+    lines: Lines<DIGEST, V>,
     hasher: SipHasher13,
 }
 
-struct Slot<V> {
-    digest: Digest,
-    value: V,
-}
+/// Octets of what is kept of a key.
+const DIGEST: usize = 16;
 
-/// What is kept of a key. Octets, since an integer would leave a gap in front of most values.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Digest([u8; 16]);
-
-impl Digest {
-    /// Where its slot is looked for.
-    fn hash(self) -> u64 {
-        let [first, ..] = *self.0.as_chunks::<8>().0 else { return 0 };
-        u64::from_le_bytes(first)
-    }
+/// Where a digest is looked for: its first half is as good as any.
+fn place(digest: &[u8; DIGEST]) -> u64 {
+    digest.first_chunk().map_or(0, |half| u64::from_le_bytes(*half))
 }
 
 impl<V> Default for Keys<V> {
     fn default() -> Self {
         // The one source of chance of the standard library.
         let secret = || RandomState::new().build_hasher().finish();
-        Keys { slots: HashTable::new(), hasher: SipHasher13::new_with_keys(secret(), secret()) }
+        Keys { lines: Lines::default(), hasher: SipHasher13::new_with_keys(secret(), secret()) }
     }
 }
 
@@ -61,50 +52,42 @@ impl<V> Keys<V> {
             return None;
         }
         let digest = self.digest(pieces);
-        let slot = self.slots.find(digest.hash(), |slot| slot.digest == digest)?;
-        Some(&slot.value)
+        self.lines.get(&digest, place(&digest))
     }
 
-    fn digest(&self, pieces: &[&[u8]]) -> Digest {
+    fn digest(&self, pieces: &[&[u8]]) -> [u8; DIGEST] {
         let mut hasher = self.hasher;
         for piece in pieces {
             hasher.write(piece);
         }
-        Digest(hasher.finish128().as_bytes())
+        hasher.finish128().as_bytes()
     }
 
-    /// Where the value of a key is, with whether there was one before; `value` makes it if not.
+    /// Where the value of a key is, with whether there was one before; `value` is put there if not.
     pub(crate) fn get_or_insert(&mut self, key: &[u8], value: V) -> (&mut V, bool) {
         let digest = self.digest(&[key]);
-        let is_it = |slot: &Slot<V>| slot.digest == digest;
-        match self.slots.entry(digest.hash(), is_it, |slot| slot.digest.hash()) {
-            Entry::Occupied(entry) => (&mut entry.into_mut().value, true),
-            Entry::Vacant(entry) => {
-                (&mut entry.insert(Slot { digest, value }).into_mut().value, false)
-            }
-        }
+        self.lines.get_or_insert(&digest, value, place)
+    }
+
+    /// Gives a key a value, in the place of the one that it had.
+    pub(crate) fn insert(&mut self, key: &[u8], value: V) {
+        let digest = self.digest(&[key]);
+        self.lines.insert(&digest, value, place);
     }
 
     /// How many keys there are.
     pub(crate) fn len(&self) -> usize {
-        self.slots.len()
+        self.lines.len()
     }
 
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.lines.is_empty()
     }
 
     /// Gives back the memory that was kept for more.
     pub(crate) fn shrink(&mut self) {
-        self.slots.shrink_to_fit(|slot| slot.digest.hash());
-    }
-}
-
-impl<V: Copy> Keys<V> {
-    /// Gives a key a value, in the place of the one that it had.
-    pub(crate) fn insert(&mut self, key: &[u8], value: V) {
-        *self.get_or_insert(key, value).0 = value;
+        self.lines.settle(place);
     }
 }
 

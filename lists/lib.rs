@@ -16,13 +16,15 @@
 //! | [`formats`] | the files of other programs that can be read as they are |
 //! | [`subject`] | what of a request is looked up, in the normal form of the entries |
 //! | `expressions` | regular expressions, where such a file has them |
-//! | `keys` | what the tables are made of |
+//! | `keys` | octets of any length, by their digests |
+//! | `lines` | what the tables are made of |
 
 pub mod clients;
 mod expressions;
 pub mod fingerprints;
 pub mod formats;
 mod keys;
+mod lines;
 pub mod logins;
 pub mod mailboxes;
 pub mod names;

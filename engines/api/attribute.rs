@@ -1,5 +1,7 @@
 //! The attributes that Postfix is known to send, each with its name on the wire and its meaning.
 
+use crate::stage::Stages;
+
 macro_rules! attributes {
     ($($(#[doc = $doc:expr])+ $variant:ident = $name:literal,)+) => {
         /// An attribute that Postfix is known to send.
@@ -105,6 +107,22 @@ attributes! {
     CompatibilityLevel = "compatibility_level",
     /// Postfix's version.
     MailVersion = "mail_version",
+}
+
+impl Attribute {
+    /// Where it can have a value. Only what is certain of every Postfix is left out, and of an
+    /// unknown protocol state nothing is.
+    #[must_use]
+    pub const fn stages(self) -> Stages {
+        match self {
+            Attribute::HeloName => Stages::FROM_HELO,
+            Attribute::Sender | Attribute::SaslSender | Attribute::Size => Stages::FROM_MAIL,
+            Attribute::Recipient | Attribute::Instance | Attribute::QueueId => Stages::FROM_RCPT,
+            Attribute::RecipientCount => Stages::FROM_DATA,
+            Attribute::EtrnDomain => Stages::ETRN,
+            _ => Stages::ALL,
+        }
+    }
 }
 
 #[cfg(test)]

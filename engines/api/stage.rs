@@ -87,6 +87,35 @@ impl Stages {
     /// Every stage.
     pub const ALL: Stages = Stages(0x1ff);
 
+    /// Those at which a client has said HELO. An unknown one may always be among them.
+    pub(crate) const FROM_HELO: Stages = Stages::of(&[
+        Stage::Helo,
+        Stage::Mail,
+        Stage::Rcpt,
+        Stage::Data,
+        Stage::EndOfMessage,
+        Stage::Vrfy,
+        Stage::Etrn,
+        Stage::Other,
+    ]);
+    /// Those at which there is a sender. An unknown one may always be among them.
+    pub(crate) const FROM_MAIL: Stages = Stages::of(&[
+        Stage::Mail,
+        Stage::Rcpt,
+        Stage::Data,
+        Stage::EndOfMessage,
+        Stage::Vrfy,
+        Stage::Other,
+    ]);
+    /// Those at which there is a recipient. An unknown one may always be among them.
+    pub(crate) const FROM_RCPT: Stages =
+        Stages::of(&[Stage::Rcpt, Stage::Data, Stage::EndOfMessage, Stage::Vrfy, Stage::Other]);
+    /// Those at which all recipients are known. An unknown one may always be among them.
+    pub(crate) const FROM_DATA: Stages =
+        Stages::of(&[Stage::Data, Stage::EndOfMessage, Stage::Other]);
+    /// Those of an ETRN. An unknown one may always be among them.
+    pub(crate) const ETRN: Stages = Stages::of(&[Stage::Etrn, Stage::Other]);
+
     /// These stages.
     #[must_use]
     pub const fn of(stages: &[Stage]) -> Stages {

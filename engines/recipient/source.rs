@@ -12,7 +12,7 @@ use mppd_engine::slog::{Logger, o};
 use mppd_engine::trouble::Trouble;
 use mppd_engine::{
     Attribute, BuildContext, EngineResult, Exchange, Failure, Finding, OptionValue as _, Probe,
-    Request, Span, Spanned, View, options,
+    Request, Spanned, View, options,
 };
 use mppd_lists::Table as _;
 use mppd_lists::mailboxes::Mailboxes;
@@ -166,14 +166,9 @@ impl Source {
     ) -> Result<Self, Vec<Finding>> {
         let mut findings = Vec::new();
         let connection = resolve(&options.connection, cx).map_err(|faults| findings.extend(faults));
-        let span = options.statement.span;
-        let statement = cx
-            .pieces(&options.statement)
-            .and_then(|pieces| Statement::compile(pieces, span))
-            .map_err(|faults| findings.extend(faults));
-        if statement.as_ref().is_ok_and(|statement| !statement.reads()) {
-            findings.push(writes(span));
-        }
+        let statement =
+            Statement::reading(&options.statement, "SELECT a row for an address that is valid", cx)
+                .map_err(|faults| findings.extend(faults));
         match (connection, statement) {
             (Ok(connection), Ok(statement)) if findings.is_empty() => {
                 let label = sql_label(options);
@@ -283,12 +278,6 @@ impl Source {
         };
         answer.map_err(|error| Failure::new("can't tell what is kept").with_source(error))
     }
-}
-
-/// A statement that changes something.
-fn writes(span: Span) -> Finding {
-    let finding = Finding::error(span, "this statement does more than to read");
-    finding.with_help("SELECT a row for an address that is valid")
 }
 
 /// What a mail server can be asked for; else why it can't.
@@ -464,7 +453,7 @@ pub(super) fn is_in(list: &Mailboxes<()>, address: &Address<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use mppd_engine::config::{Origin, Source as Text, SourceMap};
+    use mppd_engine::config::{Origin, Source as Text, SourceMap, Span};
 
     use super::*;
 

@@ -66,15 +66,8 @@ impl Lookup {
     ) -> Result<Self, Vec<Finding>> {
         let mut findings = Vec::new();
         let connection = resolve(&options.connection, cx).map_err(|faults| findings.extend(faults));
-        let whole = options.statement.span;
-        let statement = cx
-            .pieces(&options.statement)
-            .and_then(|pieces| Statement::compile(pieces, whole))
+        let statement = Statement::reading(&options.statement, "SELECT what is on the list", cx)
             .map_err(|faults| findings.extend(faults));
-        if statement.as_ref().is_ok_and(|statement| !statement.reads()) {
-            let finding = Finding::error(whole, "this statement does more than to read");
-            findings.push(finding.with_help("SELECT what is on the list"));
-        }
         match (connection, statement) {
             (Ok(connection), Ok(statement)) if findings.is_empty() => Ok(Lookup {
                 statement,

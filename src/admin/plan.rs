@@ -65,52 +65,68 @@ impl AdminPlan {
         let options = &common.admin;
         let mut plan = AdminPlan::without_secrets(options);
         let mut findings = Vec::new();
-        for option in &options.listen {
-            match ListenPlan::of(option) {
-                Ok(new) => {
-                    let others = taken.iter().chain(&plan.listen);
-                    if others.into_iter().any(|known| known.endpoint == new.endpoint) {
-                        let message = format!("{} is listened on twice", new.endpoint);
-                        findings.push(Finding::error(option.endpoint.span, message));
-                    }
-                    plan.listen.push(new);
-                }
-                Err(faults) => findings.extend(faults),
-            }
-        }
+        plan.listen = listened_on(options, taken, &mut findings);
         let mut files = ServerFiles::new(&mut draft.sources);
-        for options in &options.account {
-            match account(&options.value, &mut files) {
-                Ok(account) => plan.accounts.push(account),
-                Err(finding) => findings.push(finding),
-            }
-        }
-        for options in &options.token {
-            match token(&options.value, &mut files) {
-                Ok(known) => plan.tokens.push(known),
-                Err(finding) => findings.push(finding),
-            }
-        }
+        let accounts = options.account.iter().map(|given| account(&given.value, &mut files));
+        plan.accounts = sound(accounts, &mut findings);
+        let tokens = options.token.iter().map(|given| token(&given.value, &mut files));
+        plan.tokens = sound(tokens, &mut findings);
         findings.append(&mut files.warnings);
         refuse_repeated(options.account.iter().map(|a| &a.value.name), "account", &mut findings);
         refuse_repeated(options.token.iter().map(|t| &t.value.name), "token", &mut findings);
-        let names = options.server_name.iter();
-        findings.extend(names.filter(|name| !is_name(name.value.trim())).map(|name| {
-            Finding::error(name.span, format!("\"{}\" is no name of a host", name.value))
-                .with_help("a name without scheme and port, such as console.example.com")
-        }));
-        if options.metrics == MetricsAccess::Token
-            && options.token.is_empty()
-            && options.account.is_empty()
-            && let Some(listen) = options.listen.first()
-        {
-            let message = "nobody may read /metrics: there is neither <token> nor <account>";
-            let finding = Finding::warning(listen.endpoint.span, message);
-            findings.push(finding.with_help("\"mppd password --token\" makes a token"));
-        }
+        findings.extend(options.server_name.iter().filter_map(wrong_name));
+        findings.extend(unreadable_metrics(options));
         draft.findings.extend(findings);
         plan
     }
+}
+
+/// The sockets of the admin listener, each once and none of those taken.
+fn listened_on(
+    options: &AdminOptions,
+    taken: &[ListenPlan],
+    findings: &mut Vec<Finding>,
+) -> Vec<ListenPlan> {
+    let mut sockets: Vec<ListenPlan> = Vec::new();
+    for option in &options.listen {
+        let new = match ListenPlan::of(option) {
+            Ok(new) => new,
+            Err(faults) => {
+                findings.extend(faults);
+                continue;
+            }
+        };
+        if taken.iter().chain(&sockets).any(|known| known.endpoint == new.endpoint) {
+            let message = format!("{} is listened on twice", new.endpoint);
+            findings.push(Finding::error(option.endpoint.span, message));
+        }
+        sockets.push(new);
+    }
+    sockets
+}
+
+/// Those that could be read; what is wrong with the others is added to the findings.
+fn sound<T>(read: impl Iterator<Item = Result<T, Finding>>, findings: &mut Vec<Finding>) -> Vec<T> {
+    read.filter_map(|one| one.map_err(|finding| findings.push(finding)).ok()).collect()
+}
+
+fn wrong_name(name: &Spanned<String>) -> Option<Finding> {
+    if is_name(name.value.trim()) {
+        return None;
+    }
+    let finding = Finding::error(name.span, format!("\"{}\" is no name of a host", name.value));
+    Some(finding.with_help("a name without scheme and port, such as console.example.com"))
+}
+
+/// Warns of a `/metrics` that asks for a login which nobody has.
+fn unreadable_metrics(options: &AdminOptions) -> Option<Finding> {
+    let has_reader = !options.token.is_empty() || !options.account.is_empty();
+    if options.metrics != MetricsAccess::Token || has_reader {
+        return None;
+    }
+    let message = "nobody may read /metrics: there is neither <token> nor <account>";
+    let finding = Finding::warning(options.listen.first()?.endpoint.span, message);
+    Some(finding.with_help("\"mppd password --token\" makes a token"))
 }
 
 fn is_name(text: &str) -> bool {

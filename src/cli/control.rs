@@ -14,6 +14,8 @@ use crate::config::limits::Limits;
 use crate::control::client::{ControlError, ask};
 use crate::control::{Answer, Question};
 use crate::status::{ServerStatus, StateStoreStatus, troubles};
+use crate::tracking::TrackerStatus;
+use crate::traffic::TrafficStatus;
 
 /// Exit code where no server runs.
 const EXIT_NOT_RUNNING: u8 = 3;
@@ -116,46 +118,13 @@ fn configured(settings: &Settings) -> Option<PathBuf> {
 /// The status on a screen.
 fn screen(status: &ServerStatus) -> String {
     let mut screen = Screen::default();
-    let ServerStatus { configuration, traffic, .. } = status;
-    let stopping = if status.stopping { ", about to end" } else { "" };
-    screen.line(
-        "mppd",
-        &format!(
-            "{} on {}, process {}, since {}{stopping}",
-            status.version, status.node, status.pid, status.started
-        ),
-    );
-    screen.line("listening", &status.listening.join("  "));
-    screen.line("configuration", &format!("in force since {}", configuration.loaded));
-    for file in &configuration.changed {
-        screen.line("", &format!("changed since then: {file}"));
-    }
-    screen.line(
-        "connections",
-        &format!(
-            "{} open, {} taken in, {} refused at a limit, {} too slow, {} with bad input",
-            traffic.connections,
-            traffic.accepted,
-            traffic.refused,
-            traffic.too_slow,
-            traffic.bad_input
-        ),
-    );
-    screen.line(
-        "requests",
-        &format!(
-            "{} under way ({} octets), {} answered, {} of them shed",
-            traffic.requests, traffic.memory, traffic.answered, traffic.shed
-        ),
-    );
+    show_process(&mut screen, status);
+    show_traffic(&mut screen, &status.traffic);
     for tracker in &status.trackers {
-        screen.line(
-            "records",
-            &format!(
-                "{}: {} rows written, {} in the spool, {} waiting",
-                tracker.records, tracker.rows, tracker.spooled, tracker.waiting
-            ),
-        );
+        let TrackerStatus { records, rows, spooled, waiting, .. } = tracker;
+        let text =
+            format!("{records}: {rows} rows written, {spooled} in the spool, {waiting} waiting");
+        screen.line("records", &text);
     }
     if let Some(store) = &status.state_store {
         screen.line("state store", &state_store(store));
@@ -163,10 +132,35 @@ fn screen(status: &ServerStatus) -> String {
     for trouble in troubles(status) {
         screen.line("!", &trouble);
     }
-    for finding in configuration.refused.iter().flat_map(|refused| &refused.findings) {
+    for finding in status.configuration.refused.iter().flat_map(|refused| &refused.findings) {
         screen.line("", finding);
     }
     screen.0
+}
+
+fn show_process(screen: &mut Screen, status: &ServerStatus) {
+    let ServerStatus { configuration, version, node, pid, started, .. } = status;
+    let stopping = if status.stopping { ", about to end" } else { "" };
+    let text = format!("{version} on {node}, process {pid}, since {started}{stopping}");
+    screen.line("mppd", &text);
+    screen.line("listening", &status.listening.join("  "));
+    screen.line("configuration", &format!("in force since {}", configuration.loaded));
+    for file in &configuration.changed {
+        screen.line("", &format!("changed since then: {file}"));
+    }
+}
+
+fn show_traffic(screen: &mut Screen, traffic: &TrafficStatus) {
+    let connections = format!(
+        "{} open, {} taken in, {} refused at a limit, {} too slow, {} with bad input",
+        traffic.connections, traffic.accepted, traffic.refused, traffic.too_slow, traffic.bad_input
+    );
+    screen.line("connections", &connections);
+    let requests = format!(
+        "{} under way ({} octets), {} answered, {} of them shed",
+        traffic.requests, traffic.memory, traffic.answered, traffic.shed
+    );
+    screen.line("requests", &requests);
 }
 
 fn state_store(status: &StateStoreStatus) -> String {

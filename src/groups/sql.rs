@@ -51,10 +51,7 @@ impl Lookup {
     ) -> Result<Self, Vec<Finding>> {
         let mut findings = Vec::new();
         let connection = resolve(&options.connection, cx).map_err(|faults| findings.extend(faults));
-        let whole = options.statement.span;
-        let statement = cx
-            .pieces(&options.statement)
-            .and_then(|pieces| Statement::compile(pieces, whole))
+        let statement = Statement::reading(&options.statement, "SELECT the ID of the group", cx)
             .map_err(|faults| findings.extend(faults));
         let unknown = cx.take_references().into_iter().filter_map(|reference| {
             let what = match &reference.target {
@@ -66,10 +63,6 @@ impl Lookup {
             Some(Finding::error(reference.span, message))
         });
         findings.extend(unknown);
-        if statement.as_ref().is_ok_and(|statement| !statement.reads()) {
-            let finding = Finding::error(whole, "this statement does more than to read");
-            findings.push(finding.with_help("SELECT the ID of the group"));
-        }
         match (connection, statement) {
             (Ok(connection), Ok(statement)) if findings.is_empty() => Ok(Lookup {
                 statement,

@@ -3,6 +3,7 @@
 
 mod builder;
 mod records;
+mod whole;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -82,13 +82,10 @@ use crate::listener::{
 };
 use crate::overload::{self, OnOverload};
 use crate::plan::Plan;
-use crate::ration::Ration;
-use crate::repeats::Repeats;
 use crate::rights::Rights;
 use crate::service_manager::ServiceManager;
 use crate::session::Bounds;
 use crate::tracking::{Denial, TrackerHandle, TrackingStartError};
-use crate::traffic::Traffic;
 
 pub use self::reload::{Reload, ReloadError, Reloaded};
 
@@ -232,20 +229,16 @@ impl Supervisor {
         states.put_in_force(state_store, &plan.configuration.state_store);
         let installation = Arc::new(installation(plan, &[], &tracking));
         let (stopping, stopping_receiver) = watch::channel(false);
-        let (traffic, ration) = (Arc::new(Traffic::default()), Arc::new(Ration::default()));
-        actix_rt::spawn(overload::tell(traffic.clone(), ration.clone(), logger.clone()));
-        let shared = Arc::new(Shared {
-            repeats: Arc::new(Repeats::default()),
-            traffic: traffic.clone(),
-            feed: Arc::default(),
-            ration,
-            logger: logger.clone(),
-            stopping: stopping_receiver,
-        });
+        let shared = Arc::new(shared(stopping_receiver, &logger));
+        actix_rt::spawn(overload::tell(
+            shared.traffic.clone(),
+            shared.ration.clone(),
+            logger.clone(),
+        ));
         let crew = Crew::raise(plan, &installation, &shared).await?;
         let intake = Arc::new(Intake {
             workers: crew.slots(),
-            traffic,
+            traffic: shared.traffic.clone(),
             max_connections: AtomicU32::new(server.max_connections.0),
             is_silent: AtomicBool::new(plan.on_overload == OnOverload::Silence),
             logger: logger.clone(),
@@ -314,6 +307,18 @@ impl Supervisor {
         actix_rt::spawn(service_manager.clone().keep_watchdog_quiet());
         service_manager.ready(&board.line());
         Ok(supervisor)
+    }
+}
+
+/// What the workers of a server that has just been started have in common.
+fn shared(stopping: watch::Receiver<bool>, logger: &Logger) -> Shared {
+    Shared {
+        repeats: Arc::default(),
+        traffic: Arc::default(),
+        feed: Arc::default(),
+        ration: Arc::default(),
+        logger: logger.clone(),
+        stopping,
     }
 }
 

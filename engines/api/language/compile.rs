@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::expression::{Clock, Expression, GlobalsVerb, ResultName};
 use super::functions::{Function, LONGEST};
-use super::macros::{MacroDoc, Value, find, macros, stages_of};
+use super::macros::{MacroDoc, Value, find, macros};
 use super::parser::Fault;
 use super::scope::{Reference, Scope, Target};
 use super::syntax::{
@@ -382,7 +382,7 @@ impl<'t, 's> Compiler<'t, 's> {
                     self.warn_of_misspelling(name);
                     return Ok(Expression::Unlisted(name.text.as_bytes().into()));
                 };
-                self.refer_to_stages(call, stages_of(attribute));
+                self.refer_to_stages(call, attribute.stages());
                 Ok(Expression::Attribute(attribute))
             }
             [_, name, part, ..] => {

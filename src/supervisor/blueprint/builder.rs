@@ -8,18 +8,17 @@ use std::sync::Arc;
 use mppd_engine::config::{Services, Severity, nearest};
 use mppd_engine::language::{Patterns, Reference};
 use mppd_engine::slog::{Logger, o};
-use mppd_engine::{
-    Action, BuildContext, Built, Condition, Element, EngineKind, Finding, Span, Spanned,
-};
+use mppd_engine::{Action, BuildContext, Built, Element, EngineKind, Finding, Span, Spanned};
 use mppd_state::StateStore;
 
 use super::records::unused_connections;
+use super::whole::Whole;
 use super::{Blueprint, Chain, Chains, EnginePlan, GroupPlan, Place};
 use crate::config::settings::{DEFAULT_GROUP, GroupOptions};
 use crate::config::{Draft, engine_id};
 use crate::supervisor::common_options::{Common, Declared, Written};
 use crate::supervisor::effect::fixed_action;
-use crate::supervisor::references::{self, Absent, Configured, Facts, Listed, Missing};
+use crate::supervisor::references::{self, Absent, Facts, Listed, Missing};
 use crate::supervisor::services::services;
 
 /// What [`Blueprint::build`] promises.
@@ -427,7 +426,7 @@ impl Builder<'_> {
         let (mut common, names) = self.common_options(whole, &part)?;
         self.used_patterns.append(&mut common.used_patterns);
         self.report(std::mem::take(&mut common.warnings));
-        self.facts.push(facts_of(&full, whole, &part, &common, names));
+        self.facts.push(whole.facts(&full, &part, &common, names));
         let plan = EnginePlan::new(full.clone(), whole.kind.name(), part.prototype);
         self.warn_of_no_breaker(&plan, &common);
         self.engines.push(EnginePlan {
@@ -506,65 +505,6 @@ impl Builder<'_> {
                 Action::Dunno
             }
         }
-    }
-}
-
-/// An engine's element, and what holds for all of its engines.
-struct Whole<'a> {
-    id: &'a str,
-    kind: &'static dyn EngineKind,
-    element: &'a Element,
-    written: Written,
-    /// What the texts of the element refer to that are not those of one method.
-    references: Vec<Reference>,
-}
-
-impl Whole<'_> {
-    /// The elements inside that declare a method each.
-    fn methods(&self) -> impl Iterator<Item = &Element> {
-        let declares =
-            |child: &&Element| self.kind.methods().iter().any(|method| method.name == child.name);
-        self.element.children.iter().filter(declares)
-    }
-
-    /// The names of the values that its kind declares.
-    fn declared(&self) -> Vec<Cow<'static, str>> {
-        self.kind.values().iter().map(|value| value.name.into()).collect()
-    }
-}
-
-fn facts_of(
-    id: &Arc<str>,
-    whole: &Whole<'_>,
-    part: &Built,
-    common: &Common,
-    names: Vec<Cow<'static, str>>,
-) -> Facts {
-    let stages_of = |condition: &Condition| condition.possible_stages();
-    let precondition = common.places.get("precondition").copied();
-    let place = |option: &str| common.places.get(option).copied();
-    let of_statuses = common.effects.iter().filter_map(|(status, effect)| {
-        let option = format!("on_{status}");
-        let span = place(&option)?;
-        Some(Configured { decides: effect.decides(), ..Configured::new(option, effect, span) })
-    });
-    // That of an exception is the answer in every chain.
-    let of_exceptions = common.on_exception.iter().zip(place("on_exception"));
-    let of_exceptions = of_exceptions
-        .map(|(effect, span)| Configured::new("on_exception".to_owned(), effect, span));
-    let before = [&whole.references, &part.references, &common.before];
-    Facts {
-        id: id.clone(),
-        kind: whole.kind.name(),
-        method: part.method.clone(),
-        stages: whole.kind.stages(),
-        precondition: precondition.zip(common.precondition.as_ref().map(stages_of)),
-        statuses: common.effects.keys().copied().collect(),
-        names,
-        has_open_values: part.has_open_values,
-        before: before.into_iter().flatten().cloned().collect(),
-        after: common.after.clone(),
-        effects: of_statuses.chain(of_exceptions).collect(),
     }
 }
 
