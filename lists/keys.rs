@@ -10,20 +10,12 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-use crate::lines::Lines;
+use crate::lines::{Digest, Lines};
 
 /// Octets, each with a value.
 pub(crate) struct Keys<V> {
-    lines: Lines<DIGEST, V>,
+    lines: Lines<V>,
     hasher: SipHasher13,
-}
-
-/// Octets of what is kept of a key.
-const DIGEST: usize = 16;
-
-/// Where a digest is looked for: its first half is as good as any.
-fn place(digest: &[u8; DIGEST]) -> u64 {
-    digest.first_chunk().map_or(0, |half| u64::from_le_bytes(*half))
 }
 
 impl<V> Default for Keys<V> {
@@ -52,10 +44,10 @@ impl<V> Keys<V> {
             return None;
         }
         let digest = self.digest(pieces);
-        self.lines.get(&digest, place(&digest))
+        self.lines.get(&digest)
     }
 
-    fn digest(&self, pieces: &[&[u8]]) -> [u8; DIGEST] {
+    fn digest(&self, pieces: &[&[u8]]) -> Digest {
         let mut hasher = self.hasher;
         for piece in pieces {
             hasher.write(piece);
@@ -66,13 +58,13 @@ impl<V> Keys<V> {
     /// Where the value of a key is, with whether there was one before; `value` is put there if not.
     pub(crate) fn get_or_insert(&mut self, key: &[u8], value: V) -> (&mut V, bool) {
         let digest = self.digest(&[key]);
-        self.lines.get_or_insert(&digest, value, place)
+        self.lines.get_or_insert(&digest, value)
     }
 
     /// Gives a key a value, in the place of the one that it had.
     pub(crate) fn insert(&mut self, key: &[u8], value: V) {
         let digest = self.digest(&[key]);
-        self.lines.insert(&digest, value, place);
+        self.lines.insert(&digest, value);
     }
 
     /// How many keys there are.
@@ -87,7 +79,7 @@ impl<V> Keys<V> {
 
     /// Gives back the memory that was kept for more.
     pub(crate) fn shrink(&mut self) {
-        self.lines.settle(place);
+        self.lines.settle();
     }
 }
 

@@ -15,8 +15,16 @@ use memmap2::MmapMut;
 /// Octets of a line of the cache.
 const LINE: usize = 64;
 
-/// Octets of the number behind each key.
-const NUMBER: usize = 4;
+/// A key: all 128 bits spread evenly, and nobody who makes them can foresee them.
+pub(crate) type Digest = [u8; DIGEST];
+
+const DIGEST: usize = 16;
+
+/// A digest, and behind it the number of its value, of four octets.
+const SLOT: usize = DIGEST + 4;
+
+/// Whole slots of a line.
+const SLOTS: usize = LINE / SLOT;
 
 /// From here on memory is asked for in huge pages: it would fill one.
 const HUGE_PAGE: usize = 2 << 20;
@@ -25,9 +33,8 @@ const HUGE_PAGE: usize = 2 << 20;
 /// belongs there is in the next.
 const MOST_IN_HUNDRED: usize = 70;
 
-/// Keys of `KEY` octets, each with a value. Whoever asks knows where a key is to be looked for: its
-/// place, 64 bits that are spread evenly and that nobody who makes keys can foresee.
-pub(crate) struct Lines<const KEY: usize, V> {
+/// Digests, each with a value.
+pub(crate) struct Lines<V> {
     memory: Memory,
     values: Vec<V>,
 }
@@ -94,22 +101,19 @@ enum Slot {
     Free(usize, usize),
 }
 
-impl<const KEY: usize, V> Default for Lines<KEY, V> {
+impl<V> Default for Lines<V> {
     fn default() -> Self {
         Lines { memory: Memory::Few(Vec::new()), values: Vec::new() }
     }
 }
 
-impl<const KEY: usize, V> fmt::Debug for Lines<KEY, V> {
+impl<V> fmt::Debug for Lines<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lines").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
-impl<const KEY: usize, V> Lines<KEY, V> {
-    const SLOT: usize = KEY + NUMBER;
-    const SLOTS: usize = LINE / Self::SLOT;
-
+impl<V> Lines<V> {
     /// How many keys there are.
     pub(crate) fn len(&self) -> usize {
         self.values.len()
@@ -121,39 +125,27 @@ impl<const KEY: usize, V> Lines<KEY, V> {
     }
 
     /// The value of a key.
-    pub(crate) fn get(&self, key: &[u8; KEY], place: u64) -> Option<&V> {
+    pub(crate) fn get(&self, key: &Digest) -> Option<&V> {
         if self.is_empty() {
             return None;
         }
-        match self.seek(key, place) {
+        match self.seek(key) {
             Slot::Taken(number) => self.values.get(number),
             Slot::Free(..) => None,
         }
     }
 
     /// Where the value of a key is, with whether there was one before; `value` is put there if not.
-    /// `place_of` tells the place of any key.
-    pub(crate) fn get_or_insert(
-        &mut self,
-        key: &[u8; KEY],
-        value: V,
-        place_of: impl Fn(&[u8; KEY]) -> u64,
-    ) -> (&mut V, bool) {
-        match self.seek_to_write(key, place_of) {
+    pub(crate) fn get_or_insert(&mut self, key: &Digest, value: V) -> (&mut V, bool) {
+        match self.seek_to_write(key) {
             Slot::Taken(number) => (&mut self.values[number], true),
             Slot::Free(line, at) => (self.add(line, at, key, value), false),
         }
     }
 
-    /// Gives a key a value, in the place of the one that it had. `place_of` tells the place of any
-    /// key.
-    pub(crate) fn insert(
-        &mut self,
-        key: &[u8; KEY],
-        value: V,
-        place_of: impl Fn(&[u8; KEY]) -> u64,
-    ) {
-        match self.seek_to_write(key, place_of) {
+    /// Gives a key a value, in the place of the one that it had.
+    pub(crate) fn insert(&mut self, key: &Digest, value: V) {
+        match self.seek_to_write(key) {
             Slot::Taken(number) => self.values[number] = value,
             Slot::Free(line, at) => {
                 self.add(line, at, key, value);
@@ -162,14 +154,14 @@ impl<const KEY: usize, V> Lines<KEY, V> {
     }
 
     /// Where a key is, or where there is room for it.
-    fn seek_to_write(&mut self, key: &[u8; KEY], place_of: impl Fn(&[u8; KEY]) -> u64) -> Slot {
+    fn seek_to_write(&mut self, key: &Digest) -> Slot {
         if self.len() >= self.room() {
-            self.move_into((2 * self.memory.lines()).max(1), &place_of);
+            self.move_into((2 * self.memory.lines()).max(1));
         }
-        self.seek(key, place_of(key))
+        self.seek(key)
     }
 
-    fn add(&mut self, line: usize, at: usize, key: &[u8; KEY], value: V) -> &mut V {
+    fn add(&mut self, line: usize, at: usize, key: &Digest, value: V) -> &mut V {
         let index = self.values.len();
         self.values.push(value);
         self.write(line, at, key, index + 1);
@@ -177,29 +169,29 @@ impl<const KEY: usize, V> Lines<KEY, V> {
     }
 
     /// Gives back the memory that was kept for more.
-    pub(crate) fn settle(&mut self, place_of: impl Fn(&[u8; KEY]) -> u64) {
+    pub(crate) fn settle(&mut self) {
         self.values.shrink_to_fit();
         let slots = (self.len() * 100).div_ceil(MOST_IN_HUNDRED);
-        let lines = slots.div_ceil(Self::SLOTS);
+        let lines = slots.div_ceil(SLOTS);
         if lines < self.memory.lines() {
-            self.move_into(lines, &place_of);
+            self.move_into(lines);
         }
     }
 
     /// How many keys may be in the memory that there is; always fewer than it has slots.
     fn room(&self) -> usize {
-        self.memory.lines() * Self::SLOTS * MOST_IN_HUNDRED / 100
+        self.memory.lines() * SLOTS * MOST_IN_HUNDRED / 100
     }
 
     /// Where a key is, or where it would be put. There must be memory.
-    fn seek(&self, key: &[u8; KEY], place: u64) -> Slot {
+    fn seek(&self, key: &Digest) -> Slot {
         let lines = self.memory.lines();
-        let mut line = line_of(place, lines);
+        let mut line = line_of(key, lines);
         loop {
-            for (index, slot) in self.memory.line(line).chunks_exact(Self::SLOT).enumerate() {
+            for (index, slot) in self.memory.line(line).chunks_exact(SLOT).enumerate() {
                 match number(slot) {
-                    0 => return Slot::Free(line, index * Self::SLOT),
-                    number if slot[..KEY] == *key => return Slot::Taken(number - 1),
+                    0 => return Slot::Free(line, index * SLOT),
+                    number if slot[..DIGEST] == *key => return Slot::Taken(number - 1),
                     _ => {}
                 }
             }
@@ -207,20 +199,20 @@ impl<const KEY: usize, V> Lines<KEY, V> {
         }
     }
 
-    fn write(&mut self, line: usize, at: usize, key: &[u8; KEY], number: usize) {
-        let slot = &mut self.memory.line_mut(line)[at..at + Self::SLOT];
-        slot[..KEY].copy_from_slice(key);
+    fn write(&mut self, line: usize, at: usize, key: &Digest, number: usize) {
+        let slot = &mut self.memory.line_mut(line)[at..at + SLOT];
+        slot[..DIGEST].copy_from_slice(key);
         // There is not enough memory for as many as could not be counted.
         let number = u32::try_from(number).unwrap_or(u32::MAX);
-        slot[KEY..].copy_from_slice(&number.to_le_bytes());
+        slot[DIGEST..].copy_from_slice(&number.to_le_bytes());
     }
 
-    fn move_into(&mut self, lines: usize, place_of: &impl Fn(&[u8; KEY]) -> u64) {
+    fn move_into(&mut self, lines: usize) {
         let before = std::mem::replace(&mut self.memory, Memory::new(lines));
         for line in 0..before.lines() {
-            for slot in before.line(line).chunks_exact(Self::SLOT) {
+            for slot in before.line(line).chunks_exact(SLOT) {
                 let Some(key) = slot.first_chunk().filter(|_| number(slot) > 0) else { break };
-                if let Slot::Free(line, at) = self.seek(key, place_of(key)) {
+                if let Slot::Free(line, at) = self.seek(key) {
                     self.write(line, at, key, number(slot));
                 }
             }
@@ -228,9 +220,10 @@ impl<const KEY: usize, V> Lines<KEY, V> {
     }
 }
 
-/// The line in which a key of this place is looked for first.
-fn line_of(place: u64, lines: usize) -> usize {
-    // As if the place were a fraction of one: any number of lines will do, not only powers of two.
+/// The line in which a key is looked for first.
+fn line_of(key: &Digest, lines: usize) -> usize {
+    // As if it were a fraction of one: any number of lines will do, not only powers of two.
+    let place = key.first_chunk().map_or(0, |half| u64::from_le_bytes(*half));
     let line = (u128::from(place) * lines as u128) >> u64::BITS;
     usize::try_from(line).unwrap_or_default()
 }
@@ -243,45 +236,55 @@ fn number(slot: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::hash::{BuildHasher as _, RandomState};
 
     use proptest::prelude::*;
 
     use super::*;
 
-    /// All in one line, and in the one before it.
-    fn crowded(key: &[u8; 4]) -> u64 {
-        u64::MAX - (u64::from(key[0]) & 1) * (u64::MAX / 8)
+    /// Of a number, spread as digests are.
+    fn spread(number: u64) -> Digest {
+        let place = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (u128::from(number) << u64::BITS | u128::from(place)).to_le_bytes()
     }
 
-    fn check(steps: &[([u8; 4], u16)], place_of: impl Fn(&[u8; 4]) -> u64 + Copy) {
-        let (mut lines, mut naive) = (Lines::<4, u16>::default(), HashMap::new());
-        for (key, value) in steps {
-            let (found, was_there) = lines.get_or_insert(key, *value, place_of);
-            assert_eq!(was_there, naive.contains_key(key));
-            assert_eq!(found, naive.entry(*key).or_insert(*value));
+    /// All in the last line, and in the one before it.
+    fn crowded(number: u64) -> Digest {
+        let place = u64::MAX - (number & 1) * (u64::MAX / 8);
+        (u128::from(number) << u64::BITS | u128::from(place)).to_le_bytes()
+    }
+
+    fn check(steps: &[(u8, u16, bool)], digest: fn(u64) -> Digest) {
+        let (mut lines, mut naive) = (Lines::default(), HashMap::new());
+        for &(number, value, replaces) in steps {
+            let key = digest(number.into());
+            if replaces {
+                lines.insert(&key, value);
+                naive.insert(key, value);
+                continue;
+            }
+            let was_there = naive.contains_key(&key);
+            let expected = naive.entry(key).or_insert(value);
+            assert_eq!(lines.get_or_insert(&key, value), (expected, was_there));
         }
-        for settled in [false, true] {
-            for (key, value) in &naive {
-                assert_eq!(lines.get(key, place_of(key)), Some(value), "settled: {settled}");
-                let other = [key[0], key[1], key[2], !key[3]];
-                assert_eq!(lines.get(&other, place_of(&other)), naive.get(&other));
+        for is_settled in [false, true] {
+            for number in 0..=0xff {
+                let key = digest(number);
+                assert_eq!(lines.get(&key), naive.get(&key), "settled: {is_settled}");
             }
             assert_eq!(lines.len(), naive.len());
-            lines.settle(place_of);
+            lines.settle();
         }
     }
 
     proptest! {
         #[test]
-        fn it_is_a_map(steps in proptest::collection::vec(any::<([u8; 4], u16)>(), 0..400)) {
-            let hasher = RandomState::new();
-            check(&steps, |key| hasher.hash_one(key));
+        fn it_is_a_map(steps in proptest::collection::vec(any::<(u8, u16, bool)>(), 0..400)) {
+            check(&steps, spread);
         }
 
         #[test]
-        fn keys_of_one_line_are_found_in_those_behind_it(
-            steps in proptest::collection::vec(any::<([u8; 4], u16)>(), 0..100),
+        fn keys_of_a_full_line_are_found_in_those_behind_it(
+            steps in proptest::collection::vec(any::<(u8, u16, bool)>(), 0..200),
         ) {
             check(&steps, crowded);
         }
@@ -289,40 +292,33 @@ mod tests {
 
     #[test]
     fn a_table_of_many_huge_pages_has_all_that_was_put_in() {
-        let hasher = RandomState::new();
-        let place_of = |key: &[u8; 16]| hasher.hash_one(key);
-        let key = |number: u32| u128::from(number).to_be_bytes();
-        let mut lines = Lines::<16, u32>::default();
+        let mut lines = Lines::default();
         for number in 0..200_000 {
-            lines.get_or_insert(&key(number), number, place_of);
+            lines.insert(&spread(number), number);
         }
         assert!(matches!(lines.memory, Memory::Many(_)));
-        lines.settle(place_of);
+        lines.settle();
         for number in 0..200_000 {
-            let key = key(number);
-            assert_eq!(lines.get(&key, place_of(&key)), Some(&number));
+            assert_eq!(lines.get(&spread(number)), Some(&number));
         }
-        let absent = key(200_000);
-        assert_eq!(lines.get(&absent, place_of(&absent)), None);
+        assert_eq!(lines.get(&spread(200_000)), None);
     }
 
     #[test]
     fn a_settled_table_has_little_more_memory_than_its_keys_need() {
-        let hasher = RandomState::new();
-        let place_of = |key: &[u8; 16]| hasher.hash_one(key);
-        let mut lines = Lines::<16, ()>::default();
-        for number in 0..1_000_u128 {
-            lines.get_or_insert(&number.to_be_bytes(), (), place_of);
+        let mut lines = Lines::default();
+        for number in 0..1_000 {
+            lines.insert(&spread(number), ());
         }
-        lines.settle(place_of);
+        lines.settle();
         assert_eq!(lines.memory.lines(), 477);
     }
 
     #[test]
     fn nothing_is_found_where_nothing_is() {
-        let mut lines = Lines::<4, ()>::default();
-        assert_eq!(lines.get(b"abcd", 7), None);
-        lines.settle(|_| 7);
+        let mut lines = Lines::<()>::default();
+        assert_eq!(lines.get(&spread(7)), None);
+        lines.settle();
         assert!(lines.is_empty());
     }
 }

@@ -1,33 +1,31 @@
 //! Addresses and networks, found by longest prefix: one look for each length that a list has.
 
-use std::fmt;
-use std::hash::BuildHasher as _;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use hashbrown::DefaultHashBuilder;
+use hashbrown::HashMap;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mppd_engine::Attribute;
 
 use crate::formats::Format;
-use crate::lines::Lines;
 use crate::reading::{BETWEEN_ENTRIES, Fault};
 use crate::{Found, Shown, Table};
 
 /// Networks, each with a value; an address is a network of one.
 #[derive(Debug)]
 pub struct Networks<V> {
-    ipv4: ByLength<4, V>,
-    ipv6: ByLength<16, V>,
+    ipv4: ByLength<[u8; 4], V>,
+    ipv6: ByLength<[u8; 16], V>,
 }
 
 /// The networks of one family, a table for each length of their prefixes, the longest first.
-struct ByLength<const OCTETS: usize, V> {
-    tables: Vec<(u8, Lines<OCTETS, V>)>,
-    hasher: DefaultHashBuilder,
+#[derive(Debug)]
+struct ByLength<A, V> {
+    tables: Vec<(u8, HashMap<A, V>)>,
 }
 
 /// The octets of an address.
-trait Octets {
+trait Octets: Copy + Eq + Hash {
     /// The address with the bits behind a prefix of this length cleared.
     fn prefix(self, length: u8) -> Self;
 }
@@ -46,47 +44,37 @@ impl Octets for [u8; 16] {
     }
 }
 
-impl<const OCTETS: usize, V> Default for ByLength<OCTETS, V> {
+impl<A, V> Default for ByLength<A, V> {
     fn default() -> Self {
-        ByLength { tables: Vec::new(), hasher: DefaultHashBuilder::default() }
+        ByLength { tables: Vec::new() }
     }
 }
 
-impl<const OCTETS: usize, V> fmt::Debug for ByLength<OCTETS, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.tables.iter().map(|(length, table)| (length, table))).finish()
-    }
-}
-
-impl<const OCTETS: usize, V> ByLength<OCTETS, V> {
+impl<A: Octets, V> ByLength<A, V> {
     /// The longest prefix of an address that is here, of no more than this length.
-    fn find(&self, address: [u8; OCTETS], most: u8) -> Option<([u8; OCTETS], u8, &V)>
-    where
-        [u8; OCTETS]: Octets,
-    {
+    fn find(&self, address: A, most: u8) -> Option<(A, u8, &V)> {
         self.tables.iter().filter(|(length, _)| *length <= most).find_map(|(length, table)| {
             let prefix = address.prefix(*length);
-            Some((prefix, *length, table.get(&prefix, self.hasher.hash_one(prefix))?))
+            Some((prefix, *length, table.get(&prefix)?))
         })
     }
 
-    fn get(&self, address: [u8; OCTETS], length: u8) -> Option<&V> {
+    fn get(&self, address: A, length: u8) -> Option<&V> {
         let (_, table) = self.tables.iter().find(|(other, _)| *other == length)?;
-        table.get(&address, self.hasher.hash_one(address))
+        table.get(&address)
     }
 
-    fn insert(&mut self, address: [u8; OCTETS], length: u8, value: V) {
+    fn insert(&mut self, address: A, length: u8, value: V) {
         let at = self.tables.partition_point(|(other, _)| *other > length);
         if self.tables.get(at).is_none_or(|(other, _)| *other != length) {
-            self.tables.insert(at, (length, Lines::default()));
+            self.tables.insert(at, (length, HashMap::new()));
         }
-        let place = |address: &[u8; OCTETS]| self.hasher.hash_one(address);
-        self.tables[at].1.insert(&address, value, place);
+        self.tables[at].1.insert(address, value);
     }
 
-    fn settle(&mut self) {
+    fn shrink(&mut self) {
         for (_, table) in &mut self.tables {
-            table.settle(|address| self.hasher.hash_one(address));
+            table.shrink_to_fit();
         }
     }
 }
@@ -164,8 +152,8 @@ impl<V> Table<V> for Networks<V> {
     }
 
     fn settle(&mut self) {
-        self.ipv4.settle();
-        self.ipv6.settle();
+        self.ipv4.shrink();
+        self.ipv6.shrink();
     }
 }
 
