@@ -133,23 +133,34 @@ impl Browser {
         self.call("GET", "/title", &Value::Null).as_str().unwrap().to_owned()
     }
 
-    /// The first element that a selector finds; it may still be to come.
-    fn element(&self, selector: &str) -> String {
+    /// Does something to the first element that a selector finds. It may still be to come, and a
+    /// page that is about to be left may take it away between finding and using it.
+    fn act(&self, selector: &str, action: &str, body: &Value) {
+        let mut said = String::new();
+        let done = eventually(|| match self.try_to_act(selector, action, body) {
+            Ok(()) => Some(()),
+            Err(error) => {
+                said = error;
+                None
+            }
+        });
+        done.unwrap_or_else(|| panic!("{action} of {selector} at {}: {said}", self.url()));
+    }
+
+    fn try_to_act(&self, selector: &str, action: &str, body: &Value) -> Result<(), String> {
         let wanted = json!({ "using": "css selector", "value": selector });
-        let found = eventually(|| self.try_call("POST", "/element", &wanted).ok());
-        let found = found.unwrap_or_else(|| panic!("no {selector} at {}", self.url()));
-        found[ELEMENT].as_str().unwrap().to_owned()
+        let found = self.try_call("POST", "/element", &wanted)?;
+        let element = found[ELEMENT].as_str().unwrap();
+        self.try_call("POST", &format!("/element/{element}/{action}"), body)?;
+        Ok(())
     }
 
     pub(crate) fn click(&self, selector: &str) {
-        let element = self.element(selector);
-        self.call("POST", &format!("/element/{element}/click"), &json!({}));
+        self.act(selector, "click", &json!({}));
     }
 
     pub(crate) fn write(&self, selector: &str, text: &str) {
-        let element = self.element(selector);
-        let body = json!({ "text": text });
-        self.call("POST", &format!("/element/{element}/value"), &body);
+        self.act(selector, "value", &json!({ "text": text }));
     }
 
     pub(crate) fn press_tab(&self) {
@@ -177,6 +188,12 @@ impl Browser {
         let says = || self.try_text(selector).is_some_and(|said| said.contains(text));
         let said = eventually(|| says().then_some(()));
         said.unwrap_or_else(|| panic!("{selector} says {:?}, not {text}", self.text(selector)));
+    }
+
+    /// Waits until another page is shown, whose address has this in it.
+    pub(crate) fn wait_for_page(&self, part: &str) {
+        let is_shown = eventually(|| self.url().contains(part).then_some(()));
+        is_shown.unwrap_or_else(|| panic!("the page is {}, not one with {part}", self.url()));
     }
 
     /// What a piece of script returns.
