@@ -286,7 +286,7 @@ impl Plan {
         &self,
         around: &Circumstances<'_>,
         identity: &'static str,
-        sender: Sender,
+        sender: Sender<'_>,
     ) -> Checked {
         let evaluation = Check::new(around, &sender).run().await;
         let is_guessed = match &self.best_guess {
@@ -360,19 +360,19 @@ impl Checked {
     }
 }
 
-impl Sender {
+impl<'a> Sender<'a> {
     /// The identity of a client that gave this name (section 2.4).
     fn of_helo(helo: &[u8]) -> Self {
-        Sender { local: b"postmaster".to_vec(), domain: helo.to_vec() }
+        Sender { local: b"postmaster", domain: helo.to_vec() }
     }
 
     /// The identity of an envelope sender.
-    fn of_mailbox(sender: Mailbox<'_>) -> Self {
+    fn of_mailbox(sender: Mailbox<'a>) -> Self {
         let Some(domain) = sender.domain() else {
-            return Sender { local: sender.whole().to_vec(), domain: Vec::new() };
+            return Sender { local: sender.whole(), domain: Vec::new() };
         };
         let local = if sender.local().is_empty() { b"postmaster" } else { sender.local() };
-        Sender { local: local.to_vec(), domain: with_a_labels(domain).into_owned() }
+        Sender { local, domain: with_a_labels(domain).into_owned() }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use mppd_dns::{Answer, Dns, Name, Question, Record as DnsRecord, RecordKind};
@@ -79,9 +80,9 @@ pub(super) struct Evaluation {
 
 /// Who sends, in the words of an identity.
 #[derive(Debug, Clone)]
-pub(super) struct Sender {
+pub(super) struct Sender<'a> {
     /// Never empty.
-    pub(super) local: Vec<u8>,
+    pub(super) local: &'a [u8],
     /// As A-labels where it is a domain at all.
     pub(super) domain: Vec<u8>,
 }
@@ -109,7 +110,7 @@ enum Stop {
 /// What a record comes to.
 struct Found {
     verdict: Verdict,
-    mechanism: Option<Box<str>>,
+    mechanism: Option<Arc<str>>,
     /// The `exp` of the record that decided, and whose record that is.
     explanation: Option<(MacroString, Name)>,
     problem: Option<String>,
@@ -136,7 +137,7 @@ type Checking<'c> = Pin<Box<dyn Future<Output = Result<Found, Stop>> + 'c>>;
 /// One check under way.
 pub(super) struct Check<'a> {
     around: &'a Circumstances<'a>,
-    sender: &'a Sender,
+    sender: &'a Sender<'a>,
     lookups: u32,
     void_lookups: u32,
     /// The client's validated names, once somebody has asked for them.
@@ -144,7 +145,7 @@ pub(super) struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    pub(super) const fn new(around: &'a Circumstances<'a>, sender: &'a Sender) -> Self {
+    pub(super) const fn new(around: &'a Circumstances<'a>, sender: &'a Sender<'a>) -> Self {
         Check { around, sender, lookups: 0, void_lookups: 0, validated: None }
     }
 
@@ -184,7 +185,7 @@ impl<'a> Check<'a> {
         };
         Evaluation {
             verdict: found.verdict,
-            mechanism: found.mechanism.map(String::from),
+            mechanism: found.mechanism.as_deref().map(String::from),
             explanation,
             problem: found.problem,
         }
@@ -396,6 +397,9 @@ impl<'a> Check<'a> {
     }
 
     async fn target(&mut self, text: &MacroString, domain: &Name) -> Result<Target, Stop> {
+        if let Some(name) = text.constant() {
+            return Ok(Target::Name(name.clone()));
+        }
         let names_sender = text.uses(Letter::Sender) || text.uses(Letter::LocalPart);
         if names_sender && !self.sender.local.is_ascii() {
             return Ok(Target::Unmatchable);
@@ -484,8 +488,8 @@ impl Values for InRecord<'_, '_> {
     fn value(&self, letter: Letter) -> Cow<'_, [u8]> {
         let Check { around, sender, validated, .. } = self.check;
         match letter {
-            Letter::Sender => Cow::Owned([&sender.local[..], b"@", &sender.domain].concat()),
-            Letter::LocalPart => Cow::Borrowed(&sender.local),
+            Letter::Sender => Cow::Owned([sender.local, b"@", &sender.domain].concat()),
+            Letter::LocalPart => Cow::Borrowed(sender.local),
             Letter::SenderDomain => Cow::Borrowed(&sender.domain),
             Letter::Domain => Cow::Borrowed(self.domain.as_bytes()),
             Letter::Address => Cow::Owned(labels_of(around.client)),

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use mppd_dns::Name;
+
 use super::record::SyntaxError;
 
 /// What a macro stands for.
@@ -87,6 +89,8 @@ pub(super) enum Use {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MacroString {
     pieces: Box<[Piece]>,
+    /// The domain that this is whatever the values are, as most of them have no macro.
+    constant: Option<Name>,
 }
 
 /// The values of macros in one check.
@@ -98,7 +102,8 @@ pub(super) trait Values {
 impl MacroString {
     /// Reads a text that is printable ASCII.
     pub(super) fn parse(text: &str, place: Use) -> Result<Self, SyntaxError> {
-        Reader::read(text, place).map(|reader| MacroString { pieces: reader.pieces.into() })
+        let reader = Reader::read(text, place)?;
+        Ok(MacroString { pieces: reader.pieces.into(), constant: None })
     }
 
     /// Reads a `domain-spec`: ends with a label that can be the highest, or with a macro.
@@ -109,7 +114,17 @@ impl MacroString {
         if !is_macro && !ends_with_top_label(tail) {
             return Err(SyntaxError::DomainSpec(text.to_owned()));
         }
-        Ok(MacroString { pieces: reader.pieces.into() })
+        let constant = match &*reader.pieces {
+            [Piece::Text(name)] => Name::parse(name).ok(),
+            _ => None,
+        };
+        Ok(MacroString { pieces: reader.pieces.into(), constant })
+    }
+
+    /// The domain that this is in every check; `None` where that depends on values, or is too long
+    /// and has to be shortened.
+    pub(super) const fn constant(&self) -> Option<&Name> {
+        self.constant.as_ref()
     }
 
     /// Whether any macro stands for this.
@@ -350,6 +365,19 @@ mod tests {
         assert!(whole.starts_with(&begin) && (50..100).contains(&begin.len()));
         assert!(whole.ends_with(&end) && (50..100).contains(&end.len()));
         assert_eq!(parsed.expand_end(&Examples, usize::MAX), whole);
+    }
+
+    #[test]
+    fn a_domain_without_macros_is_read_once_and_is_what_it_expands_to() {
+        for text in ["Mail.Example.ORG", "mail.example.org.", "a%-b.example.org", "100%%.example"] {
+            let parsed = MacroString::parse_domain(text).unwrap();
+            let expanded = Name::parse(&parsed.expand(&Examples, usize::MAX)).unwrap();
+            assert_eq!(parsed.constant(), Some(&expanded), "{text}");
+        }
+        let too_long = format!("{}example.org", "a.".repeat(130));
+        for text in ["%{d}", "%{l}.example.org", "a..example.org", &too_long] {
+            assert_eq!(MacroString::parse_domain(text).unwrap().constant(), None, "{text}");
+        }
     }
 
     #[test]

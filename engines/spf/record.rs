@@ -1,6 +1,7 @@
 //! SPF records (RFC 7208, sections 4.6.1, 5, 6 and 12): what makes a text one, and what it says.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use super::macros::{MacroString, Use};
 
@@ -66,7 +67,7 @@ pub(super) struct Directive {
     pub(super) qualifier: Qualifier,
     pub(super) mechanism: Mechanism,
     /// The mechanism as it is written.
-    pub(super) text: Box<str>,
+    pub(super) text: Arc<str>,
 }
 
 /// A record, sound in every part.
