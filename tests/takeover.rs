@@ -66,6 +66,8 @@ fn the_next_server_takes_over_and_no_connection_fails() {
             pause(Duration::from_millis(100));
             assert!(daemon.terminate().success());
             daemon = daemon.next();
+            // Before that, a signal ends it as any other program.
+            daemon.logged("that it is ready", |line| mentions(line, "mppd is ready"));
         }
         ended.store(true, Ordering::Relaxed);
         clients.into_iter().map(|client| client.join().unwrap()).sum::<u32>()
