@@ -1,32 +1,24 @@
-//! `check_host()` (RFC 7208, section 4): what the record of a domain says about a client.
+//! `check_host()` (RFC 7208, section 4): what the record of a domain says about a client, within the
+//! limits of one check.
+
+mod domains;
+mod mechanisms;
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 use mppd_dns::{Answer, Dns, Name, Question, Record as DnsRecord, RecordKind};
 
+use self::domains::Target;
 use super::known::KnownRecords;
-use super::macros::{Letter, MacroString, Use, Values};
-use super::record::{Directive, Mechanism, Prefixes, Qualifier, Record, is_record};
+use super::macros::MacroString;
+use super::record::{Mechanism, Qualifier, Record, is_record};
 
 /// Most terms of one check that ask the domain name system (section 4.6.4).
 const MOST_LOOKUPS: u32 = 10;
-
-/// Most mail exchangers of one `mx`, and most names of a client that are looked at.
-const MOST_NAMES: usize = 10;
-
-/// Longest name that is asked for; longer ones lose labels on the left (section 7.3).
-const LONGEST_NAME: usize = 253;
-
-/// So many octets at the end of a text with macros tell what is left of it as a name.
-const ENOUGH: usize = 2 * (LONGEST_NAME + 1);
-
-/// Most octets of an explanation that are given on. A reply of SMTP has 512 (RFC 5321, section
-/// 4.5.3.1.5).
-const LONGEST_EXPLANATION: usize = 400;
 
 /// What a check comes to (section 2.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,15 +113,6 @@ impl Found {
         let problem = Some(problem);
         Found { verdict: Verdict::None, mechanism: None, explanation: None, problem }
     }
-}
-
-/// Where a term points after its macros are expanded.
-enum Target {
-    Name(Name),
-    /// No name that could be asked for.
-    Malformed,
-    /// A local part that is not ASCII stands in it, so that it can't match (RFC 8616, section 4).
-    Unmatchable,
 }
 
 type Checking<'c> = Pin<Box<dyn Future<Output = Result<Found, Stop>> + 'c>>;
@@ -255,186 +238,6 @@ impl<'a> Check<'a> {
         Ok(found)
     }
 
-    /// Section 5.
-    async fn matches(&mut self, directive: &Directive, domain: &Name) -> Result<bool, Stop> {
-        match &directive.mechanism {
-            Mechanism::All => Ok(true),
-            Mechanism::Ip4(network, bits) => {
-                let IpAddr::V4(client) = self.around.client else { return Ok(false) };
-                Ok(same_network_v4(client, *network, *bits))
-            }
-            Mechanism::Ip6(network, bits) => {
-                let IpAddr::V6(client) = self.around.client else { return Ok(false) };
-                Ok(same_network_v6(client, *network, *bits))
-            }
-            Mechanism::Include(text) => self.include(text, domain).await,
-            Mechanism::A(text, prefixes) => {
-                self.count_lookup()?;
-                let Some(target) = self.target_or(text.as_ref(), domain).await? else {
-                    return Ok(false);
-                };
-                self.has_address(&target, *prefixes).await
-            }
-            Mechanism::Mx(text, prefixes) => self.mx(text.as_ref(), domain, *prefixes).await,
-            Mechanism::Ptr(text) => {
-                self.count_lookup()?;
-                let Some(target) = self.target_or(text.as_ref(), domain).await? else {
-                    return Ok(false);
-                };
-                let names = self.validated_names().await?;
-                Ok(names.iter().any(|name| name.is_within(&target)))
-            }
-            Mechanism::Exists(text) => {
-                self.count_lookup()?;
-                let Some(target) = self.target_or(Some(text), domain).await? else {
-                    return Ok(false);
-                };
-                // IPv4 whatever the client's address is (section 5.7).
-                let answer = self.ask_counting(RecordKind::A, &target).await?;
-                Ok(!records(&answer, &target)?.is_empty())
-            }
-        }
-    }
-
-    /// Section 5.2.
-    async fn include(&mut self, text: &MacroString, domain: &Name) -> Result<bool, Stop> {
-        self.count_lookup()?;
-        let target = match self.target(text, domain).await? {
-            Target::Name(target) => target,
-            Target::Unmatchable => return Ok(false),
-            Target::Malformed => {
-                return Err(Stop::Permanent("\"include\" leads to no domain".to_owned()));
-            }
-        };
-        let found = self.check_host(target.clone()).await?;
-        if found.verdict == Verdict::None {
-            let problem = format!("{target}, which is included, publishes no record");
-            return Err(Stop::Permanent(problem));
-        }
-        Ok(found.verdict == Verdict::Pass)
-    }
-
-    /// Section 5.4.
-    async fn mx(
-        &mut self,
-        text: Option<&MacroString>,
-        domain: &Name,
-        prefixes: Prefixes,
-    ) -> Result<bool, Stop> {
-        self.count_lookup()?;
-        let Some(target) = self.target_or(text, domain).await? else { return Ok(false) };
-        let answer = self.ask_counting(RecordKind::Mx, &target).await?;
-        let exchangers = records(&answer, &target)?;
-        if exchangers.len() > MOST_NAMES {
-            let problem = format!("{target} has more than {MOST_NAMES} mail exchangers");
-            return Err(Stop::Permanent(problem));
-        }
-        for record in exchangers {
-            let DnsRecord::Mx { exchange, .. } = record else { continue };
-            if !exchange.is_root() && self.has_address(exchange, prefixes).await? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Whether a name has an address in one network with the client's.
-    async fn has_address(&mut self, name: &Name, prefixes: Prefixes) -> Result<bool, Stop> {
-        let answer = self.ask_counting(self.address_kind(), name).await?;
-        let addresses = records(&answer, name)?;
-        Ok(addresses.iter().any(|record| match (record, self.around.client) {
-            (DnsRecord::A(address), IpAddr::V4(client)) => {
-                same_network_v4(client, *address, prefixes.v4)
-            }
-            (DnsRecord::Aaaa(address), IpAddr::V6(client)) => {
-                same_network_v6(client, *address, prefixes.v6)
-            }
-            _ => false,
-        }))
-    }
-
-    /// The client's names that have its address (section 5.5).
-    async fn validated_names(&mut self) -> Result<&[Name], Stop> {
-        if self.validated.is_none() {
-            let names = self.validate_names().await?;
-            self.validated = Some(names);
-        }
-        Ok(self.validated.as_deref().unwrap_or_default())
-    }
-
-    async fn validate_names(&mut self) -> Result<Vec<Name>, Stop> {
-        let reverse = Name::reverse(self.around.client);
-        let answer = self.ask_counting(RecordKind::Ptr, &reverse).await?;
-        // A failure is no name here, and below no such name.
-        let pointers = answer.records().unwrap_or_default();
-        let mut validated = Vec::new();
-        for record in pointers.iter().take(MOST_NAMES) {
-            let DnsRecord::Ptr(name) = record else { continue };
-            let answer = self.ask_counting(self.address_kind(), name).await?;
-            let is_clients = |record: &DnsRecord| match record {
-                DnsRecord::A(address) => self.around.client == IpAddr::V4(*address),
-                DnsRecord::Aaaa(address) => self.around.client == IpAddr::V6(*address),
-                _ => false,
-            };
-            if answer.records().unwrap_or_default().iter().any(is_clients) {
-                validated.push(name.clone());
-            }
-        }
-        Ok(validated)
-    }
-
-    /// The domain of a term, or the one whose record this is; `None` where it can match nothing.
-    async fn target_or(
-        &mut self,
-        text: Option<&MacroString>,
-        domain: &Name,
-    ) -> Result<Option<Name>, Stop> {
-        let Some(text) = text else { return Ok(Some(domain.clone())) };
-        Ok(match self.target(text, domain).await? {
-            Target::Name(target) => Some(target),
-            Target::Malformed | Target::Unmatchable => None,
-        })
-    }
-
-    async fn target(&mut self, text: &MacroString, domain: &Name) -> Result<Target, Stop> {
-        if let Some(name) = text.constant() {
-            return Ok(Target::Name(name.clone()));
-        }
-        let names_sender = text.uses(Letter::Sender) || text.uses(Letter::LocalPart);
-        if names_sender && !self.sender.local.is_ascii() {
-            return Ok(Target::Unmatchable);
-        }
-        self.prepare(text).await?;
-        let expanded = text.expand_end(&InRecord { check: self, domain }, ENOUGH);
-        Ok(Name::parse(shortened(&expanded)).map_or(Target::Malformed, Target::Name))
-    }
-
-    /// Asks for what the values of macros depend on.
-    async fn prepare(&mut self, text: &MacroString) -> Result<(), Stop> {
-        if text.uses(Letter::ValidatedName) {
-            self.validated_names().await?;
-        }
-        Ok(())
-    }
-
-    /// Section 6.2: whatever is wrong with it, it is as if there were none.
-    async fn explanation(&mut self, text: &MacroString, domain: &Name) -> Option<String> {
-        let Ok(Target::Name(target)) = self.target(text, domain).await else { return None };
-        let answer = self.ask(RecordKind::Txt, &target).await;
-        let Ok([DnsRecord::Txt(text)]) = answer.records() else { return None };
-        let text = std::str::from_utf8(text).ok()?;
-        let text = MacroString::parse(text, Use::Explanation).ok()?;
-        self.prepare(&text).await.ok()?;
-        let most = LONGEST_EXPLANATION;
-        let mut expanded = text.expand(&InRecord { check: self, domain }, most + 1);
-        if expanded.len() > most {
-            expanded.truncate(most);
-            expanded.extend_from_slice(b"...");
-        }
-        let is_printable = expanded.iter().all(|octet| matches!(octet, b' '..=b'~'));
-        String::from_utf8(expanded).ok().filter(|text| is_printable && !text.is_empty())
-    }
-
     fn count_lookup(&mut self) -> Result<(), Stop> {
         self.lookups += 1;
         if self.lookups > MOST_LOOKUPS {
@@ -461,13 +264,6 @@ impl<'a> Check<'a> {
         }
         Ok(answer)
     }
-
-    const fn address_kind(&self) -> RecordKind {
-        match self.around.client {
-            IpAddr::V4(_) => RecordKind::A,
-            IpAddr::V6(_) => RecordKind::Aaaa,
-        }
-    }
 }
 
 impl Found {
@@ -478,71 +274,6 @@ impl Found {
     }
 }
 
-/// The values of macros in the record of a domain.
-struct InRecord<'c, 'a> {
-    check: &'c Check<'a>,
-    domain: &'c Name,
-}
-
-impl Values for InRecord<'_, '_> {
-    fn value(&self, letter: Letter) -> Cow<'_, [u8]> {
-        let Check { around, sender, validated, .. } = self.check;
-        match letter {
-            Letter::Sender => Cow::Owned([sender.local, b"@", &sender.domain].concat()),
-            Letter::LocalPart => Cow::Borrowed(sender.local),
-            Letter::SenderDomain => Cow::Borrowed(&sender.domain),
-            Letter::Domain => Cow::Borrowed(self.domain.as_bytes()),
-            Letter::Address => Cow::Owned(labels_of(around.client)),
-            Letter::ValidatedName => {
-                preferred(validated.as_deref().unwrap_or_default(), self.domain)
-            }
-            Letter::ReverseZone => Cow::Borrowed(match around.client {
-                IpAddr::V4(_) => b"in-addr".as_slice(),
-                IpAddr::V6(_) => b"ip6",
-            }),
-            Letter::Helo => Cow::Borrowed(&around.helo),
-            Letter::ReadableAddress => Cow::Owned(around.client.to_string().into_bytes()),
-            Letter::Receiver => Cow::Borrowed(around.receiver.as_bytes()),
-            Letter::Time => {
-                let since = around.now.duration_since(UNIX_EPOCH).unwrap_or_default();
-                Cow::Owned(since.as_secs().to_string().into_bytes())
-            }
-        }
-    }
-}
-
-/// The validated name that `%{p}` stands for: the domain itself, one below it, or any.
-fn preferred<'n>(names: &'n [Name], domain: &Name) -> Cow<'n, [u8]> {
-    let same = names.iter().find(|name| *name == domain);
-    let within = || names.iter().find(|name| name.is_within(domain));
-    let name = same.or_else(within).or_else(|| names.first());
-    Cow::Borrowed(name.map_or(b"unknown", Name::as_bytes))
-}
-
-/// An address in labels: an IPv6 one digit by digit.
-fn labels_of(address: IpAddr) -> Vec<u8> {
-    let IpAddr::V6(address) = address else { return address.to_string().into_bytes() };
-    let digits: Vec<String> = address
-        .octets()
-        .iter()
-        .flat_map(|octet| [octet >> 4, octet & 0xf])
-        .map(|digit| format!("{digit:X}"))
-        .collect();
-    digits.join(".").into_bytes()
-}
-
-/// A name without as many labels on the left as it is too long for.
-fn shortened(name: &[u8]) -> &[u8] {
-    let mut rest = name.strip_suffix(b".").unwrap_or(name);
-    while rest.len() > LONGEST_NAME {
-        match rest.iter().position(|octet| *octet == b'.') {
-            Some(dot) => rest = &rest[dot + 1..],
-            None => return rest,
-        }
-    }
-    rest
-}
-
 /// A name of at least two labels (section 4.3).
 pub(super) fn checkable(domain: &[u8]) -> Option<Name> {
     let name = Name::parse(domain).ok()?;
@@ -551,14 +282,4 @@ pub(super) fn checkable(domain: &[u8]) -> Option<Name> {
 
 fn records<'r>(answer: &'r Answer, name: &Name) -> Result<&'r [DnsRecord], Stop> {
     answer.records().map_err(|failure| Stop::Temporary(format!("{name}: {failure}")))
-}
-
-fn same_network_v4(a: Ipv4Addr, b: Ipv4Addr, bits: u8) -> bool {
-    let differing = a.to_bits() ^ b.to_bits();
-    differing.leading_zeros() >= u32::from(bits)
-}
-
-fn same_network_v6(a: Ipv6Addr, b: Ipv6Addr, bits: u8) -> bool {
-    let differing = a.to_bits() ^ b.to_bits();
-    differing.leading_zeros() >= u32::from(bits)
 }
