@@ -7,7 +7,7 @@ use std::time::Duration;
 use mppd_engine::Escaped;
 use mppd_engine::probe::{Probe, Unreached, help_with};
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, IoError, Opts};
+use mysql_async::{Conn, DriverError, IoError, Opts};
 
 use crate::connection::ResolvedConnection;
 use crate::pool::{Pool, session};
@@ -148,6 +148,11 @@ pub fn unreached(error: &mysql_async::Error) -> Unreached {
             let help = "see to <tls>: ca_file names who is trusted";
             (format!("no encryption: {error}"), Some(help))
         }
+        // MySQL has whoever it does not know log in by any of its ways.
+        mysql_async::Error::Driver(DriverError::UnknownAuthPlugin { name }) => {
+            let help = "correct the user, or have it log in with caching_sha2_password";
+            (format!("access denied: the server wants a login by {name}"), Some(help))
+        }
         other => (other.to_string(), None),
     };
     let unreached = Unreached::new(Escaped(text.as_bytes()).to_string());
@@ -192,5 +197,14 @@ mod tests {
         connection.host = None;
         connection.unix_socket = Some("/run/mysqld.sock".into());
         assert_eq!(connection.probe(None).target(), "mysql://mppd@/run/mysqld.sock/lists");
+    }
+
+    #[test]
+    fn a_way_to_log_in_that_is_not_known_is_a_matter_of_the_user() {
+        let name = "sha256_password".to_owned();
+        let error = DriverError::UnknownAuthPlugin { name };
+        let told = format!("{:?}", unreached(&error.into()));
+        assert!(told.contains("access denied: the server wants a login by sha256_password"));
+        assert!(told.contains("correct the user"), "{told}");
     }
 }

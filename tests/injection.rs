@@ -184,21 +184,30 @@ async fn harm_nothing(pool: &Pool, mode: &str, values: &[Vec<u8>]) {
     }
 }
 
+/// All that `sql_mode` can be.
+async fn sql_modes(server: &MariaDb) -> String {
+    if !MariaDb::is_mariadb() {
+        return "ALLOW_INVALID_DATES,ANSI_QUOTES,ERROR_FOR_DIVISION_BY_ZERO,HIGH_NOT_PRECEDENCE,\
+                IGNORE_SPACE,NO_AUTO_VALUE_ON_ZERO,NO_BACKSLASH_ESCAPES,NO_DIR_IN_CREATE,\
+                NO_ENGINE_SUBSTITUTION,NO_UNSIGNED_SUBTRACTION,NO_ZERO_DATE,NO_ZERO_IN_DATE,\
+                ONLY_FULL_GROUP_BY,PAD_CHAR_TO_FULL_LENGTH,PIPES_AS_CONCAT,REAL_AS_FLOAT,\
+                STRICT_ALL_TABLES,STRICT_TRANS_TABLES,TIME_TRUNCATE_FRACTIONAL,ANSI,TRADITIONAL"
+            .to_owned();
+    }
+    let sql = "SELECT enum_value_list FROM information_schema.system_variables
+               WHERE variable_name = 'SQL_MODE'";
+    server.ask(sql).await.remove(0)
+}
+
 #[test]
 fn nothing_but_the_bound_value_arrives_whatever_sql_mode_is() {
     block_on(async {
         let server = MariaDb::start().await;
         prepare(&server).await;
-        let modes: String = server
-            .ask(
-                "SELECT enum_value_list FROM information_schema.system_variables
-                 WHERE variable_name = 'SQL_MODE'",
-            )
-            .await
-            .remove(0);
+        let modes = sql_modes(&server).await;
         let all = "PIPES_AS_CONCAT,ANSI_QUOTES,IGNORE_SPACE,NO_BACKSLASH_ESCAPES";
         let modes: Vec<&str> = modes.split(',').chain(["", all]).collect();
-        assert!(modes.len() > 30 && modes.contains(&"NO_BACKSLASH_ESCAPES"), "{modes:?}");
+        assert!(modes.len() > 20 && modes.contains(&"NO_BACKSLASH_ESCAPES"), "{modes:?}");
         let values = hostile_values(18);
         for mode in modes {
             server.execute(&format!("SET GLOBAL sql_mode = '{mode}'")).await;

@@ -103,7 +103,8 @@ impl MySqlStore {
     pub(super) async fn lock(&mut self, name: &str) -> Result<bool, StoreError> {
         let values = vec![Value::from(name)];
         self.with(async move |connected| {
-            let sql = "SELECT GET_LOCK(CONCAT(?, LEFT(SHA1(DATABASE()), 32)), 0)";
+            // MySQL allows a name 64 characters, and has no SHA1 from 9.6 on.
+            let sql = "SELECT GET_LOCK(CONCAT(?, LEFT(SHA2(DATABASE(), 256), 32)), 0)";
             let taken: Option<Option<i64>> =
                 connected.conn.exec_first(sql, Params::Positional(values)).await?;
             Ok(taken.flatten() == Some(1))

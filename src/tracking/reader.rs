@@ -280,7 +280,8 @@ impl Reader {
         statement: &Statement,
     ) -> Result<Vec<String>, StoreError> {
         let word = match self.dialect() {
-            Dialect::MySql => "EXPLAIN",
+            // MySQL 9 draws a tree unless asked for lines.
+            Dialect::MySql => "EXPLAIN FORMAT=TRADITIONAL",
             Dialect::Sqlite => "EXPLAIN QUERY PLAN",
         };
         let sql = format!("{word} {}", statement.sql);

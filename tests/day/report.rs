@@ -81,7 +81,10 @@ pub(super) fn page(seed: u64, messages: &[Message], fates: &[Fate], rows: &[Row]
 }
 
 /// How often each reason was given to each sender.
-fn reasons(messages: &[Message], rows: &[Row]) -> BTreeMap<Sender, BTreeMap<String, usize>> {
+pub(super) fn reasons(
+    messages: &[Message],
+    rows: &[Row],
+) -> BTreeMap<Sender, BTreeMap<String, usize>> {
     let by_address: BTreeMap<String, Sender> = messages
         .iter()
         .flat_map(|message| {

@@ -81,12 +81,12 @@ impl DatabaseFault {
             Self::ReadOnly => site.in_database("SET GLOBAL read_only = 1"),
             Self::LoginsRefused => {
                 site.in_database("ALTER USER mppd@'%' ACCOUNT LOCK");
-                kill_connections(site);
+                block_on(site.database.hang_up());
             }
             Self::TableGone => {
                 site.in_database("RENAME TABLE mppd.track_policy_request TO mppd.elsewhere");
             }
-            Self::ConnectionsKilled => kill_connections(site),
+            Self::ConnectionsKilled => block_on(site.database.hang_up()),
             Self::TableLocked => {
                 let time = Duration::from_millis(random.u64(500..3_000));
                 site.lock = Some(site.database.locked("mppd.track_policy_request", time));
@@ -180,15 +180,6 @@ impl ServerFault {
         if self == Self::DiskFull {
             site.empty_disk();
         }
-    }
-}
-
-fn kill_connections(site: &Site) {
-    let sql = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'mppd'";
-    let connections: Vec<u64> = block_on(site.database.ask(sql));
-    for connection in connections {
-        // It may have ended by itself.
-        block_on(site.database.try_to(&format!("KILL {connection}")));
     }
 }
 

@@ -103,7 +103,10 @@ impl Site {
 
     /// Forgets the rows of rounds that are over, also in the binary log.
     pub(super) fn clear(&self) {
-        self.in_database("DELETE FROM mppd.track_policy_request; RESET MASTER");
+        self.in_database("DELETE FROM mppd.track_policy_request");
+        let forget =
+            if MariaDb::is_mariadb() { "RESET MASTER" } else { "RESET BINARY LOGS AND GTIDS" };
+        self.in_database(forget);
     }
 }
 

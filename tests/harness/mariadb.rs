@@ -1,5 +1,6 @@
 //! A MariaDB of the test's own: data directory, port and socket that nobody else uses. It is
-//! killed and removed when it is dropped, also by a panic.
+//! killed and removed when it is dropped, also by a panic. Where `MPPD_MYSQLD` names the program of
+//! another MariaDB or of a MySQL, it is that one.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -165,7 +166,8 @@ impl MariaDb {
 
     fn spawn(&mut self) {
         let log = std::fs::File::create(self.directory.path().join("log")).unwrap();
-        let mut command = Command::new(find("mariadbd"));
+        let program = Program::get();
+        let mut command = Command::new(&program.path);
         command
             .arg("--no-defaults")
             .arg(format!("--datadir={}", self.directory.path().join("data").display()))
@@ -175,6 +177,7 @@ impl MariaDb {
             // A server that starts clears away what others have in the same directory.
             .arg(format!("--tmpdir={}", self.directory.path().display()))
             .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--plugin-dir=/nonexistent"])
+            .args(program.options())
             .args(&self.options)
             .args(as_user())
             .stdout(log.try_clone().unwrap())
@@ -194,7 +197,7 @@ impl MariaDb {
     }
 
     fn log(&self) -> String {
-        let mut text = String::from("MariaDB did not start:\n");
+        let mut text = String::from("the database did not start:\n");
         let log = std::fs::File::open(self.directory.path().join("log"));
         log.and_then(|mut log| log.read_to_string(&mut text)).unwrap();
         text
@@ -241,6 +244,25 @@ impl MariaDb {
         }
         conn.query_drop(sql).await.unwrap();
         conn.disconnect().await.unwrap();
+    }
+
+    /// Ends all connections of the user of [`MariaDb::connection`].
+    pub(crate) async fn hang_up(&self) {
+        // Where MySQL shows the statements as well, it fails at those whose parameters are no text.
+        let sql = if MariaDb::is_mariadb() {
+            "SELECT id FROM information_schema.processlist WHERE user = 'mppd'"
+        } else {
+            "SELECT processlist_id FROM performance_schema.threads WHERE processlist_user = 'mppd'"
+        };
+        for id in self.ask::<u64>(sql).await {
+            // It may have ended by itself meanwhile.
+            self.try_to(&format!("KILL {id}")).await;
+        }
+    }
+
+    /// Whether the server is a MariaDB, and not a MySQL.
+    pub(crate) fn is_mariadb() -> bool {
+        Program::get().is_mariadb()
     }
 
     /// The first column of what a question of root gives.
@@ -301,19 +323,77 @@ fn encrypted_only() -> Vec<String> {
     ]
 }
 
+/// The program of the servers, and what it is.
+struct Program {
+    path: PathBuf,
+    version: String,
+}
+
+impl Program {
+    fn get() -> &'static Program {
+        static PROGRAM: OnceLock<Program> = OnceLock::new();
+        PROGRAM.get_or_init(|| {
+            let chosen = std::env::var_os("MPPD_MYSQLD").filter(|path| !path.is_empty());
+            let path = chosen.map_or_else(|| find("mariadbd"), PathBuf::from);
+            let told = Command::new(&path).arg("--version").output();
+            let told = told.unwrap_or_else(|error| panic!("{}: {error}", path.display())).stdout;
+            let told = String::from_utf8(told).unwrap();
+            let mut words = told.split_whitespace().skip_while(|word| *word != "Ver").skip(1);
+            let version = words.next().unwrap_or_else(|| panic!("{}: {told}", path.display()));
+            Program { version: version.to_owned(), path }
+        })
+    }
+
+    fn is_mariadb(&self) -> bool {
+        self.version.contains("MariaDB")
+    }
+
+    // What MySQL does by itself and a test does not want: a second port, files of 100 MB, a log
+    // of changes that wants functions to be declared safe, and a directory that only a package makes.
+    fn options(&self) -> &'static [&'static str] {
+        if self.is_mariadb() {
+            return &[];
+        }
+        &[
+            "--mysqlx=OFF",
+            "--skip-log-bin",
+            "--secure-file-priv=NULL",
+            "--innodb-redo-log-capacity=8M",
+            "--innodb-buffer-pool-size=64M",
+        ]
+    }
+
+    fn install(&self, data: &Path) {
+        let data = format!("--datadir={}", data.display());
+        let mut command = if self.is_mariadb() {
+            let beside = self.path.with_file_name("mariadb-install-db");
+            let installer = if beside.exists() { beside } else { find("mariadb-install-db") };
+            let mut command = Command::new(installer);
+            let options = ["--auth-root-authentication-method=normal", "--skip-test-db"];
+            command.arg("--no-defaults").arg(data).args(options);
+            command
+        } else {
+            let mut command = Command::new(&self.path);
+            command.arg("--no-defaults").arg(data).arg("--initialize-insecure");
+            command.args(self.options());
+            command
+        };
+        run(command.args(as_user()).stdin(Stdio::null()));
+    }
+}
+
 // A data directory as it is before anybody used it; made once, since making it takes seconds.
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
-        let version = Command::new(find("mariadbd")).arg("--version").output().unwrap().stdout;
-        let version = String::from_utf8(version).unwrap();
-        let version = version.split_whitespace().nth(2).unwrap().to_owned();
+        let program = Program::get();
+        let family = if program.is_mariadb() { "mariadb" } else { "mysql" };
         let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let template = target.join(format!("mariadb-{version}"));
+        let template = target.join(format!("{family}-{}", program.version));
         if !template.exists() {
             std::fs::create_dir_all(target).unwrap();
             let fresh = tempfile::tempdir_in(target).unwrap();
-            install(&fresh.path().join("data"));
+            program.install(&fresh.path().join("data"));
             // Whoever is first wins; the other's is as good.
             if std::fs::rename(fresh.path().join("data"), &template).is_err() {
                 assert!(template.exists(), "{} cannot be made", template.display());
@@ -323,16 +403,7 @@ fn template() -> &'static Path {
     })
 }
 
-fn install(data: &Path) {
-    run(Command::new(find("mariadb-install-db"))
-        .arg("--no-defaults")
-        .arg(format!("--datadir={}", data.display()))
-        .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
-        .args(as_user())
-        .stdin(Stdio::null()));
-}
-
-// MariaDB refuses to run as root unless it is told to.
+// They refuse to run as root unless it is told to.
 fn as_user() -> Option<&'static str> {
     nix::unistd::Uid::effective().is_root().then_some("--user=root")
 }

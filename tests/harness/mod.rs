@@ -38,8 +38,13 @@ pub(crate) fn pause(duration: Duration) {
 }
 
 /// What `attempt` finds, as soon as it finds something; `None` after [`PATIENCE`].
-pub(crate) fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
-    let end = Instant::now() + PATIENCE;
+pub(crate) fn eventually<T>(attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    within(PATIENCE, attempt)
+}
+
+/// The same of what takes longer than that.
+pub(crate) fn within<T>(patience: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + patience;
     loop {
         if let Some(found) = attempt() {
             return Some(found);

@@ -52,8 +52,11 @@ fn an_answer_tells_rows_from_changes() {
         let text = "INSERT INTO t (a) VALUES (2) ON DUPLICATE KEY UPDATE a = LAST_INSERT_ID(a + 5)";
         let done = ask(&pool, text, "").await.unwrap();
         assert_eq!((done.affected, done.insert_id), (2, 7));
-        let returned = ask(&pool, "INSERT INTO t (a) VALUES (9) RETURNING a + 1", "").await;
-        assert_eq!(value(&returned), "10");
+        // MySQL has nothing that gives rows and changes at once.
+        if MariaDb::is_mariadb() {
+            let returned = ask(&pool, "INSERT INTO t (a) VALUES (9) RETURNING a + 1", "").await;
+            assert_eq!(value(&returned), "10");
+        }
     });
 }
 
@@ -341,10 +344,13 @@ fn a_procedure_is_never_called_again_for_a_deadlock() {
 fn a_failure_in_the_middle_of_an_answer_does_not_spoil_its_connection() {
     block_on(async {
         let server = MariaDb::start().await;
+        server.execute("CREATE TABLE numbers (n INT PRIMARY KEY)").await;
+        let numbers: Vec<String> = (1..=10_000).map(|number| format!("({number})")).collect();
+        server.execute(&format!("INSERT INTO numbers VALUES {}", numbers.join(","))).await;
         server
             .execute(
                 "CREATE PROCEDURE fails(x INT) BEGIN
-                   SELECT seq, repeat('x', 1000) FROM seq_1_to_100;
+                   SELECT n, repeat('x', 1000) FROM numbers WHERE n <= 100;
                    SELECT x;
                    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no way';
                  END",
@@ -352,8 +358,8 @@ fn a_failure_in_the_middle_of_an_answer_does_not_spoil_its_connection() {
             .await;
         let pool = pool_of(1, server.connection());
         let rows = "SELECT repeat('x', 1000), \
-                    if(seq < 5000, 1, (SELECT seq FROM seq_1_to_2 AS t WHERE t.seq < s.seq)) \
-                    FROM seq_1_to_10000 AS s";
+                    if(n < 5000, 1, (SELECT t.n FROM numbers AS t WHERE t.n < s.n)) \
+                    FROM numbers AS s";
         for _ in 0..3 {
             assert_eq!(code(&ask(&pool, rows, "").await), Some(1242));
             assert_eq!(value(&ask(&pool, "SELECT '$sender'", "x").await), "x");

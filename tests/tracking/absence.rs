@@ -157,7 +157,7 @@ fn a_tracker_starts_though_the_database_lets_nobody_in_and_catches_up() {
         let directory = TempDir::new().unwrap();
         let server = MariaDb::start().await;
         let options = options(directory.path(), Some(server.connection()));
-        let password = |word| format!("SET PASSWORD FOR mppd@'%' = PASSWORD('{word}')");
+        let password = |word| format!("ALTER USER mppd@'%' IDENTIFIED BY '{word}'");
         server.execute(&password("another")).await;
         let tracker = TrackerHandle::start(options, logger()).await.unwrap();
         let Where::Away { reason, .. } = tracker.status().place else { panic!("not away") };

@@ -62,7 +62,7 @@ fn old_rows_of_the_database_are_removed_by_one_node_for_all() {
 async fn until_locked(server: &MariaDb) {
     let begin = Instant::now();
     let sql = "SELECT count(*) FROM information_schema.processlist WHERE IS_USED_LOCK(CONCAT(\
-               'mppd.retention.', LEFT(SHA1('mppd'), 32))) = id";
+               'mppd.retention.', LEFT(SHA2('mppd', 256), 32))) = id";
     while server.ask::<i64>(sql).await != [1] {
         assert!(begin.elapsed() < Duration::from_secs(20), "nobody takes the lock");
         tokio::time::sleep(Duration::from_millis(20)).await;
