@@ -312,19 +312,21 @@ impl Plan {
         let outcome = match standing {
             Standing::New => {
                 let seconds = whole_seconds(self.terms.delay);
+                let wait = in_words(seconds);
                 Outcome::new("new")
-                    .with_text(format!("first attempt of {client}, {seconds} seconds to wait"))
+                    .with_text(format!("first attempt of {client}, {wait} to wait"))
                     .with_value("seconds", seconds.to_string())
             }
             Standing::Early { waited, left } => {
                 let seconds = whole_seconds(left);
+                let wait = in_words(seconds);
                 Outcome::new("early")
-                    .with_text(format!("{client} is back early, {seconds} seconds to wait"))
+                    .with_text(format!("{client} is back early, {wait} to wait"))
                     .with_value("seconds", seconds.to_string())
                     .with_value("waited", waited.as_secs().to_string())
             }
             Standing::Passed { waited } => Outcome::new("passed")
-                .with_text(format!("{client} is back after {} seconds", waited.as_secs()))
+                .with_text(format!("{client} is back after {}", in_words(waited.as_secs())))
                 .with_value("waited", waited.as_secs().to_string()),
             Standing::Known => Outcome::new("known"),
         };
@@ -387,6 +389,13 @@ fn append_part(key: &mut Vec<u8>, part: &[u8]) {
         } else {
             key.push(*octet);
         }
+    }
+}
+
+fn in_words(seconds: u64) -> String {
+    match seconds {
+        1 => "1 second".to_owned(),
+        _ => format!("{seconds} seconds"),
     }
 }
 

@@ -260,7 +260,11 @@ impl Plan {
     }
 
     /// Checks what there is to check; `None` if there is nothing yet.
-    async fn check(&self, around: &Circumstances<'_>, request: &Request) -> Option<Checked> {
+    async fn check<'a>(
+        &self,
+        around: &'a Circumstances<'_>,
+        request: &'a Request,
+    ) -> Option<Checked<'a>> {
         let has_sender = request.stage() != Stage::Helo;
         let sender = request.sender();
         if self.identity != Identities::MailFrom && !around.helo.is_empty() {
@@ -282,12 +286,12 @@ impl Plan {
         Some(self.check_identity(around, "mailfrom", sender).await)
     }
 
-    async fn check_identity(
+    async fn check_identity<'a>(
         &self,
         around: &Circumstances<'_>,
         identity: &'static str,
-        sender: Sender<'_>,
-    ) -> Checked {
+        sender: Sender<'a>,
+    ) -> Checked<'a> {
         let evaluation = Check::new(around, &sender).run().await;
         let is_guessed = match &self.best_guess {
             Some(record) if evaluation.verdict == Verdict::None && identity == "mailfrom" => {
@@ -301,15 +305,15 @@ impl Plan {
 }
 
 /// One identity, checked.
-struct Checked {
+struct Checked<'a> {
     evaluation: Evaluation,
     identity: &'static str,
-    domain: Vec<u8>,
+    domain: Cow<'a, [u8]>,
     /// Whether the record to try lets the client send.
     is_guessed: bool,
 }
 
-impl Checked {
+impl Checked<'_> {
     fn outcome(self, around: &Circumstances<'_>, request: &Request) -> Outcome {
         let client = around.client.to_string();
         let text = self.text(&client);
@@ -330,8 +334,8 @@ impl Checked {
         outcome.values.reserve_exact(7);
         outcome
             .with_value("identity", self.identity)
-            .with_value("domain", self.domain)
-            .with_value("mechanism", mechanism.unwrap_or_default())
+            .with_value("domain", self.domain.into_owned())
+            .with_value("mechanism", mechanism.as_deref().unwrap_or_default())
             .with_value("explanation", explanation.unwrap_or_default())
             .with_value("problem", problem.unwrap_or_default())
             .with_value("received_spf", received_spf)
@@ -362,17 +366,17 @@ impl Checked {
 
 impl<'a> Sender<'a> {
     /// The identity of a client that gave this name (section 2.4).
-    fn of_helo(helo: &[u8]) -> Self {
-        Sender { local: b"postmaster", domain: helo.to_vec() }
+    fn of_helo(helo: &'a [u8]) -> Self {
+        Sender { local: b"postmaster", domain: Cow::Borrowed(helo) }
     }
 
     /// The identity of an envelope sender.
     fn of_mailbox(sender: Mailbox<'a>) -> Self {
         let Some(domain) = sender.domain() else {
-            return Sender { local: sender.whole(), domain: Vec::new() };
+            return Sender { local: sender.whole(), domain: Cow::default() };
         };
         let local = if sender.local().is_empty() { b"postmaster" } else { sender.local() };
-        Sender { local, domain: with_a_labels(domain).into_owned() }
+        Sender { local, domain: with_a_labels(domain) }
     }
 }
 

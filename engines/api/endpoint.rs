@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -26,7 +27,7 @@ pub enum EndpointError {
     #[error("\"{0}\" is no endpoint")]
     Form(String),
     /// No port, or one out of range.
-    #[error("\"{0}\" is not a port (0 to 65535)")]
+    #[error("\"{0}\" is not a port (1 to 65535)")]
     Port(String),
     /// No host.
     #[error("the host is missing")]
@@ -56,7 +57,7 @@ impl FromStr for Endpoint {
 
 fn inet(text: &str) -> Result<Endpoint, EndpointError> {
     let (host, port) = text.rsplit_once(':').unwrap_or(("localhost", text));
-    let port = port.parse().map_err(|_| EndpointError::Port(port.to_owned()))?;
+    let port: NonZeroU16 = port.parse().map_err(|_| EndpointError::Port(port.to_owned()))?;
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(address) => address,
         None if host.contains(':') => return Err(EndpointError::Form(format!("inet:{text}"))),
@@ -65,7 +66,7 @@ fn inet(text: &str) -> Result<Endpoint, EndpointError> {
     if host.is_empty() {
         return Err(EndpointError::Host);
     }
-    Ok(Endpoint::Inet { host: host.to_owned(), port })
+    Ok(Endpoint::Inet { host: host.to_owned(), port: port.get() })
 }
 
 impl Endpoint {
@@ -114,6 +115,7 @@ mod tests {
         assert_eq!("10040".parse::<Endpoint>(), Err(EndpointError::Form("10040".into())));
         assert_eq!("tcp:1:2".parse::<Endpoint>(), Err(EndpointError::Form("tcp:1:2".into())));
         assert_eq!("inet:host:x".parse::<Endpoint>(), Err(EndpointError::Port("x".into())));
+        assert_eq!("inet:h:0".parse::<Endpoint>(), Err(EndpointError::Port("0".into())));
         assert_eq!("inet:h:70000".parse::<Endpoint>(), Err(EndpointError::Port("70000".into())));
         assert_eq!("inet::25".parse::<Endpoint>(), Err(EndpointError::Host));
         assert_eq!(

@@ -63,7 +63,7 @@ impl From<Qualifier> for Verdict {
 pub(super) struct Evaluation {
     pub(super) verdict: Verdict,
     /// The mechanism that matched, as it is written; none where the end of the record decided.
-    pub(super) mechanism: Option<String>,
+    pub(super) mechanism: Option<Arc<str>>,
     /// What the domain says to whom it refuses, in printable ASCII.
     pub(super) explanation: Option<String>,
     /// What went wrong, or why there is nothing to go by.
@@ -76,7 +76,7 @@ pub(super) struct Sender<'a> {
     /// Never empty.
     pub(super) local: &'a [u8],
     /// As A-labels where it is a domain at all.
-    pub(super) domain: Vec<u8>,
+    pub(super) domain: Cow<'a, [u8]>,
 }
 
 /// What every check of one request has in common.
@@ -168,7 +168,7 @@ impl<'a> Check<'a> {
         };
         Evaluation {
             verdict: found.verdict,
-            mechanism: found.mechanism.as_deref().map(String::from),
+            mechanism: found.mechanism,
             explanation,
             problem: found.problem,
         }

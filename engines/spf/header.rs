@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     fn evaluation(verdict: Verdict) -> Evaluation {
-        let mechanism = Some("ip4:192.0.2.0/24".to_owned());
+        let mechanism = Some("ip4:192.0.2.0/24".into());
         Evaluation { verdict, mechanism, explanation: None, problem: None }
     }
 

@@ -239,6 +239,7 @@ impl<'a> Value<'a> {
         let text = self.plain()?.trim();
         text.parse().map_err(|_| match text {
             "" => self.wrong(format!("expected a number ({bounds})")),
+            _ if is_integer(text) => self.wrong(format!("{text} is out of range ({bounds})")),
             _ => self.wrong(format!("\"{text}\" is not a number ({bounds})")),
         })
     }
@@ -584,6 +585,12 @@ impl<'de> MapAccess<'de> for WithPlace<'_> {
         let number: U64Deserializer<Error> = number.into_deserializer();
         seed.deserialize(number)
     }
+}
+
+/// Whether this is a whole number, however large.
+fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit())
 }
 
 fn as_u64(number: usize) -> Result<u64, Error> {

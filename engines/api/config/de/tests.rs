@@ -67,6 +67,18 @@ fn read(element: &Element) -> Result<Outer, Vec<String>> {
 }
 
 #[test]
+fn a_number_out_of_range_is_told_as_such() {
+    for text in ["65536", "-1", "99999999999999999999"] {
+        let mut b = Builder::new();
+        let number = b.element("number", text, vec![]);
+        let inner = b.element("inner", "", vec![number]);
+        let findings = read(&b.element("outer", "", vec![inner])).unwrap_err();
+        let told = format!("{text} is out of range (0 to 65535)");
+        assert!(findings.contains(&told), "{findings:?}");
+    }
+}
+
+#[test]
 fn lists_elements_and_defaults_are_read() {
     let mut b = Builder::new();
     let must = b.element("must", " yes ", vec![]);
